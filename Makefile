@@ -1,0 +1,42 @@
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help demo test test-long check format system clean
+
+help:
+	@echo "make demo       a year of real flights through the whole loop"
+	@echo "make test       the tests"
+	@echo "make test-long  the tests that take long: random kills"
+	@echo "make check      lint, format and types"
+	@echo "make system     Debian packages that some tests need (chromium, postgresql)"
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/homeostat demo
+
+test: $(STAMP)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+
+test-long: $(STAMP)
+	$(BIN)/python -m pytest -m long $(ARGS)
+
+check: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+format: $(STAMP)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+system:
+	./tests/system.sh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,173 @@
+"""Commands that read: alerts, the journal, why, exports, status."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from console.arguments import HERE, AsJson, Folder, FromWhere, open_for_reading
+from console.output import out, say_facts, say_json, say_table
+from homeostat.errors import CheckFailed, HomeostatError
+
+
+class What(StrEnum):
+    """What can be exported."""
+
+    PREDICTIONS = "predictions"
+    DECISIONS = "decisions"
+    WINDOWS = "windows"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (alerts, journal, why, export, status):
+        app.command(command.__name__)(command)
+
+
+def alerts(
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="How many of the newest.")] = 50,
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """The inbox: what a person should know, newest last."""
+    from homeostat.store import rows
+
+    loop = open_for_reading(folder, from_)
+    found = loop.store.list_alerts()[-limit:]
+    if as_json:
+        say_json([rows.values(a) for a in found])
+    else:
+        say_table(f"Alerts of {loop.house.model_name}", ["at", "severity", "what", "more"],
+                  [(a.at, a.severity.value, a.title, a.body) for a in found])  # fmt: skip
+
+
+def journal(
+    action: Annotated[str, typer.Argument(help="show or verify")] = "show",
+    folder: Folder = HERE,
+    limit: Annotated[int, typer.Option(help="How many of the newest.")] = 50,
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """Every decision and act in a chain of hashes; `verify` says whether it was edited."""
+    from homeostat.store import rows
+
+    if action not in {"show", "verify"}:
+        folder, action = (Path(action), "show") if Path(action).is_dir() else (folder, action)
+    if action not in {"show", "verify"}:
+        raise HomeostatError(f"journal {action!r}: unknown.", "Say 'journal show' or 'journal verify'.")
+    loop = open_for_reading(folder, from_)
+    if action == "verify":
+        _verify(loop, as_json)
+        return
+    entries = loop.store.list_journal()[-limit:]
+    if as_json:
+        say_json([rows.values(e) for e in entries])
+    else:
+        say_table(f"Journal of {loop.house.model_name}", ["#", "at", "what", "said", "hash"],
+                  [(e.seq, e.at, e.kind, _gist(e.body), e.hash[:12]) for e in entries])  # fmt: skip
+
+
+def why(
+    folder: Annotated[Path, typer.Argument(help="The project's folder.")],
+    key: Annotated[str, typer.Argument(help="The key of a row that was scored.")],
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """Which version scored a row, why this score, and which decision promoted that version."""
+    from flows.why import why as find
+
+    answer = find(open_for_reading(folder, from_), key)
+    if as_json:
+        say_json(answer)
+        return
+    label = answer["label"]
+    say_facts(f"{answer['key']}: predicted {answer['prediction']}", {
+        "score": answer["score"],
+        "event, scored": f"{answer['event_at']:%Y-%m-%d %H:%M}, {answer['scored_at']:%Y-%m-%d %H:%M} UTC",
+        "truth": "not known" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M})",
+        "scored by": f"version {answer['model_version']}",
+    })  # fmt: skip
+    _tell_model(answer)
+
+
+def _tell_model(answer: dict[str, Any]) -> None:
+    version, model, promoted = answer["model_version"], answer["model"], answer["promoted_by"]
+    if model is not None:
+        holdout = ", ".join(f"{name} {value:.4f}" for name, value in model["holdout"].items())
+        say_facts(f"Version {version}", {
+            "family": model["family"],
+            "trained": model["trained_at"],
+            "rows": f"{model['rows']:,}, up to {model['learned_until']}",
+            "holdout": holdout or "none",
+        })  # fmt: skip
+    if promoted is not None:
+        say_facts("Promoted by", {
+            "decision": f"{promoted['decision']} at {promoted['at']:%Y-%m-%d %H:%M}",
+            "reasons": "; ".join(promoted["reasons"]),
+        })  # fmt: skip
+    if isinstance(answer["reasons"], str):
+        out.print(answer["reasons"], highlight=False)
+    elif answer["reasons"]:
+        say_table("Why this score", ["feature", "contribution"], answer["reasons"])
+
+
+def export(
+    what: Annotated[What, typer.Argument(help="predictions, decisions or windows")],
+    folder: Folder = HERE,
+    to: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file.")] = None,
+    role: Annotated[str, typer.Option(help="champion, challenger or baseline")] = "champion",
+    from_: FromWhere = None,
+) -> None:
+    """Write predictions, decisions or windows into a file."""
+    if to is None:
+        raise HomeostatError("export: no file named.", "Give --out FILE.parquet, .csv or .jsonl.")
+    if to.suffix not in {".parquet", ".csv", ".jsonl"}:
+        raise HomeostatError(f"{to}: cannot tell the format.", "Name a .parquet, .csv or .jsonl file.")
+    if role not in {"champion", "challenger", "baseline"}:
+        raise HomeostatError(f"--role {role!r}: unknown.", "One of champion, challenger, baseline.")
+    from flows import history
+
+    loop = open_for_reading(folder, from_)
+    frame = history.export_predictions(loop, role) if what is What.PREDICTIONS else (
+        history.export_decisions(loop) if what is What.DECISIONS else history.export_windows(loop)
+    )  # fmt: skip
+    history.write_table(frame, to)
+    out.print(f"{frame.height} {what.value} written to {to}", highlight=False, soft_wrap=True)
+
+
+def status(folder: Folder = HERE, as_json: AsJson = False, from_: FromWhere = None) -> None:
+    """Where the loop stands: its champion, its newest window, what waits, and whether all is well."""
+    from flows.status import status as find
+
+    found = find(open_for_reading(folder, from_))
+    if as_json:
+        say_json(found)
+    else:
+        say_facts(
+            f"{found['project']} ({found['scope']})", {k: v for k, v in found.items() if k not in {"project", "scope"}}
+        )
+    if not found["healthy"]:
+        raise CheckFailed(f"not healthy: {'; '.join(found['problems'])}.")
+
+
+def _verify(loop: Any, as_json: bool) -> None:
+    from homeostat.store import rows
+
+    verdict = loop.store.verify_journal(loop.models.anchored())
+    if as_json:
+        say_json(rows.values(verdict))
+    if not verdict.sound:
+        raise CheckFailed(f"the journal does not hold at link {verdict.broken_at}: {verdict.reason}.")
+    if not as_json:
+        out.print(f"The journal holds: {verdict.entries} links, head {verdict.head[:12]}.", highlight=False)
+
+
+def _gist(body: Any) -> str:
+    if "decision" in body:
+        version = f" (version {body['model_version']})" if body.get("model_version") else ""
+        return f"{body['decision']}{version}: {'; '.join(body['reasons'])}"
+    return ", ".join(f"{name} {value}" for name, value in body.items())[:200]

@@ -1,0 +1,154 @@
+"""Stage 4: measure every open window, and drift against the champion's reference."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flows.loop import Loop, alert
+from homeostat.durations import instant
+from homeostat.errors import RegistryError
+from homeostat.records import (
+    Batch,
+    BatchState,
+    CheckResult,
+    DriftResult,
+    LearnedFact,
+    Role,
+    Severity,
+    Window,
+    WindowStatus,
+)
+from monitoring.drift import check_drift
+from monitoring.performance import measure_window
+from pipelines.facts import compare_facts
+
+
+def check(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Measure the windows that are open or got labels at `at`, and check the newest batch for drift."""
+    windows = {role: _measure(loop, role, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    result = _check_drift(loop, at, windows[Role.CHAMPION])
+    outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
+    warn = result is not None and _newly_drifted(loop, result)
+    with loop.store.write("check") as write:
+        for role, measured in windows.items():
+            for window in measured:
+                write.put_window(window, role)
+        if result is not None:
+            write.put_check(result)
+            if warn:
+                write.append_alert(_drift_alert(result))
+        write.put_stage(at, "check", outcome)
+    return outcome
+
+
+def _measure(loop: Loop, role: Role, at: datetime) -> list[Window]:
+    if role is Role.BASELINE and loop.version_of(role.value) is None:
+        return []
+    known = {w.batch: w for w in loop.store.list_windows(role)}
+    scored = [b for b in loop.store.list_batches(BatchState.SCORED) if b.rows]
+    late = _batches_with_new_labels(loop, at)
+    due = [b for b in scored if b.id in late or b.id not in known or known[b.id].status is not WindowStatus.FINAL]
+    if not due:
+        return []
+    ids = [b.id for b in due]
+    rows = loop.lake.read("predictions", (pl.col("role") == role.value) & pl.col("batch").is_in(ids))
+    if rows is None or rows.is_empty():
+        return []
+    labelled = with_labels(loop, rows, at)
+    parts = {name[0]: part for name, part in labelled.partition_by("batch", as_dict=True, maintain_order=True).items()}
+    return [_window(loop, parts[b.id], b, at) for b in due if b.id in parts]
+
+
+def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Window:
+    return measure_window(
+        rows, batch=batch, project=loop.project, now=at, positive=loop.positive, evaluate=loop.hooks.evaluate
+    )
+
+
+def with_labels(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Join to predictions the labels that count at `at`; null where there is none. Sorted by event and key."""
+    labels = loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
+    if labels is None:
+        return rows.with_columns(label=pl.lit(None, pl.String))
+    return rows.join(labels.select(loop.key, "label"), on=loop.key, how="left").sort("event_at", loop.key)
+
+
+def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
+    fresh = loop.lake.read("feedback", pl.col("ingested_at") == at, [loop.key])
+    if fresh is None or fresh.is_empty():
+        return set()
+    scored = loop.lake.scan("predictions")
+    if scored is None:
+        return set()
+    found = scored.join(fresh.lazy(), on=loop.key, how="semi").select("batch").unique().collect()
+    return set(found["batch"])
+
+
+def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult | None:
+    batch = loop.store.get_batch(instant(at))
+    champion = loop.version_of("champion")
+    if champion is None or batch is None or batch.state is not BatchState.SCORED or batch.rows == 0:
+        return None
+    rows = loop.lake.read("inputs", (pl.col("_batch") == batch.id) & ~pl.col("_correction"))
+    assert rows is not None
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / "evidently.html"
+        drift, facts = _compare(loop, champion, rows.sort("event_at", loop.key), page)
+        values = _logged(drift, windows, batch)
+        tags = {"batch": batch.id, "model_version": str(champion), "drift": drift.status}
+        key = f"{loop.house.model_name}/{batch.id}/check"
+        run = loop.models.log_check(at, key, values, tags, page if page.exists() else None)
+    return CheckResult(at, batch.id, champion, drift, facts, run)
+
+
+def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[DriftResult, tuple[LearnedFact, ...]]:
+    data = loop.project.data
+    try:
+        folder = loop.models.folder(version)
+        reference = pl.read_parquet(folder / "reference.parquet")
+    except (RegistryError, OSError):
+        return DriftResult("unknown", None, (), 0, rows.height, "the champion has no reference"), ()
+    drift = check_drift(
+        reference,
+        rows,
+        numeric=[c for c in data.numeric if c in reference.columns],
+        categorical=[c for c in data.categorical if c in reference.columns],
+        settings=loop.project.monitoring,
+        page=page,
+        title=f"{loop.project.name}: {rows['event_at'].min()} against version {version}",
+    )
+    facts = folder / "facts.json"
+    return drift, compare_facts(json.loads(facts.read_text()), rows, loop.project) if facts.exists() else ()
+
+
+def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str, float]:
+    values = {} if drift.share is None else {"drift_share": drift.share}
+    for column in drift.columns:
+        if column.score is not None:
+            values[f"drift.{column.column}"] = column.score
+    known = [w for w in windows if w.realized is not None]
+    if known:
+        newest = max(known, key=lambda w: w.end_at)
+        values |= {f"realized.{name}": value for name, value in newest.metrics.items()}
+        values["coverage"] = newest.coverage
+    return values | {"rows": float(batch.rows)}
+
+
+def _newly_drifted(loop: Loop, result: CheckResult) -> bool:
+    earlier = [c for c in loop.store.list_checks() if c.tick_at < result.tick_at]
+    same = bool(earlier) and earlier[-1].model_version == result.model_version and earlier[-1].drift.status == "drift"
+    return result.drift.status == "drift" and not same
+
+
+def _drift_alert(result: CheckResult) -> Any:
+    columns = ", ".join(c.column for c in result.drift.columns if c.drifted)
+    share = result.drift.share or 0.0
+    body = f"{share:.0%} of the measured columns of batch {result.batch} moved away from the reference: {columns}."
+    title = f"the inputs drifted from what version {result.model_version} learned"
+    return alert(result.tick_at, Severity.WARNING, "drift", title, body)

@@ -1,0 +1,98 @@
+"""Stage 3: take in the truths that are known by now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from flows.loop import Loop, alert
+from homeostat.durations import instant
+from homeostat.project import Task
+from homeostat.records import Severity
+from pipelines.novelty import select_new_labels, select_new_rejections
+from pipelines.quarantine import restore_labels, with_row_ids
+from pipelines.sources import FOREVER, date_labels, load_feedback
+from pipelines.validation import validate_feedback
+
+
+def feedback(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Append the labels with `known_at` <= `at` that the lake does not hold; returns their counts.
+
+    A label whose input has not come waits for one tick before it is quarantined as unknown.
+    """
+    batch = instant(at)
+    if not loop.lake.appended("feedback", "feedback", batch):
+        _append(loop, at, batch)
+    labels = loop.lake.read("feedback", pl.col("ingested_at") == at, [loop.key])
+    mine = (pl.col("batch") == batch) & (pl.col("source") == "feedback")
+    rejected = loop.lake.read("quarantine", mine, ["rule", "key"])
+    outcome = {
+        "labels": 0 if labels is None else labels.height,
+        "quarantined": 0 if rejected is None else rejected.height,
+    }
+    with loop.store.write("feedback") as write:
+        if rejected is not None and rejected.height:
+            counts = rejected.group_by("rule").agg(pl.len(), pl.col("key").min()).sort("rule")
+            body = "; ".join(f"{n} broke {rule!r}, as {key!r}" for rule, n, key in counts.iter_rows())
+            title = f"{rejected.height} labels were quarantined"
+            write.append_alert(alert(at, Severity.WARNING, "labels", title, body))
+        write.put_stage(at, "feedback", outcome)
+    return outcome
+
+
+def _append(loop: Loop, at: datetime, batch: str) -> None:
+    rows = _known_by(loop, at)
+    inputs = loop.lake.latest("inputs", loop.key, at)
+    keys = None if inputs is None else inputs[loop.key]
+    fact = loop.store.get_fact("classes")
+    classes = tuple(fact["classes"]) if fact is not None and loop.project.task is Task.BINARY else None
+    checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
+    rejected = _overdue(checked.rejected, rows, loop, at)
+    released = restore_labels(_released(loop), loop.project, loop.key_dtype(), at)
+    accepted = checked.accepted
+    if released is not None:
+        accepted = pl.concat([accepted, released], how="diagonal_relaxed")
+    known = loop.lake.latest("feedback", loop.key, FOREVER, keys=accepted[loop.key])
+    fresh = select_new_labels(accepted, accepted.clear() if known is None else known)
+    earlier = loop.lake.read("quarantine", pl.col("source") == "feedback") if rejected.height else None
+    rejected = select_new_rejections(rejected, rejected.clear() if earlier is None else earlier)
+    if rejected.height:
+        named = with_row_ids(rejected.with_columns(batch=pl.lit(batch)))
+        loop.lake.append("quarantine", named, "quarantine.feedback", batch)
+    loop.lake.append("feedback", fresh, "feedback", batch)
+
+
+def _known_by(loop: Loop, at: datetime) -> pl.DataFrame:
+    """Labels of the source that are known by `at`.
+
+    Where the source does not say when a label was known, life goes by the clock, and a replay, for which every
+    label of the past would be there at once, by the horizon after the event.
+    """
+    settings = loop.project.data.feedback
+    previous = loop.previous_tick(at)
+    since = previous - loop.project.loop.tick if loop.replaying and previous is not None else None
+    rows = load_feedback(loop.project, loop.hooks, since if settings.known_at else None, at)
+    if settings.known_at is not None:
+        return rows
+    inputs = loop.lake.latest("inputs", loop.key, at)
+    if inputs is None:
+        return rows.clear()
+    dated = date_labels(rows, inputs, loop.project).filter(pl.col("available_at").is_not_null())
+    if loop.replaying:
+        return dated.filter(pl.col("available_at") <= at)
+    return dated.with_columns(available_at=pl.lit(at, dated.schema["available_at"]))
+
+
+def _overdue(rejected: pl.DataFrame, rows: pl.DataFrame, loop: Loop, at: datetime) -> pl.DataFrame:
+    """Leave out labels of unknown keys that came within the last tick: their input may still be on its way."""
+    if rejected.filter(pl.col("rule") == "unknown_key").is_empty():
+        return rejected
+    young = rows.filter(pl.col("available_at") > at - loop.project.loop.tick)[loop.key].cast(pl.String)
+    return rejected.filter((pl.col("rule") != "unknown_key") | ~pl.col("key").is_in(young.implode()))
+
+
+def _released(loop: Loop) -> pl.DataFrame | None:
+    ids = loop.store.list_all_releases()
+    return loop.lake.read("quarantine", (pl.col("source") == "feedback") & pl.col("row_id").is_in(ids)) if ids else None

@@ -1,0 +1,96 @@
+"""Making a version: the point-in-time frame, the training, the registration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from flows.loop import Loop
+from homeostat.errors import DataError
+from homeostat.records import BatchState, FitCost, ModelRecord
+from pipelines.training import train_model
+
+RECORD = "record.json"
+
+
+def training_frame(loop: Loop, at: datetime, without: Collection[str] = ()) -> pl.DataFrame:
+    """Inputs and labels that count at `at`, one row a key, sorted by event and key.
+
+    Only rows that were scored, or came before the first champion, and not those of the batches in `without`.
+    """
+    learned = {BatchState.SCORED, BatchState.HISTORY}
+    if loop.version_of("champion") is None:
+        learned |= {BatchState.VALIDATED}
+    batches = loop.store.list_batches()
+    usable = [b.id for b in batches if b.state in learned and b.end_at <= at]
+    inputs = loop.lake.latest("inputs", loop.key, at, where=pl.col("_batch").is_in(usable))
+    labels = loop.lake.latest("feedback", loop.key, at)
+    if inputs is None or labels is None:
+        raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
+    held_out = _keys_of(loop, without)
+    if held_out is not None:
+        inputs = inputs.join(held_out, on=loop.key, how="anti")
+    frame = inputs.join(labels.select(loop.key, "label"), on=loop.key, how="inner")
+    return frame.sort("event_at", loop.key)
+
+
+def make_version(loop: Loop, at: datetime, without: Collection[str] = ()) -> ModelRecord:
+    """Train and register what was asked for at `at`; once, however often this is called for the same tick."""
+    key = f"{loop.house.model_name}/{at.astimezone(UTC).isoformat()}"
+    version = loop.models.find(key)
+    if version is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            version = _train_and_register(loop, at, key, without, Path(scratch) / "model")
+    return read_record(loop, version)
+
+
+def read_record(loop: Loop, version: int) -> ModelRecord:
+    """The record that was packed with a version."""
+    raw = json.loads((loop.models.folder(version) / RECORD).read_text())
+    times = {name: datetime.fromisoformat(raw[name]) for name in ("as_of", "trained_until") if raw[name]}
+    return ModelRecord(**raw | times | {"version": version, "cost": FitCost(**raw["cost"])})
+
+
+def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[str], folder: Path) -> int:
+    frame = training_frame(loop, at, without)
+    trained = train_model(frame, loop.project, loop.hooks)
+    trained.save(folder)
+    record = {
+        "key": key,
+        "as_of": at.isoformat(),
+        "family": trained.family,
+        "rows": trained.rows,
+        "reference": trained.reference,
+        "cost": dataclasses.asdict(trained.cost),
+        "trained_until": frame["event_at"].max().isoformat(),  # type: ignore[union-attr]
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1))
+    return loop.models.register(folder, key, **_described(loop, trained, at))
+
+
+def _described(loop: Loop, trained: Any, at: datetime) -> dict[str, Any]:
+    return {
+        "reference": trained.reference,
+        "params": trained.params,
+        "cost": trained.cost,
+        "as_of": at,
+        "lake_versions": loop.lake.versions(),
+        "lake_uri": loop.house.lake_uri,
+        "rows": trained.rows,
+        "family": trained.family,
+        "candidates": trained.candidates,
+    }
+
+
+def _keys_of(loop: Loop, batches: Collection[str]) -> pl.DataFrame | None:
+    if not batches:
+        return None
+    rows = loop.lake.read("inputs", pl.col("_batch").is_in(list(batches)), [loop.key])
+    return None if rows is None else rows.unique()

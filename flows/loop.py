@@ -1,0 +1,112 @@
+"""One project in one scope with its memory open: what every stage works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
+
+import polars as pl
+
+from homeostat.durations import instant
+from homeostat.hooks import Hooks, load_hooks
+from homeostat.lake import Lake
+from homeostat.metrics import positive_class
+from homeostat.project import Project, load_project
+from homeostat.records import Alert, ModelRecord, Scope, Severity
+from homeostat.settings import House, find_house
+from homeostat.store import Store
+from registry.models import Models
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loop:
+    """A project, its hooks, and its lake, store and models in one scope."""
+
+    project: Project
+    hooks: Hooks
+    scope: Scope
+    house: House
+    lake: Lake
+    store: Store
+    models: Models
+
+    @property
+    def key(self) -> str:
+        """The name of the key column."""
+        return self.project.data.key
+
+    @property
+    def replaying(self) -> bool:
+        """Whether this is a replay, with a simulated clock and a past that is known to be whole."""
+        return self.scope is Scope.REPLAY
+
+    @property
+    def positive(self) -> str | None:
+        """The positive class where the project names it; None leaves it to the classes themselves."""
+        stated = self.project.data.positive
+        return None if stated is None else positive_class((), stated)
+
+    def key_dtype(self) -> pl.DataType | None:
+        """The type of the key in the lake; None before the first row."""
+        schema = self.lake.schema("inputs")
+        return None if schema is None else schema[self.key]
+
+    def version_of(self, role: str) -> int | None:
+        """The version in a role ("champion", "baseline", "challenger"), by the store."""
+        fact = self.store.get_fact(role)
+        return None if fact is None else fact["version"]
+
+    def champion(self) -> ModelRecord | None:
+        """The champion's record; None before the first."""
+        version = self.version_of("champion")
+        return None if version is None else self.store.get_model(version)
+
+    def previous_tick(self, at: datetime) -> datetime | None:
+        """The end of the newest slot ingested before `at`."""
+        ends = [b.end_at for b in self.store.list_batches() if b.end_at < at]
+        return max(ends) if ends else None
+
+
+def open_loop(folder: Path | str, scope: Scope) -> Loop:
+    """Open a project in a scope; once per process, until its files change."""
+    project = load_project(folder)
+    files = [project.file, project.folder / "hooks.py"]
+    stamp = tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
+    return _open(str(project.folder), scope, stamp)
+
+
+@lru_cache(maxsize=8)
+def _open(folder: str, scope: Scope, _stamp: tuple[int, ...]) -> Loop:
+    project = load_project(folder)
+    house = find_house(project, scope)
+    return Loop(
+        project,
+        load_hooks(project.folder),
+        scope,
+        house,
+        Lake(house.lake_uri, house.model_name),
+        Store(house.store_url, house.model_name),
+        Models(house.tracking_uri, house.artifact_root, house.model_name, project.name),
+    )
+
+
+def forget_open_loops() -> None:
+    """Close what `open_loop` keeps open, so that the next call opens it anew."""
+    _open.cache_clear()
+
+
+def alert(at: datetime, severity: Severity, subject: str, title: str, body: str) -> Alert:
+    """Make an alert; the same subject at the same tick is the same alert."""
+    return Alert(f"{instant(at)}/{subject}", at, severity, title, body)
+
+
+def tick_index(project: Project, at: datetime) -> int:
+    """How many whole ticks lie between the loop's start and `at`."""
+    return int((at - project.start_at) / project.loop.tick)
+
+
+def slot(project: Project, index: int) -> datetime:
+    """The end of a slot of the project's tick grid; slot 0 ends at the loop's start."""
+    return project.start_at + index * project.loop.tick if index else project.start_at

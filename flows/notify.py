@@ -1,0 +1,44 @@
+"""Stage 7: send the alerts that are not delivered yet, and anchor the journal's head."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from typing import Any
+
+from flows.loop import Loop
+from homeostat.boundaries import commit
+from homeostat.errors import RegistryError
+from monitoring.alerts import deliver, route
+
+
+def notify(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
+    waiting = loop.store.list_alerts(undelivered=True)
+    sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
+    with loop.store.write("notify") as write:
+        for alert, problem in sent:
+            write.put_delivery(alert.key, at if problem is None else None, problem)
+        write.put_stage(at, "notify", {"sent": sum(problem is None for _, problem in sent)})
+    return {"sent": len(sent), "anchored": _anchor(loop)}
+
+
+def _anchor(loop: Loop) -> bool:
+    """Keep the journal's head in MLflow too, where one who edits the store does not reach."""
+    head = loop.store.journal_head()
+    if head is None or loop.version_of("champion") is None:
+        return False
+    try:
+        with commit("registry.anchor"):
+            loop.models.anchor(head)
+    except RegistryError:
+        return False
+    return True
+
+
+def _send(loop: Loop, alert: Any) -> str | None:
+    addresses, problems = route(alert, loop.project, os.environ)
+    delivery = deliver(alert, addresses)
+    if not delivery.ok:
+        problems = [*problems, delivery.problem or "not delivered"]
+    return "; ".join(problems) or None

@@ -1,0 +1,50 @@
+"""Durations as the project file writes them: a whole number and a unit, as in "7d" or "90m"."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+from pydantic import BeforeValidator, PlainSerializer
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_FORM = re.compile(r"\s*(\d+)\s*([smhdw])\s*")
+
+
+def parse_duration(text: str | timedelta) -> timedelta:
+    """Read a duration: `parse_duration("7d")` is seven days. Units: s, m, h, d, w.
+
+    Raises ValueError on anything else.
+
+    >>> parse_duration("90m")
+    datetime.timedelta(seconds=5400)
+    """
+    if isinstance(text, timedelta):
+        return text
+    match = _FORM.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration; write a whole number and s, m, h, d or w, as in '7d'")
+    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def format_duration(value: timedelta) -> str:
+    """Write a duration the way the project file does, in its largest whole unit.
+
+    >>> format_duration(timedelta(hours=48))
+    '2d'
+    """
+    seconds = int(value.total_seconds())
+    for unit, size in (("w", 604_800), ("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def instant(at: datetime) -> str:
+    """Write an instant in UTC, the same way everywhere: `2020-01-07T00:00:00Z`."""
+    text = at.astimezone(UTC).isoformat(timespec="microseconds" if at.microsecond else "seconds")
+    return text.replace("+00:00", "Z")
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]

@@ -1,0 +1,212 @@
+"""The records that stages hand to each other; every one is frozen and holds plain values only.
+
+Times are timezone-aware datetimes in UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Scope(StrEnum):
+    """Which memory a run works on: life, or a replay that never touches it."""
+
+    LIVE = "live"
+    REPLAY = "replay"
+
+
+class Role(StrEnum):
+    """In which role a model scored a row."""
+
+    CHAMPION = "champion"
+    CHALLENGER = "challenger"
+    BASELINE = "baseline"
+
+
+class BatchState(StrEnum):
+    """Where a batch is: `history` lies before the loop's start and is never scored."""
+
+    HISTORY = "history"
+    VALIDATED = "validated"
+    HELD = "held"
+    SCORED = "scored"
+
+
+class WindowStatus(StrEnum):
+    """How far a window's realized metric can be trusted."""
+
+    FINAL = "final"
+    PROVISIONAL = "provisional"
+    UNKNOWN = "unknown"
+
+
+class Severity(StrEnum):
+    """How loud an alert is."""
+
+    INFO = "info"
+    WARNING = "warning"
+    CRITICAL = "critical"
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one tick ingested: the inputs of the slot `[start_at, end_at)`; `id` is the slot's end."""
+
+    id: str
+    start_at: datetime
+    end_at: datetime
+    state: BatchState
+    rows: int
+    quarantined: int = 0
+    reason: str | None = None
+    model_version: int | None = None
+    scored_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Performance of the champion over one batch, as known at `checked_at`.
+
+    `metric` names the metric whose value is `realized`; `metrics` holds all that apply to the task.
+    `coverage` is labels over rows. `realized` is None exactly when `status` is unknown.
+    """
+
+    batch: str
+    start_at: datetime
+    end_at: datetime
+    rows: int
+    labels: int
+    coverage: float
+    status: WindowStatus
+    metric: str
+    realized: float | None
+    metrics: Mapping[str, float]
+    model_version: int
+    checked_at: datetime
+    estimated: float | None = None
+    estimated_low: float | None = None
+    estimated_high: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """Drift of one column: `drifted` is None where it could not be measured, and `reason` says why."""
+
+    column: str
+    method: str | None
+    score: float | None
+    threshold: float | None
+    drifted: bool | None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DriftResult:
+    """Drift of the current rows against the champion's reference.
+
+    `status` is "drift", "stable" or "unknown"; `share` is drifted over measured columns.
+    """
+
+    status: str
+    share: float | None
+    columns: tuple[ColumnDrift, ...]
+    reference_rows: int
+    current_rows: int
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedFact:
+    """Something of a batch that the champion's training data had never shown; it warns, no more."""
+
+    column: str
+    kind: str  # "range" | "null_rate" | "category"
+    share: float
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """One drift check of one batch against one champion."""
+
+    tick_at: datetime
+    batch: str
+    model_version: int
+    drift: DriftResult
+    facts: tuple[LearnedFact, ...] = ()
+    run_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What a policy decided, why, and what it had before its eyes.
+
+    `stage` is the question ("validation", "retraining", "promotion"), `kind` the answer.
+    """
+
+    tick_at: datetime
+    stage: str
+    kind: str
+    reasons: tuple[str, ...]
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    model_version: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FitCost:
+    """What fitting cost: `fits` fits, `row_rounds` rows times boosting rounds (or passes), CPU seconds."""
+
+    fits: int = 0
+    row_rounds: int = 0
+    cpu_seconds: float = 0.0
+
+    def __add__(self, other: FitCost) -> FitCost:
+        return FitCost(self.fits + other.fits, self.row_rounds + other.row_rounds, self.cpu_seconds + other.cpu_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """One registered version: what it learned from, how good it was on its holdout, what it cost.
+
+    `key` is the idempotency tag of its registration. `reference` holds the metrics on the rows that
+    were held out from it; empty where a model came from elsewhere.
+    """
+
+    version: int
+    key: str
+    as_of: datetime
+    family: str
+    rows: int
+    reference: Mapping[str, float]
+    cost: FitCost
+    run_id: str | None = None
+    trained_until: datetime | None = None
+    promoted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """Something a person should know; `key` makes it the same alert however often it is raised."""
+
+    key: str
+    at: datetime
+    severity: Severity
+    title: str
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One link of the journal's chain."""
+
+    seq: int
+    at: datetime
+    key: str
+    kind: str
+    body: Mapping[str, Any]
+    previous_hash: str
+    hash: str

@@ -1,0 +1,53 @@
+"""Where the memory of a project lies: its own folder by default, the environment's addresses by setting."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from homeostat.project import Project
+from homeostat.records import Scope
+
+
+@dataclass(frozen=True, slots=True)
+class House:
+    """The addresses of one project in one scope. `root` is the scope's own folder."""
+
+    root: Path
+    lake_uri: str
+    store_url: str
+    tracking_uri: str
+    artifact_root: Path
+    model_name: str
+    prefect_home: Path
+    prefect_api_url: str | None
+
+
+def state_folder(project: Project) -> Path:
+    """The folder of a project's state: `.homeostat/` in it, or a folder of its name under `HOMEOSTAT_HOME`."""
+    home = os.environ.get("HOMEOSTAT_HOME")
+    return Path(home).resolve() / project.name if home else project.folder / ".homeostat"
+
+
+def find_house(project: Project, scope: Scope) -> House:
+    """Resolve every address of a project from its folder and the environment.
+
+    A replay has a lake and a store of its own under `replay/`, and the registered model `NAME-replay`; only
+    MLflow and Prefect are shared with life.
+    """
+    state = state_folder(project)
+    replay = scope is Scope.REPLAY
+    root = state / "replay" if replay else state / "live"
+    lake, store = os.environ.get("HOMEOSTAT_LAKE_URI"), os.environ.get("HOMEOSTAT_STORE_URL")
+    suffix = f"{project.name}{'-replay' if replay else ''}"
+    return House(
+        root=root,
+        lake_uri=f"{lake.rstrip('/')}/{suffix}" if lake else str(root / "lake"),
+        store_url=store if store and not replay else f"sqlite:///{root / 'store.db'}",
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'mlflow.db'}",
+        artifact_root=state / "mlartifacts",
+        model_name=suffix,
+        prefect_home=state / "prefect",
+        prefect_api_url=os.environ.get("PREFECT_API_URL"),
+    )

@@ -1,0 +1,81 @@
+"""Between records and rows: a record's fields are the columns of its table."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from homeostat.records import (
+    Alert,
+    Batch,
+    BatchState,
+    CheckResult,
+    ColumnDrift,
+    Decision,
+    DriftResult,
+    FitCost,
+    JournalEntry,
+    LearnedFact,
+    ModelRecord,
+    Severity,
+    Window,
+    WindowStatus,
+)
+from homeostat.store import schema
+
+
+def values(record: Any) -> dict[str, Any]:
+    """The columns of a record, nested records as plain JSON values."""
+    return {f.name: plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
+
+
+def plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    return value
+
+
+def _fields(record: type, row: Any) -> dict[str, Any]:
+    return {f.name: getattr(row, f.name) for f in dataclasses.fields(record)}
+
+
+def batch(row: schema.BatchRow) -> Batch:
+    """The record of a row."""
+    return Batch(**_fields(Batch, row) | {"state": BatchState(row.state)})
+
+
+def window(row: schema.WindowRow) -> Window:
+    """The record of a row."""
+    return Window(**_fields(Window, row) | {"status": WindowStatus(row.status)})
+
+
+def check(row: schema.CheckRow) -> CheckResult:
+    """The record of a row."""
+    columns = tuple(ColumnDrift(**column) for column in row.drift["columns"])
+    drift = DriftResult(**row.drift | {"columns": columns})
+    facts = tuple(LearnedFact(**fact) for fact in row.facts)
+    return CheckResult(**_fields(CheckResult, row) | {"drift": drift, "facts": facts})
+
+
+def decision(row: schema.DecisionRow) -> Decision:
+    """The record of a row."""
+    return Decision(**_fields(Decision, row) | {"reasons": tuple(row.reasons)})
+
+
+def model(row: schema.ModelRow) -> ModelRecord:
+    """The record of a row."""
+    return ModelRecord(**_fields(ModelRecord, row) | {"cost": FitCost(**row.cost)})
+
+
+def alert(row: schema.AlertRow) -> Alert:
+    """The record of a row."""
+    return Alert(**_fields(Alert, row) | {"severity": Severity(row.severity)})
+
+
+def entry(row: schema.JournalRow) -> JournalEntry:
+    """The record of a row."""
+    return JournalEntry(**_fields(JournalEntry, row))

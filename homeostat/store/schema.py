@@ -1,0 +1,180 @@
+"""The store's tables, as SQLAlchemy models; each row belongs to one project in one scope (`owner`)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Instant(TypeDecorator[datetime]):
+    """A timezone-aware instant, UTC in and out on every database."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Turn an aware time into UTC; a naive one is a defect of the caller."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} carries no time zone")
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give the time back as UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """What every table shares."""
+
+    type_annotation_map = {datetime: Instant(), dict[str, Any]: JSON(), list[Any]: JSON()}
+
+
+class BatchRow(Base):
+    """One batch and its state."""
+
+    __tablename__ = "batches"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    start_at: Mapped[datetime]
+    end_at: Mapped[datetime] = mapped_column(index=True)
+    state: Mapped[str] = mapped_column(String(16))
+    rows: Mapped[int]
+    quarantined: Mapped[int]
+    reason: Mapped[str | None] = mapped_column(Text)
+    model_version: Mapped[int | None]
+    scored_at: Mapped[datetime | None]
+
+
+class WindowRow(Base):
+    """Performance over one batch for one role, the last time it was measured."""
+
+    __tablename__ = "windows"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    role: Mapped[str] = mapped_column(String(16), primary_key=True)
+    batch: Mapped[str] = mapped_column(String(64), primary_key=True)
+    start_at: Mapped[datetime]
+    end_at: Mapped[datetime]
+    rows: Mapped[int]
+    labels: Mapped[int]
+    coverage: Mapped[float]
+    status: Mapped[str] = mapped_column(String(16))
+    metric: Mapped[str] = mapped_column(String(32))
+    realized: Mapped[float | None]
+    metrics: Mapped[dict[str, Any]]
+    model_version: Mapped[int]
+    checked_at: Mapped[datetime]
+    estimated: Mapped[float | None]
+    estimated_low: Mapped[float | None]
+    estimated_high: Mapped[float | None]
+
+
+class CheckRow(Base):
+    """One drift check."""
+
+    __tablename__ = "checks"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    tick_at: Mapped[datetime] = mapped_column(primary_key=True)
+    batch: Mapped[str] = mapped_column(String(64), primary_key=True)
+    model_version: Mapped[int]
+    drift: Mapped[dict[str, Any]]
+    facts: Mapped[list[Any]]
+    run_id: Mapped[str | None] = mapped_column(String(64))
+
+
+class DecisionRow(Base):
+    """One decision of one policy at one tick."""
+
+    __tablename__ = "decisions"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    tick_at: Mapped[datetime] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    reasons: Mapped[list[Any]]
+    evidence: Mapped[dict[str, Any]]
+    model_version: Mapped[int | None]
+
+
+class ModelRow(Base):
+    """One registered version and what it was made of."""
+
+    __tablename__ = "models"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    key: Mapped[str] = mapped_column(String(200))
+    as_of: Mapped[datetime]
+    family: Mapped[str] = mapped_column(String(64))
+    rows: Mapped[int]
+    reference: Mapped[dict[str, Any]]
+    cost: Mapped[dict[str, Any]]
+    run_id: Mapped[str | None] = mapped_column(String(64))
+    trained_until: Mapped[datetime | None]
+    promoted_at: Mapped[datetime | None]
+
+
+class AlertRow(Base):
+    """One alert; `delivered_at` is set once every route took it, `problem` says why one did not."""
+
+    __tablename__ = "alerts"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    at: Mapped[datetime]
+    severity: Mapped[str] = mapped_column(String(16))
+    title: Mapped[str] = mapped_column(Text)
+    body: Mapped[str] = mapped_column(Text)
+    delivered_at: Mapped[datetime | None]
+    problem: Mapped[str | None] = mapped_column(Text)
+
+
+class ReleaseRow(Base):
+    """A person's word that a quarantined row may pass; `batch` is the one that took it in."""
+
+    __tablename__ = "releases"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    row_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    at: Mapped[datetime]
+    who: Mapped[str] = mapped_column(String(200))
+    batch: Mapped[str | None] = mapped_column(String(64))
+
+
+class StageRow(Base):
+    """A stage of a tick that is done, with its outcome."""
+
+    __tablename__ = "stages"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    tick_at: Mapped[datetime] = mapped_column(primary_key=True)
+    stage: Mapped[str] = mapped_column(String(32), primary_key=True)
+    outcome: Mapped[dict[str, Any]]
+
+
+class FactRow(Base):
+    """A named fact about the loop itself, such as which version is champion."""
+
+    __tablename__ = "facts"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[dict[str, Any]]
+
+
+class JournalRow(Base):
+    """One link of a journal's chain."""
+
+    __tablename__ = "journal"
+    __table_args__ = (
+        UniqueConstraint("owner", "previous_hash", name="one_successor"),
+        UniqueConstraint("owner", "key", name="said_once"),
+    )
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime]
+    key: Mapped[str] = mapped_column(String(200))
+    kind: Mapped[str] = mapped_column(String(64))
+    body: Mapped[dict[str, Any]]
+    previous_hash: Mapped[str] = mapped_column(String(64))
+    hash: Mapped[str] = mapped_column(String(64))

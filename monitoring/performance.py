@@ -1,0 +1,81 @@
+"""Realized performance of one batch, from the labels that are known by now, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from homeostat.errors import ProjectError
+from homeostat.metrics import compute_metrics
+from homeostat.project import Project
+from homeostat.records import Batch, Window, WindowStatus
+
+
+def measure_window(
+    scored: pl.DataFrame,
+    *,
+    batch: Batch,
+    project: Project,
+    now: datetime,
+    positive: str | None = None,
+    evaluate: Callable[..., Any] | None = None,
+) -> Window:
+    """Measure the champion over one batch, as known at `now`.
+
+    `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
+    `evaluate` is the project's hook; it gets the known truths and their scored rows. The status is unknown
+    where nothing can be said of the watched metric; final where no more labels are waited for, because
+    every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
+    that come early are not a fair sample. Raises ProjectError where the hook fails.
+    """
+    labels = scored["label"]
+    labels = labels.fill_nan(None) if labels.dtype.is_float() else labels
+    known = labels.is_not_null()
+    truth, rows = labels.filter(known), scored.filter(known)
+    metrics = compute_metrics(project.task, truth, rows, positive)
+    if evaluate is not None and len(truth):
+        metrics = _evaluate(evaluate, truth, rows) | metrics
+    realized = metrics.get(project.metric)
+    return Window(
+        batch=batch.id,
+        start_at=batch.start_at,
+        end_at=batch.end_at,
+        rows=scored.height,
+        labels=len(truth),
+        coverage=len(truth) / scored.height if scored.height else 0.0,
+        status=_status(scored, len(truth), realized, project, now),
+        metric=project.metric,
+        realized=realized,
+        metrics=metrics,
+        model_version=_version(scored, batch),
+        checked_at=now,
+    )
+
+
+def _status(scored: pl.DataFrame, labels: int, realized: float | None, project: Project, now: datetime) -> WindowStatus:
+    if realized is None:
+        return WindowStatus.UNKNOWN
+    waited_for = scored["event_at"].is_null() | (scored["event_at"] + project.data.feedback.horizon > now)
+    complete = labels == scored.height or not waited_for.any()
+    return WindowStatus.FINAL if complete else WindowStatus.PROVISIONAL
+
+
+def _version(scored: pl.DataFrame, batch: Batch) -> int:
+    versions = scored["model_version"].drop_nulls().to_list()
+    return int(max(versions)) if versions else batch.model_version or 0
+
+
+def _evaluate(evaluate: Callable[..., Any], truth: pl.Series, rows: pl.DataFrame) -> dict[str, float]:
+    try:
+        found = evaluate(truth, rows)
+        pairs = found.items() if isinstance(found, Mapping) else dict(found).items()
+        return {str(name): float(value) for name, value in pairs if math.isfinite(value)}
+    except Exception as fault:
+        raise ProjectError(
+            f"hooks.py: evaluate failed: {type(fault).__name__}: {fault}.",
+            "It must take (truth, scores) and give a mapping of names to numbers.",
+        ) from fault

@@ -1,0 +1,115 @@
+"""Retraining policies: named pure functions from evidence to a decision; a project file chooses one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from homeostat.errors import ProjectError
+from homeostat.project import Project
+from homeostat.records import Decision, ModelRecord
+
+
+@dataclass(frozen=True, slots=True)
+class RetrainingEvidence:
+    """What is known at a tick when retraining is decided.
+
+    `labels` counts the labelled rows that may be trained on, `fresh_labels` those the champion can be compared on
+    (scored after it was made), `labels_at_last_attempt` what `labels` was when a model was last trained.
+    """
+
+    champion: ModelRecord | None
+    labels: int
+    fresh_labels: int
+    labels_at_last_attempt: int
+    last_attempt_at: datetime | None
+    ticks_since_attempt: int
+    alarm: Decision
+
+
+Policy = Callable[[RetrainingEvidence, Project, datetime], tuple[str, tuple[str, ...]]]
+
+
+def never(evidence: RetrainingEvidence, project: Project, now: datetime) -> tuple[str, tuple[str, ...]]:
+    """Keep the first champion for ever."""
+    return "wait", ("the policy is never to retrain",)
+
+
+def every_tick(evidence: RetrainingEvidence, project: Project, now: datetime) -> tuple[str, tuple[str, ...]]:
+    """Retrain at every tick that brought labels."""
+    if evidence.labels == evidence.labels_at_last_attempt:
+        return "wait", ("no new labels since the last training",)
+    return "retrain", ("the policy is to retrain at every tick",)
+
+
+def periodic(evidence: RetrainingEvidence, project: Project, now: datetime) -> tuple[str, tuple[str, ...]]:
+    """Retrain at every `retraining.every`-th tick."""
+    every = project.retraining.every
+    if evidence.ticks_since_attempt < every:
+        return "wait", (f"{evidence.ticks_since_attempt} of {every} ticks have passed since the last training",)
+    return "retrain", (f"{every} ticks have passed since the last training",)
+
+
+def threshold(evidence: RetrainingEvidence, project: Project, now: datetime) -> tuple[str, tuple[str, ...]]:
+    """Retrain when the champion's alarm stands, or when labels grew by `retraining.growth`; never within the cooldown."""
+    last, cooldown = evidence.last_attempt_at, project.cooldown
+    if last is not None and now - last < cooldown:
+        return "wait", ("the cooldown after the last training is not over",)
+    new = evidence.labels - evidence.labels_at_last_attempt
+    wanted = project.retraining.growth * evidence.labels_at_last_attempt
+    if evidence.alarm.kind in {"alarm", "standing"}:
+        return "retrain", evidence.alarm.reasons
+    if new >= max(wanted, 1):
+        return "retrain", (f"{new} new labels since the last training; {wanted:.0f} were waited for",)
+    return "wait", (f"no alarm, and {new} of {wanted:.0f} new labels",)
+
+
+POLICIES: dict[str, Policy] = {
+    "threshold": threshold,
+    "never": never,
+    "every_tick": every_tick,
+    "periodic": periodic,
+}
+
+
+def get_policy(name: str) -> Policy:
+    """The policy of that name. Raises ProjectError naming the known ones."""
+    if name not in POLICIES:
+        raise ProjectError(
+            f"retraining.policy: there is no policy named {name!r}.", f"Known: {', '.join(sorted(POLICIES))}."
+        )
+    return POLICIES[name]
+
+
+def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datetime) -> Decision:
+    """Decide whether to train, by the project's policy; pure.
+
+    Kinds: "train_first" (there is no champion and enough is labelled), "adopt" (a base model is named), "retrain",
+    "wait". What cannot be compared is not trained: without fresh labels the answer is "wait".
+    """
+    champion = evidence.champion
+    seen = {
+        "policy": project.retraining.policy,
+        "labels": evidence.labels,
+        "fresh_labels": evidence.fresh_labels,
+        "labels_at_last_attempt": evidence.labels_at_last_attempt,
+        "alarm": evidence.alarm.kind,
+    }
+    if champion is None:
+        kind, reasons = _first(evidence, project)
+    elif evidence.fresh_labels < project.gates.min_rows:
+        kind = "wait"
+        reasons = (f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on",)
+    else:
+        kind, reasons = get_policy(project.retraining.policy)(evidence, project, now)
+    return Decision(now, "retraining", kind, reasons, seen, champion.version if champion else None)
+
+
+def _first(evidence: RetrainingEvidence, project: Project) -> tuple[str, tuple[str, ...]]:
+    if project.training.base_model is not None:
+        return "adopt", (f"the project starts with the model {project.training.base_model}",)
+    if evidence.labels < project.training.min_rows:
+        wanted = project.training.min_rows
+        return "wait", (f"there is no champion, and {evidence.labels} of {wanted} labels to train one on",)
+    return "train_first", (f"there is no champion, and {evidence.labels} labels to train one on",)

@@ -1,0 +1,175 @@
+"""Candidates: one fit of one family, with what it cost. Every fit is bit-identical for the same input."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from homeostat.errors import ProjectError
+from homeostat.hooks import Hooks
+from homeostat.project import Project, Task
+from homeostat.records import FitCost
+from pipelines.inference import estimator_table
+
+MAX_CATEGORIES = 50
+MAX_PASSES = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """One fitted model. `rounds` are those it predicts with; `boosted` rounds or passes were paid for."""
+
+    family: str
+    model: Any
+    rows: int
+    rounds: int
+    boosted: int
+    cpu_seconds: float
+
+    @property
+    def cost(self) -> FitCost:
+        """What this one fit cost: rows times rounds boosted, or times passes."""
+        return FitCost(1, self.rows * self.boosted, self.cpu_seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Encoded rows: `matrix` (rows, features) float32, `target` (rows,) class positions or values."""
+
+    matrix: np.ndarray
+    target: np.ndarray
+
+    def part(self, positions: np.ndarray) -> Table:
+        """Take the rows at these positions."""
+        return Table(self.matrix[positions], self.target[positions])
+
+
+def fit_candidate(
+    family: str,
+    train: Table,
+    manifest: dict[str, Any],
+    project: Project,
+    hooks: Hooks,
+    *,
+    rounds: int,
+    valid: Table | None = None,
+) -> Fit:
+    """Fit one family on `train`; with `valid`, boosting stops early on its loss.
+
+    `manifest` gives the features, classes and task. `rounds` bounds boosting. Raises ProjectError where the
+    hook's estimator cannot be built or fitted.
+    """
+    started = time.process_time()
+    if family == "xgboost":
+        model, used, boosted = _fit_xgboost(train, manifest, project, rounds, valid)
+    elif family == "linear":
+        model, used, boosted = _fit_linear(train, manifest, project)
+    else:
+        model, used, boosted = _fit_hook(train, manifest, project, hooks)
+    return Fit(family, model, len(train.target), used, boosted, time.process_time() - started)
+
+
+def _fit_xgboost(
+    train: Table, manifest: dict[str, Any], project: Project, rounds: int, valid: Table | None
+) -> tuple[Any, int, int]:
+    import xgboost
+
+    settings = project.training
+    kinds = ["c" if spec["kind"] == "categorical" else "q" for spec in manifest["features"]]
+    shared = {"feature_types": kinds, "enable_categorical": True, "nthread": settings.threads}
+    table = xgboost.QuantileDMatrix(train.matrix, train.target, **shared)
+    stop: dict[str, Any] = {}
+    if valid is not None:
+        watched = xgboost.QuantileDMatrix(valid.matrix, valid.target, ref=table, **shared)
+        stop = {"evals": [(watched, "valid")], "early_stopping_rounds": settings.early_stopping}
+    booster = xgboost.train(_objective(manifest, project), table, rounds, verbose_eval=False, **stop)
+    boosted = booster.num_boosted_rounds()
+    return booster, booster.best_iteration + 1 if valid is not None else boosted, boosted
+
+
+def _objective(manifest: dict[str, Any], project: Project) -> dict[str, Any]:
+    settings = project.training
+    shared = {
+        "tree_method": "hist",
+        "eta": settings.learning_rate,
+        "max_depth": settings.max_depth,
+        "nthread": settings.threads,
+        "seed": settings.seed,
+        "verbosity": 0,
+    }
+    if project.task is Task.BINARY:
+        return {**shared, "objective": "binary:logistic", "eval_metric": "logloss"}
+    if project.task is Task.MULTICLASS:
+        many = {"objective": "multi:softprob", "eval_metric": "mlogloss"}
+        return {**shared, **many, "num_class": len(manifest["classes"])}
+    return {**shared, "objective": "reg:squarederror", "eval_metric": "rmse"}
+
+
+def _fit_linear(train: Table, manifest: dict[str, Any], project: Project) -> tuple[Any, int, int]:
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    model = _linear_pipeline(manifest, project)
+    with warnings.catch_warnings(), threadpool_limits(1):
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(train.matrix, train.target)
+    passes = _passes(model)
+    return model, passes, passes
+
+
+def _linear_pipeline(manifest: dict[str, Any], project: Project) -> Any:
+    from sklearn.compose import ColumnTransformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    kinds = [spec["kind"] for spec in manifest["features"]]
+    filled = SimpleImputer(strategy="median", keep_empty_features=True)
+    numbers = Pipeline([("fill", filled), ("scale", StandardScaler())])
+    names = OneHotEncoder(handle_unknown="ignore", max_categories=MAX_CATEGORIES, dtype=np.float32)  # pyright: ignore[reportArgumentType]
+    columns = ColumnTransformer(
+        [
+            ("numeric", numbers, [i for i, kind in enumerate(kinds) if kind == "numeric"]),
+            ("categorical", names, [i for i, kind in enumerate(kinds) if kind == "categorical"]),
+        ]
+    )
+    if project.task is Task.REGRESSION:
+        return Pipeline([("columns", columns), ("model", Ridge(solver="lsqr", max_iter=MAX_PASSES))])
+    return Pipeline([("columns", columns), ("model", LogisticRegression(max_iter=MAX_PASSES))])
+
+
+def _fit_hook(train: Table, manifest: dict[str, Any], project: Project, hooks: Hooks) -> tuple[Any, int, int]:
+    where = f"{project.folder / 'hooks.py'}: build_model"
+    if hooks.build_model is None:
+        raise ProjectError(
+            f"{where} is missing, but training.candidates names 'hook'.", "Define it, or take 'hook' out."
+        )
+    try:
+        model = hooks.build_model(str(project.task), project.training.seed)
+        model.fit(estimator_table(train.matrix, manifest), train.target)
+    except Exception as fault:
+        raise ProjectError(
+            f"{where}: its estimator cannot be fitted: {type(fault).__name__}: {fault}.",
+            "It gets a pandas frame of floats: numbers, and categories as their position in the vocabulary.",
+        ) from fault
+    if project.task is not Task.REGRESSION and not hasattr(model, "predict_proba"):
+        raise ProjectError(
+            f"{where} returned {type(model).__name__}, which has no predict_proba.",
+            "Return a classifier that gives class chances.",
+        )
+    passes = _passes(model)
+    return model, passes, passes
+
+
+def _passes(model: Any) -> int:
+    """How often an estimator went over its rows, as far as it says: iterations, else members, else one."""
+    last = model[-1] if hasattr(model, "named_steps") else model
+    count = getattr(last, "n_iter_", None)
+    if count is None:
+        count = getattr(last, "n_estimators", None)
+    return 1 if count is None else max(1, int(np.max(count)))

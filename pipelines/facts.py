@@ -1,0 +1,84 @@
+"""Learned facts: what the training data looked like. A batch that differs is warned of, never quarantined."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from homeostat.project import Project
+from homeostat.records import LearnedFact
+
+MOST_CATEGORIES = 10_000
+NULL_RATE_STEP = 0.1
+
+
+def learn_facts(rows: pl.DataFrame, project: Project) -> dict[str, Any]:
+    """Learn ranges, null rates and categories from an INPUTS-like frame, as plain values fit for JSON.
+
+    `{"numeric": {column: {min, max, null_rate}}, "categorical": {column: {null_rate, categories}}}`; `categories`
+    is sorted, and null where a column has more than MOST_CATEGORIES.
+    """
+    data = project.data
+    return {
+        "rows": rows.height,
+        "numeric": {
+            c: {"min": rows[c].min(), "max": rows[c].max(), "null_rate": _null_rate(rows[c])} for c in data.numeric
+        },
+        "categorical": {
+            c: {"null_rate": _null_rate(rows[c]), "categories": _categories(rows[c])} for c in data.categorical
+        },
+    }
+
+
+def compare_facts(facts: Mapping[str, Any], rows: pl.DataFrame, project: Project) -> tuple[LearnedFact, ...]:
+    """Name what of an INPUTS-like frame the learned facts had never shown, in the order of the project's columns.
+
+    Kinds: "range" and "category" with their share of the non-null values, "null_rate" (where it is more than
+    0.1 above the learned one) with the rate.
+    """
+    found: list[LearnedFact] = []
+    for column in project.data.features:
+        kind = "numeric" if column in project.data.numeric else "categorical"
+        learned = facts.get(kind, {}).get(column)
+        if learned is None or rows.is_empty():
+            continue
+        unseen = _outside(rows[column], learned) if kind == "numeric" else _unseen(rows[column], learned)
+        found += [fact for fact in (unseen, _more_nulls(rows[column], learned)) if fact is not None]
+    return tuple(found)
+
+
+def _null_rate(values: pl.Series) -> float:
+    return values.null_count() / len(values) if len(values) else 0.0
+
+
+def _categories(values: pl.Series) -> list[str] | None:
+    distinct = values.drop_nulls().unique().sort()
+    return distinct.to_list() if len(distinct) <= MOST_CATEGORIES else None
+
+
+def _outside(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
+    low, high, present = learned["min"], learned["max"], values.drop_nulls()
+    if low is None or high is None or present.is_empty():
+        return None
+    share = float(((present < low) | (present > high)).mean() or 0.0)  # pyright: ignore[reportArgumentType]
+    detail = f"{values.name}: {share:.1%} of the values lie outside of {low:g}..{high:g}, the range it learned from"
+    return LearnedFact(values.name, "range", share, detail) if share > 0 else None
+
+
+def _unseen(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
+    present = values.drop_nulls()
+    if learned["categories"] is None or present.is_empty():
+        return None
+    new = present.filter(~present.is_in(pl.Series(learned["categories"], dtype=pl.String).implode()))
+    share = len(new) / len(present)
+    shown = ", ".join(repr(value) for value in new.unique().sort().head(3))
+    detail = f"{values.name}: {share:.1%} of the values are categories it never saw, such as {shown}"
+    return LearnedFact(values.name, "category", share, detail) if share > 0 else None
+
+
+def _more_nulls(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
+    rate, was = _null_rate(values), learned["null_rate"]
+    detail = f"{values.name}: {rate:.1%} of the values are missing; it was {was:.1%} in what it learned from"
+    return LearnedFact(values.name, "null_rate", rate, detail) if rate > was + NULL_RATE_STEP else None

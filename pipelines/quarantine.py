@@ -1,0 +1,77 @@
+"""What is kept of quarantined rows, and how a released row comes back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import datetime
+
+import polars as pl
+
+from homeostat.project import Data, Project, Rules
+from pipelines.times import INSTANT
+from pipelines.validation import validate_feedback, validate_inputs
+
+UNRELEASABLE = ("key", "time")
+"""Rules whose rows cannot be released: without a key or a time there is no row to speak of."""
+
+
+def with_row_ids(rejected: pl.DataFrame) -> pl.DataFrame:
+    """Give each row of a quarantine frame (batch included) an id made from its content: 12 hex digits."""
+    parts = rejected.select("source", "batch", "rule", "key", "row").iter_rows()
+    ids = [hashlib.sha256("\0".join(map(str, part)).encode()).hexdigest()[:12] for part in parts]
+    return rejected.with_columns(row_id=pl.Series(ids, dtype=pl.String))
+
+
+def hold_rows(rows: pl.DataFrame, project: Project, reason: str, now: datetime) -> pl.DataFrame:
+    """Put the sound rows of a held batch (an INPUTS frame) into quarantine's shape, under the rule "held"."""
+    return rows.select(
+        pl.lit("inputs").alias("source"),
+        pl.lit("held").alias("rule"),
+        pl.lit(reason).alias("detail"),
+        pl.col(project.data.key).cast(pl.String).alias("key"),
+        pl.struct(pl.all()).struct.json_encode().alias("row"),
+        pl.lit(now, INSTANT).alias("quarantined_at"),
+    )
+
+
+def restore_inputs(
+    rows: pl.DataFrame | None, project: Project, key_dtype: pl.DataType | None, now: datetime
+) -> pl.DataFrame | None:
+    """Released input rows as an INPUTS frame, the last of each key; None where there are none.
+
+    The stated rules are waived, and a value of the wrong type counts as missing.
+    """
+    if rows is None or rows.is_empty():
+        return None
+    source = _decoded(rows, project)
+    lenient = project.model_copy(update={"data": _without_rules(project.data)})
+    numbers = [pl.col(c).cast(pl.Float64, strict=False) for c in project.data.numeric if c in source.columns]
+    source = source.with_columns(*numbers, event_at=_instants("event_at", source), available_at=pl.lit(now, INSTANT))
+    last = source.unique(project.data.key, keep="last", maintain_order=True)
+    return validate_inputs(last, lenient, key_dtype, now).accepted
+
+
+def restore_labels(
+    rows: pl.DataFrame | None, project: Project, key_dtype: pl.DataType | None, now: datetime
+) -> pl.DataFrame | None:
+    """Released labels as a FEEDBACK frame, the last of each key; None where there are none."""
+    if rows is None or rows.is_empty():
+        return None
+    source = _decoded(rows, project).with_columns(available_at=pl.lit(None, INSTANT))
+    lenient = project.model_copy(update={"data": _without_rules(project.data)})
+    last = source.unique(project.data.key, keep="last", maintain_order=True)
+    return validate_feedback(last, lenient, None, key_dtype, None, now).accepted
+
+
+def _decoded(rows: pl.DataFrame, project: Project) -> pl.DataFrame:
+    return pl.DataFrame([json.loads(row) for row in rows["row"]], infer_schema_length=None, strict=False)
+
+
+def _without_rules(data: Data) -> Data:
+    return data.model_copy(update={"rules": Rules(), "classes": None})
+
+
+def _instants(column: str, rows: pl.DataFrame) -> pl.Expr:
+    text = pl.col(column).cast(pl.String).str.replace(" UTC", "+00:00").str.replace("Z$", "+00:00")
+    return text.str.to_datetime(time_unit="us", time_zone="UTC", strict=False)

@@ -1,0 +1,59 @@
+"""Promotion: what a challenger must show against the champion before it takes its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from homeostat.metrics import gain
+from homeostat.project import Project
+from homeostat.records import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two models scored on the same fresh rows, which neither was trained on.
+
+    `champion_metrics` and `challenger_metrics` are computed on those `rows` rows, of `batches`, in this comparison;
+    `problem` says why it could not be made.
+    """
+
+    champion: int
+    challenger: int
+    rows: int
+    batches: tuple[str, ...]
+    champion_metrics: Mapping[str, float]
+    challenger_metrics: Mapping[str, float]
+    problem: str | None = None
+
+
+def decide_promotion(comparison: Comparison, project: Project, now: datetime) -> Decision:
+    """Promote, ask a person, or refuse; pure. A comparison that cannot be made is a refusal."""
+    metric = project.metric
+    mine, other = comparison.challenger_metrics.get(metric), comparison.champion_metrics.get(metric)
+    evidence = {
+        "champion": comparison.champion,
+        "challenger": comparison.challenger,
+        "rows": comparison.rows,
+        "batches": list(comparison.batches),
+        "champion_metrics": dict(comparison.champion_metrics),
+        "challenger_metrics": dict(comparison.challenger_metrics),
+    }
+
+    def decided(kind: str, reason: str) -> Decision:
+        return Decision(now, "promotion", kind, (reason,), evidence, comparison.challenger)
+
+    if comparison.problem is not None:
+        return decided("refuse", f"the comparison cannot be made: {comparison.problem}")
+    if comparison.rows < project.gates.min_rows:
+        return decided("refuse", f"{comparison.rows} fresh rows; gates.min_rows asks for {project.gates.min_rows}")
+    if mine is None or other is None:
+        return decided("refuse", f"{metric} is undefined on the fresh rows")
+    gained = gain(metric, mine, other)
+    told = f"{metric} {mine:.4f} against {other:.4f} on the same {comparison.rows} fresh rows"
+    if gained <= project.gates.min_gain:
+        return decided("refuse", f"{told}: a gain of {gained:.4f}, more than {project.gates.min_gain:g} is asked for")
+    if project.gates.approval == "human":
+        return decided("ask", f"{told}: a gain of {gained:.4f}; a person must approve")
+    return decided("promote", f"{told}: a gain of {gained:.4f}")

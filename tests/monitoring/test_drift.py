@@ -1,0 +1,113 @@
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeostat.project import Monitoring
+from monitoring.drift import check_drift
+
+SETTINGS = Monitoring()
+NUMERIC, CATEGORICAL = ["x", "steady"], ["kind"]
+
+
+def frame(rows=600, shift=0.0, seed=0):
+    random = np.random.default_rng(seed)
+    return pl.DataFrame(
+        {
+            "event_at": [datetime(2024, 1, 1, tzinfo=UTC) + timedelta(minutes=i) for i in range(rows)],
+            "x": random.normal(shift, 1, rows),
+            "steady": random.normal(0, 1, rows),
+            "kind": random.choice(["a", "b", "c"], rows),
+        }
+    )
+
+
+def check(current, reference=None, **more):
+    given = {"numeric": NUMERIC, "categorical": CATEGORICAL, "settings": SETTINGS, **more}
+    return check_drift(frame(seed=1) if reference is None else reference, current, **given)
+
+
+def column(result, name):
+    return next(found for found in result.columns if found.column == name)
+
+
+def test_rows_of_the_same_distribution_are_stable():
+    result = check(frame(seed=2))
+    assert (result.status, result.share) == ("stable", 0.0)
+    assert [found.method for found in result.columns] == ["wasserstein", "wasserstein", "jensenshannon"]
+
+
+def test_a_moved_column_is_told_by_name():
+    result = check(frame(shift=1.0, seed=2))
+    assert column(result, "x").drifted and not column(result, "steady").drifted
+    assert (result.status, result.share) == ("stable", pytest.approx(1 / 3))
+
+
+def test_enough_moved_columns_are_drift():
+    assert check(frame(shift=1.0, seed=2), settings=Monitoring(drift_share=0.3)).status == "drift"
+
+
+def test_the_score_is_the_distance_over_the_deviation_of_the_reference():
+    from scipy.stats import wasserstein_distance
+
+    before, after = frame(seed=1)["x"].to_numpy(), frame(shift=1.0, seed=2)["x"].to_numpy()
+    found = column(check(frame(shift=1.0, seed=2)), "x")
+    assert found.score == pytest.approx(wasserstein_distance(before, after) / before.std(), abs=1e-8)
+
+
+def test_a_few_rows_are_unknown_and_leave_no_page(tmp_path):
+    result = check(frame(199), page=tmp_path / "page.html")
+    assert (result.status, result.share) == ("unknown", None)
+    assert result.reason == "199 current rows; at least 200 are needed"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_column_that_cannot_be_measured_is_told_and_the_rest_goes_on(tmp_path):
+    broken = frame(shift=1.0, seed=2).with_columns(
+        gone=pl.lit(None, pl.Float64), same=1.0, sparse=pl.when(pl.col("x") > 3).then("x")
+    )
+    reference = frame(seed=1).with_columns(gone=2.0, same=1.0, sparse="x", left=1.0)
+    numeric = [*NUMERIC, "gone", "same", "sparse", "left"]
+    result = check(broken, reference, numeric=numeric, page=tmp_path / "page.html")
+    reasons = {found.column: found.reason for found in result.columns if found.drifted is None}
+    assert reasons["gone"] == "all values missing"
+    assert reasons["same"] == "the same single value on both sides"
+    assert reasons["left"] == "absent from the current rows"
+    assert "values present; at least 200 are needed" in reasons["sparse"]
+    assert result.share == pytest.approx(1 / 3)
+    assert "all values missing" in (tmp_path / "page.html").read_text()
+
+
+def test_a_constant_that_changes_is_drift():
+    result = check(frame(seed=2).with_columns(steady=2.0), frame(seed=1).with_columns(steady=1.0))
+    assert column(result, "steady").drifted
+
+
+def test_nothing_measurable_is_unknown():
+    result = check(frame(seed=2), numeric=["nowhere"], categorical=[])
+    assert (result.status, result.reason) == ("unknown", "no column can be measured")
+
+
+def test_a_wide_category_is_not_drift_by_chance_and_is_drift_when_it_moves():
+    def wide(start, stop, seed):
+        values = np.random.default_rng(seed).integers(start, stop, 600)
+        return frame().with_columns(kind=pl.Series(values).cast(pl.String))
+
+    assert not column(check(wide(0, 400, 1), wide(0, 400, 2)), "kind").drifted
+    assert column(check(wide(0, 40, 1), wide(20, 60, 2)), "kind").drifted
+
+
+def test_the_page_is_whole_and_needs_no_network(tmp_path):
+    check(frame(seed=2), page=tmp_path / "deep" / "page.html", title="a <b> check")
+    page = (tmp_path / "deep" / "page.html").read_text()
+    assert "Wasserstein distance" in page and "<script src=" not in page
+
+
+@settings(max_examples=5, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_order_of_rows_changes_nothing(seed):
+    current = frame(seed=2)
+    assert check(current.sample(fraction=1.0, shuffle=True, seed=seed)) == check(current)

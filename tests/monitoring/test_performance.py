@@ -1,0 +1,106 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from homeostat.errors import ProjectError
+from homeostat.project import Project, Task
+from homeostat.records import Batch, BatchState, WindowStatus
+from monitoring.performance import measure_window
+
+START = datetime(2024, 1, 1, tzinfo=UTC)
+END = START + timedelta(days=7)
+BATCH = Batch("2024-01-08T00:00:00Z", START, END, BatchState.SCORED, rows=4, model_version=3)
+PROJECT = Project.model_validate(
+    {
+        "folder": Path(),
+        "project": {"name": "p", "task": "binary"},
+        "data": {"key": "id", "event_time": "at", "target": "y", "numeric": ["x"]},
+        "loop": {"tick": "7d", "start": START},
+    }
+)
+HORIZON = PROJECT.data.feedback.horizon
+
+
+def scored(labels, scores=None):
+    scores = scores or [i / max(len(labels), 1) for i in range(len(labels))]
+    return pl.DataFrame(
+        {
+            "event_at": [START + timedelta(days=i % 7) for i in range(len(labels))],
+            "prediction": [str(int(s > 0.5)) for s in scores],
+            "score": scores,
+            "classes": [["0", "1"]] * len(labels),
+            "scores": [None] * len(labels),
+            "model_version": [3] * len(labels),
+            "label": labels,
+        },
+        schema_overrides={
+            "event_at": pl.Datetime("us", "UTC"),
+            "label": pl.String,
+            "prediction": pl.String,
+            "score": pl.Float64,
+        },
+    )
+
+
+def measure(labels, now, **more):
+    return measure_window(scored(labels), batch=BATCH, project=PROJECT, now=now, positive="1", **more)
+
+
+def test_a_half_labeled_window_is_provisional_until_the_horizon_has_passed():
+    labels = ["0", "1", None, None]
+    assert measure(labels, END).status is WindowStatus.PROVISIONAL
+    assert measure(labels, START + timedelta(days=3) + HORIZON).status is WindowStatus.FINAL
+
+
+def test_a_window_with_every_label_is_final_at_once():
+    window = measure(["0", "0", "1", "1"], END)
+    assert (window.status, window.coverage, window.realized) == (WindowStatus.FINAL, 1.0, 1.0)
+
+
+def test_a_window_without_labels_is_unknown_even_after_the_horizon():
+    window = measure([None] * 4, END + 10 * HORIZON)
+    assert (window.status, window.realized, window.coverage) == (WindowStatus.UNKNOWN, None, 0.0)
+
+
+def test_a_window_whose_watched_metric_is_undefined_is_unknown():
+    window = measure(["1", "1", "1", "1"], END + HORIZON)
+    assert window.status is WindowStatus.UNKNOWN and window.metrics["accuracy"] == 0.25
+
+
+def test_an_empty_batch_is_unknown():
+    assert measure([], END + HORIZON).status is WindowStatus.UNKNOWN
+
+
+def test_a_missing_number_is_no_label():
+    regression = PROJECT.model_copy(update={"project": PROJECT.project.model_copy(update={"task": Task.REGRESSION})})
+    rows = scored(["0", "0"]).with_columns(label=pl.Series([1.0, float("nan")]), prediction=pl.lit(1.5))
+    window = measure_window(rows, batch=BATCH, project=regression, now=END)
+    assert (window.labels, window.metrics["mae"]) == (1, 0.5)
+
+
+def test_the_hook_adds_metrics_and_cannot_replace_the_built_in_ones():
+    window = measure(["0", "0", "1", "1"], END, evaluate=lambda truth, rows: {"cost": len(truth), "auc": 0.0})
+    assert window.metrics["cost"] == 4.0 and window.metrics["auc"] == 1.0
+
+
+def test_a_hook_that_fails_is_told_in_one_line():
+    with pytest.raises(ProjectError, match="evaluate failed: ZeroDivisionError"):
+        measure(["0", "1"], END, evaluate=lambda truth, rows: 1 / 0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(["0", "1", None]), max_size=12), st.integers(0, 30))
+def test_what_a_window_says_holds_together(labels, days):
+    now = START + timedelta(days=days)
+    window = measure(labels, now)
+    assert (window.realized is None) == (window.status is WindowStatus.UNKNOWN)
+    assert 0 <= window.coverage <= 1 and window.labels == sum(label is not None for label in labels)
+    if window.status is WindowStatus.FINAL:
+        assert window.coverage == 1 or START + timedelta(days=min(len(labels) - 1, 6)) + HORIZON <= now
+    if window.status is WindowStatus.PROVISIONAL:
+        later = measure(labels, now + timedelta(days=60))
+        assert later.status is WindowStatus.FINAL and later.realized == window.realized

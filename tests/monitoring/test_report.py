@@ -1,0 +1,120 @@
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from homeostat.project import Task
+from homeostat.records import Alert, Decision, Severity, Window, WindowStatus
+from monitoring.report import Mark, ReportData, build_chart, write_report
+
+START, WEEK = datetime(2024, 1, 1, tzinfo=UTC), timedelta(days=7)
+
+
+def window(i, realized, status=WindowStatus.FINAL):
+    start, labels = START + i * WEEK, 0 if realized is None else 90
+    return Window(
+        f"b{i}", start, start + WEEK, 100, labels, labels / 100, status, "auc", realized, {}, 1 + i, start + WEEK
+    )
+
+
+WINDOWS = (window(0, 0.7), window(1, None, WindowStatus.UNKNOWN), window(2, 0.72, WindowStatus.PROVISIONAL))
+AT = START + 2 * WEEK
+DATA = ReportData(
+    project="flights",
+    task=Task.BINARY,
+    metric="auc",
+    tick=WEEK,
+    windows=WINDOWS,
+    baseline=(window(0, 0.7), window(2, 0.65)),
+    drift=((AT, 0.6, "drift"), (AT + WEEK, None, "unknown")),
+    marks=(Mark(AT, "retraining", "enough new labels"), Mark(AT, "promotion", "version 2 is better")),
+    decisions=(
+        Decision(AT, "retraining", "wait", ("nothing new",)),
+        Decision(AT, "promotion", "promote", ("a <script>alert(1)</script> gain",), {}, 2),
+    ),
+    alerts=(Alert("k", AT, Severity.INFO, "version 2 is champion", "a gain & more"),),
+    summary={"loop_metric": 0.71, "static_metric": 0.66, "fit_row_rounds": 48_300_000, "wall_seconds": 150.0},
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "deep" / "report.html"
+    write_report(path, DATA)
+    return path.read_text(encoding="utf-8")
+
+
+def own(page):
+    """The page without Plotly's own code."""
+    start = page.index("<script>/*")
+    return page[:start] + page[page.index('<script type="application/json"') :]
+
+
+def test_the_page_needs_no_network(page):
+    assert "src=" not in own(page) and "http" not in own(page) and "@import" not in own(page)
+
+
+def test_the_same_data_in_any_order_give_the_same_bytes(page, tmp_path):
+    shuffled = replace(
+        DATA, windows=WINDOWS[::-1], marks=DATA.marks[::-1], decisions=DATA.decisions[::-1], drift=DATA.drift[::-1]
+    )
+    write_report(tmp_path / "report.html", shuffled)
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+
+
+def test_what_others_wrote_is_text_and_never_markup(page, tmp_path):
+    assert "<script>alert" not in own(page) and "&lt;script&gt;alert(1)" in page and "a gain &amp; more" in page
+    mark = Mark(AT, "alarm", "</script><b>worse</b>")
+    write_report(tmp_path / "report.html", replace(DATA, project="</title><i>", marks=(mark,)))
+    written = own((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "<b>worse" not in written and "</title><i>" not in written
+
+
+def test_the_headline_tells_both_metrics_and_the_gain(page):
+    for told in ("AUC with the loop", "0.710", "0.660", "+0.050", "48.3 M", "2 min 30 s"):
+        assert told in page
+
+
+def test_a_loss_is_a_gain_when_lower_is_better(tmp_path):
+    windows = tuple(replace(w, metric="log_loss") for w in WINDOWS)
+    summary = {"loop_metric": 0.5, "static_metric": 0.53}
+    write_report(tmp_path / "report.html", replace(DATA, metric="log_loss", windows=windows, summary=summary))
+    assert "+0.030" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_unknown_window_is_a_gap_and_a_provisional_one_is_hollow():
+    loop = next(trace for trace in build_chart(DATA)["data"] if trace["name"] == "loop")
+    assert loop["y"] == [0.7, None, 0.72] and not loop["connectgaps"]
+    assert loop["marker"]["color"] == ["@loop", "@card", "@card"]
+
+
+def test_each_kind_of_mark_has_a_lane_of_its_own():
+    chart = build_chart(DATA)
+    assert chart["layout"]["yaxis2"]["ticktext"] == ["retrained", "promoted"]
+    assert [trace["y"] for trace in chart["data"] if trace.get("yaxis") == "y2"] == [[0], [1]]
+
+
+def test_plotly_takes_the_chart():
+    import plotly.graph_objects as go
+
+    colors = {"@font": "Arial"}
+
+    def painted(value):
+        if isinstance(value, str) and value.startswith("@"):
+            return colors.get(value, "#123456")
+        if isinstance(value, list):
+            return [painted(each) for each in value]
+        return {key: painted(each) for key, each in value.items()} if isinstance(value, dict) else value
+
+    assert len(go.Figure(painted(build_chart(DATA))).data) == 6
+
+
+def test_a_project_without_any_batch_has_a_page(tmp_path):
+    write_report(tmp_path / "report.html", ReportData("new", Task.REGRESSION, "rmse", timedelta(days=1)))
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "No batch has been scored yet" in page and "unknown" in page and len(page) < 100_000
+
+
+def test_windows_without_any_label_and_marks_of_an_unheard_kind_are_drawn():
+    chart = build_chart(replace(DATA, windows=(WINDOWS[1],), baseline=(), marks=(Mark(AT, "erasure", "one row"),)))
+    assert chart["layout"]["yaxis2"]["ticktext"] == ["erasure"]
