@@ -41,10 +41,9 @@ def init(
 
 def check(folder: Folder = HERE, as_json: AsJson = False) -> None:
     """Is the project sound: its file, its data, its hooks."""
-    from pipelines.soundness import check_project
-
     from homeostat.hooks import load_hooks
     from homeostat.project import load_project
+    from pipelines.soundness import check_project
 
     project = load_project(folder)
     findings = check_project(project, load_hooks(project.folder))

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+# Before any library starts OpenMP: its threads would spin while they wait, and on a busy machine starve each other.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import typer
 

@@ -44,7 +44,7 @@ def feedback(loop: Loop, at: datetime) -> dict[str, Any]:
 
 def _append(loop: Loop, at: datetime, batch: str) -> None:
     rows = _known_by(loop, at)
-    inputs = loop.lake.latest("inputs", loop.key, at)
+    inputs = loop.lake.read("inputs", pl.col("known_at") <= at, [loop.key])
     keys = None if inputs is None else inputs[loop.key]
     fact = loop.store.get_fact("classes")
     classes = tuple(fact["classes"]) if fact is not None and loop.project.task is Task.BINARY else None

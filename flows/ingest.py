@@ -16,7 +16,6 @@ from pipelines.sources import FOREVER, load_inputs
 from pipelines.validation import decide_validation, validate_inputs
 
 
-
 def ingest(loop: Loop, at: datetime) -> dict[str, Any]:
     """Append the inputs known before `at` that the lake does not hold, as one batch; returns its counts."""
     batch = instant(at)

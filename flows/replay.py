@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from pipelines.soundness import require_sound
 
 from flows.history import summarize, write_history
 from flows.loop import Loop, forget_open_loops, open_loop, slot, tick_index
@@ -22,6 +21,7 @@ from homeostat.errors import BusyError, ProjectError
 from homeostat.project import PROJECT_FILE, load_project
 from homeostat.records import Scope
 from homeostat.settings import find_house
+from pipelines.soundness import require_sound
 from pipelines.sources import span
 
 Progress = Callable[[int, int, str], None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from prefect import flow, tags, task
@@ -57,7 +57,8 @@ def observed_tick(folder: str, project: str, scope: str, at: str) -> dict[str, A
 
 
 def _due_at() -> datetime:
-    return flow_run.scheduled_start_time
+    """When the run was to start, to the second; Prefect's own type of time does not divide by a timedelta."""
+    return datetime.fromtimestamp(int(flow_run.scheduled_start_time.timestamp()), UTC)
 
 
 def _run_name(what: str) -> Callable[[], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import polars as pl
@@ -94,7 +95,7 @@ def _reasons(loop: Loop, key: str, scored: dict[str, Any], top: int) -> list[lis
         return []
     row = inputs.filter(pl.col("_batch") == scored["batch"]).head(1)
     try:
-        found = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top)
+        found = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
     except RegistryError as fault:
         return f"the version cannot be loaded to explain itself: {fault}"
-    return [list(pair) for pair in list(found)[0]]
+    return [list(pair) for pair in json.loads(found[0])] if found and found[0] else []

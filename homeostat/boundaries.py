@@ -2,7 +2,8 @@
 
 Crash safety is stated in terms of them: a process that dies at any boundary loses nothing and repeats nothing.
 Two variables of the environment make that testable from outside: `HOMEOSTAT_BOUNDARY_LOG` names a file that gets
-each boundary passed, and `HOMEOSTAT_KILL_AT=NAME` (or `NAME#3` for its third passing) ends the process there by SIGKILL.
+each boundary passed, and `HOMEOSTAT_KILL_AT=NAME` (or `NAME#3` for its third passing) ends the process there by
+SIGKILL.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def periodic(evidence: RetrainingEvidence, project: Project, now: datetime) -> t
 
 
 def threshold(evidence: RetrainingEvidence, project: Project, now: datetime) -> tuple[str, tuple[str, ...]]:
-    """Retrain when the champion's alarm stands, or when labels grew by `retraining.growth`; never within the cooldown."""
+    """Retrain when the champion's alarm stands, or when labels grew by `retraining.growth`; not within the cooldown."""
     last, cooldown = evidence.last_attempt_at, project.cooldown
     if last is not None and now - last < cooldown:
         return "wait", ("the cooldown after the last training is not over",)

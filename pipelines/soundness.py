@@ -114,7 +114,7 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
     try:
         source = load_feedback(project, hooks, None, FOREVER)
         if not has_feedback(project, hooks):
-            findings.append(Finding("ok", where, "there is no source of labels; the loop starts with the base model"))
+            findings.append(_without_labels(project))
             return
         keys = canonical_key(inputs.source[project.data.key], inputs.checked.accepted.schema[project.data.key])
         checked = validate_feedback(source, project, keys.drop_nulls(), keys.dtype, None, FOREVER)
@@ -131,6 +131,14 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
         _check_start(project, date_labels(labels, inputs.checked.accepted, project), inputs, findings)
     if len(findings) == start:
         findings.append(Finding("ok", where, f"{checked.accepted.height} labels are sound"))
+
+
+def _without_labels(project: Project) -> Finding:
+    where = "data.feedback"
+    if project.training.base_model is not None:
+        return Finding("ok", where, "there is no source of labels; the loop starts with the base model")
+    advice = "Set data.feedback.uri, or training.base_model to score with a model made elsewhere."
+    return Finding("warning", where, f"there is no source of labels, so no model can be trained. {advice}")
 
 
 def _check_strangers(project: Project, checked: Validated, findings: list[Finding]) -> None:
@@ -185,7 +193,8 @@ def _check_start(project: Project, labels: pl.DataFrame, inputs: _Inputs, findin
     last = inputs.source["available_at"].max()
     can = works is not None and isinstance(last, datetime) and works < last
     advice = f"A start of {_told(works)} would work." if can and works else "No later start would work with these data."
-    findings.append(Finding("error", "loop.start", f"{message}. {advice}"))
+    wait = "The first champion waits for more; what comes before it is not scored."
+    findings.append(Finding("warning", "loop.start", f"{message}. {wait} {advice}"))
 
 
 def _start_that_works(project: Project, usable: pl.DataFrame, need: int) -> datetime | None:

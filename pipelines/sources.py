@@ -68,11 +68,11 @@ def load_feedback(project: Project, hooks: Hooks, since: datetime | None, until:
     """Load the labels known in (since, until]: the key and the target in their own types, and `available_at`.
 
     Where `data.feedback.known_at` is not set every row is returned with a null `available_at`; the caller
-    decides when it counts (see `date_labels`). A project with a base model may have no feedback source.
+    decides when it counts (see `date_labels`). A project without a source of labels gets none.
     Raises DataError or ProjectError, in one line.
     """
     data, known = project.data, project.data.feedback.known_at
-    if not has_feedback(project, hooks) and project.training.base_model:
+    if not has_feedback(project, hooks):
         return pl.DataFrame(schema={data.key: pl.String, data.target: pl.String, "available_at": INSTANT})
     table = open_source(project, hooks, "feedback", until)
     require_columns(table, [data.key, data.target])

@@ -202,6 +202,34 @@ class Models:
         self._loaded.clear()
         self._folders.clear()
 
+    @told("list versions")
+    def list_versions(self) -> list[int]:
+        """Return every version there is, oldest first."""
+        found = self.tracking.client.search_model_versions(f"name = '{self.name}'")
+        return sorted(int(version.version) for version in found)
+
+    def copy_from(self, other: Models) -> None:
+        """Copy every version of another registered model, under the same numbers; ours must have none yet.
+
+        Done again after a kill, it goes on where it stopped.
+        """
+        for version in other.list_versions():
+            made = self._copy(other, version)
+            if made != version:
+                raise RegistryError(
+                    f"{self.name} has had versions before: version {version} would become {made}.",
+                    f"Delete the registered model {self.name!r} in MLflow first.",
+                )
+
+    @told("copy a model")
+    def _copy(self, other: Models, version: int) -> int:
+        found = self.tracking.client.get_model_version(other.name, str(version))
+        key = found.tags.get(KEY, f"{other.name}/{version}")
+        if (made := self.find(key)) is not None:
+            return made
+        tags = {name: value for name, value in found.tags.items() if name != KEY}
+        return self._create(key, found.source, found.run_id, tags, found.model_id)
+
     @told("look a version up")
     def describe(self, version: int) -> dict[str, Any]:
         """Tell where a version can be looked at: name, version, key, run_id, uri, and its page in the UI."""

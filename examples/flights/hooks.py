@@ -18,7 +18,9 @@ import polars as pl
 
 NEW_YORK = "America/New_York"
 LEAD = pl.duration(hours=1)
+# From leaving one gate to reaching the next, a flight spends about this long on the ground.
 TAXI = pl.duration(minutes=20)
+# An older observation says little of the hour, and counts as missing.
 STALE = "6h"
 LATE_MINUTES = 15
 WEATHER = ["temp", "dewp", "humid", "wind_dir", "wind_speed", "wind_gust", "precip", "pressure", "visib"]
@@ -45,7 +47,7 @@ def load_inputs(folder: Path, until: datetime | None = None) -> pl.DataFrame:
     """Flights as they are known an hour before scheduled departure, one row each, ordered by that hour.
 
     Columns: id, scheduled_at and known_at (UTC), carrier, origin, dest, distance, the plane (plane_type, plane_maker,
-    plane_engine, plane_age, plane_seats; null where the register does not know the tail number), and the weather.
+    plane_age, plane_seats; null where the register does not know the tail number), and the weather.
     Where `until` is given, only what is known by then.
     """
     return _known_by(_inputs(), until)
@@ -54,8 +56,10 @@ def load_inputs(folder: Path, until: datetime | None = None) -> pl.DataFrame:
 def load_feedback(folder: Path, until: datetime | None = None) -> pl.DataFrame:
     """Which flights came more than 15 minutes late: id, late (0 or 1), known_at (UTC), ordered by known_at.
 
-    The truth is known at six in the morning, New York time, of the day after arrival. A flight that was cancelled or
-    diverted has no arrival delay and never gets one.
+    The truth is known at six in the morning, New York time, of the day after arrival. Arrival is scheduled departure,
+    plus the departure's delay, plus time in the air, plus twenty minutes on the ground: the arrival times of the
+    source are in the destination's zone and carry no date. A flight that was cancelled or diverted has no arrival
+    delay and never gets a label.
     """
     return _known_by(_feedback(), until)
 
@@ -66,7 +70,6 @@ def build_features(frame: pl.DataFrame) -> pl.DataFrame:
     Neither month nor day of the year is among them: a model that has seen only winter cannot know what they mean.
     """
     local = pl.col("scheduled_at").dt.convert_time_zone(NEW_YORK)
-    spread = pl.col("temp") - pl.col("dewp")
     return frame.select(
         minute_of_day=local.dt.hour().cast(pl.Int32) * 60 + local.dt.minute(),
         weekday=local.dt.weekday().cast(pl.Int32),
@@ -79,7 +82,7 @@ def build_features(frame: pl.DataFrame) -> pl.DataFrame:
         plane_age="plane_age",
         plane_seats="plane_seats",
         **{name: pl.col(name) for name in WEATHER},
-        dew_spread=spread,
+        dew_spread=pl.col("temp") - pl.col("dewp"),
     )
 
 
@@ -121,7 +124,8 @@ def _inputs() -> pl.DataFrame:
 def _feedback() -> pl.DataFrame:
     minutes = pl.col("dep_delay") + pl.col("air_time")
     arrived = pl.col("scheduled_at") + pl.duration(minutes=minutes) + TAXI
-    morning = arrived.dt.convert_time_zone(NEW_YORK).dt.truncate("1d").dt.offset_by("1d").dt.offset_by("6h")
+    day = arrived.dt.convert_time_zone(NEW_YORK).dt.date() + pl.duration(days=1)
+    morning = (day.cast(pl.Datetime("us")) + pl.duration(hours=6)).dt.replace_time_zone(NEW_YORK)
     return (
         _flights()
         .filter(pl.col("arr_delay").is_not_null())
@@ -134,7 +138,6 @@ def _feedback() -> pl.DataFrame:
     )
 
 
-@functools.cache
 def _flights() -> pl.DataFrame:
     raw = _read("flights.csv.zip", FLIGHTS)
     local = pl.col("time_hour").dt.convert_time_zone(NEW_YORK)
@@ -150,7 +153,10 @@ def _flights() -> pl.DataFrame:
 
 
 def _weather() -> pl.DataFrame:
-    """Observations by when they can be had: what is filed under an hour is taken until the end of that hour."""
+    """Observations by when they can be had: at the end of the hour they are filed under.
+
+    The source files what was taken at nine minutes to four under three o'clock, and an hour's rain under its beginning.
+    """
     raw = _read("weather.csv", OBSERVATIONS)
     return (
         raw.with_columns(observed_at=pl.col("time_hour") + pl.duration(hours=1))

@@ -39,41 +39,41 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _fields(record: type, row: Any) -> dict[str, Any]:
-    return {f.name: getattr(row, f.name) for f in dataclasses.fields(record)}
+def _fields(record: type, row: Any, **made: Any) -> dict[str, Any]:
+    return {f.name: getattr(row, f.name) for f in dataclasses.fields(record)} | made
 
 
 def batch(row: schema.BatchRow) -> Batch:
     """The record of a row."""
-    return Batch(**_fields(Batch, row) | {"state": BatchState(row.state)})
+    return Batch(**_fields(Batch, row, state=BatchState(row.state)))
 
 
 def window(row: schema.WindowRow) -> Window:
     """The record of a row."""
-    return Window(**_fields(Window, row) | {"status": WindowStatus(row.status)})
+    return Window(**_fields(Window, row, status=WindowStatus(row.status)))
 
 
 def check(row: schema.CheckRow) -> CheckResult:
     """The record of a row."""
     columns = tuple(ColumnDrift(**column) for column in row.drift["columns"])
-    drift = DriftResult(**row.drift | {"columns": columns})
+    drift = DriftResult(**{**row.drift, "columns": columns})
     facts = tuple(LearnedFact(**fact) for fact in row.facts)
-    return CheckResult(**_fields(CheckResult, row) | {"drift": drift, "facts": facts})
+    return CheckResult(**_fields(CheckResult, row, drift=drift, facts=facts))
 
 
 def decision(row: schema.DecisionRow) -> Decision:
     """The record of a row."""
-    return Decision(**_fields(Decision, row) | {"reasons": tuple(row.reasons)})
+    return Decision(**_fields(Decision, row, reasons=tuple(row.reasons)))
 
 
 def model(row: schema.ModelRow) -> ModelRecord:
     """The record of a row."""
-    return ModelRecord(**_fields(ModelRecord, row) | {"cost": FitCost(**row.cost)})
+    return ModelRecord(**_fields(ModelRecord, row, cost=FitCost(**row.cost)))
 
 
 def alert(row: schema.AlertRow) -> Alert:
     """The record of a row."""
-    return Alert(**_fields(Alert, row) | {"severity": Severity(row.severity)})
+    return Alert(**_fields(Alert, row, severity=Severity(row.severity)))
 
 
 def entry(row: schema.JournalRow) -> JournalEntry:

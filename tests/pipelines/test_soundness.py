@@ -69,6 +69,13 @@ def only(found: list[Finding]) -> str:
     return told[0]
 
 
+def warned(found: list[Finding]) -> str:
+    assert errors(found) == []
+    told = [f.message for f in found if f.level == "warning" and f.where == "loop.start"]
+    assert len(told) == 1, found
+    return told[0]
+
+
 def test_a_sound_project_has_no_errors(tmp_path):
     found = findings(tmp_path, hook=lambda frame: frame.select(pl.col("x") * 2, "c"))
     assert [f.level for f in found] == ["ok", "ok", "ok"]
@@ -95,19 +102,19 @@ def test_labels_outside_the_classes(tmp_path):
     assert "no label is 5" in only(findings(tmp_path, positive=5))
 
 
-def test_what_is_known_by_the_start_must_train(tmp_path):
-    assert only(findings(tmp_path, start="2020-01-01")).endswith(
-        "no labels are known by the start, and there is no training.base_model. A start of 2020-01-05 would work."
-    )
-    assert "only 25 labels" in only(findings(tmp_path, start="2020-01-03"))
+def test_too_little_known_by_the_start_warns_and_names_a_start_that_works(tmp_path):
+    none = warned(findings(tmp_path, start="2020-01-01"))
+    assert "no labels are known by the start, and there is no training.base_model." in none
+    assert none.endswith("A start of 2020-01-05 would work.")
+    assert "only 25 labels" in warned(findings(tmp_path, start="2020-01-03"))
     late = labels().with_columns(y=(pl.col("id") > 240).cast(pl.Int8))
-    assert "only one class ('0')" in only(findings(tmp_path, None, late))
+    assert "only one class ('0')" in warned(findings(tmp_path, None, late))
     assert errors(findings(tmp_path, start="2020-01-01", training={"base_model": "models:/m/1"})) == []
-    assert "No later start" in only(findings(tmp_path, training={"min_rows": 9999}))
+    assert "No later start" in warned(findings(tmp_path, training={"min_rows": 9999}))
 
 
 def test_labels_without_a_time_count_from_the_horizon(tmp_path):
-    assert "A start of 2020-01-11 would work" in only(findings(tmp_path, start="2020-01-05", known_at=None))
+    assert "A start of 2020-01-11 would work" in warned(findings(tmp_path, start="2020-01-05", known_at=None))
 
 
 def test_data_that_end_before_the_start(tmp_path):
