@@ -14,6 +14,7 @@ from flows.loop import Loop, alert
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
 from homeostat.metrics import compute_metrics
+from homeostat.project import Task
 from homeostat.records import BatchState, Decision, FitCost, ModelRecord, Severity
 from homeostat.store import Writer
 from pipelines.canonical import canonical_classes
@@ -51,7 +52,10 @@ def promote(
         loop.models.set_alias("previous", old)
     loop.models.set_alias("champion", record.version)
     first = loop.store.get_fact("baseline") is None
+    classes = loop.models.load(record.version).classes if loop.project.task is Task.BINARY else None
     with loop.store.write("promotion") as write:
+        if classes:
+            write.put_fact("classes", {"classes": list(classes)})
         write.put_model(dataclasses.replace(record, promoted_at=at))
         write.append_decision(verdict)
         write.put_fact("champion", {"version": record.version, "since": instant(at)})

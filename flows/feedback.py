@@ -38,8 +38,16 @@ def feedback(loop: Loop, at: datetime) -> dict[str, Any]:
             body = "; ".join(f"{n} broke {rule!r}, as {key!r}" for rule, n, key in counts.iter_rows())
             title = f"{rejected.height} labels were quarantined"
             write.append_alert(alert(at, Severity.WARNING, "labels", title, body))
+        write.take_releases(_taken(loop, at, labels), batch)
         write.put_stage(at, "feedback", outcome)
     return outcome
+
+
+def _taken(loop: Loop, at: datetime, labels: pl.DataFrame | None) -> list[str]:
+    rows = _released(loop, at)
+    if rows is None or labels is None:
+        return []
+    return rows.filter(pl.col("key").is_in(labels[loop.key].cast(pl.String).implode()))["row_id"].to_list()
 
 
 def _append(loop: Loop, at: datetime, batch: str) -> None:
@@ -50,7 +58,7 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
     classes = tuple(fact["classes"]) if fact is not None and loop.project.task is Task.BINARY else None
     checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
     rejected = _overdue(checked.rejected, rows, loop, at)
-    released = restore_labels(_released(loop), loop.project, loop.key_dtype(), at)
+    released = restore_labels(_released(loop, at), loop.project, loop.key_dtype(), at)
     accepted = checked.accepted
     if released is not None:
         accepted = pl.concat([accepted, released], how="diagonal_relaxed")
@@ -93,6 +101,7 @@ def _overdue(rejected: pl.DataFrame, rows: pl.DataFrame, loop: Loop, at: datetim
     return rejected.filter((pl.col("rule") != "unknown_key") | ~pl.col("key").is_in(young.implode()))
 
 
-def _released(loop: Loop) -> pl.DataFrame | None:
-    ids = loop.store.list_all_releases()
+def _released(loop: Loop, at: datetime) -> pl.DataFrame | None:
+    """Labels released and not taken in by an earlier tick."""
+    ids = loop.store.list_releases() + loop.store.list_releases(instant(at))
     return loop.lake.read("quarantine", (pl.col("source") == "feedback") & pl.col("row_id").is_in(ids)) if ids else None

@@ -9,7 +9,7 @@ import polars as pl
 
 from flows.loop import Loop, alert
 from homeostat.durations import instant
-from homeostat.records import Batch, BatchState, Decision, Severity
+from homeostat.records import Alert, Batch, BatchState, Decision, Severity
 from pipelines.novelty import select_new_inputs, select_new_rejections
 from pipelines.quarantine import hold_rows, restore_inputs, with_row_ids
 from pipelines.sources import FOREVER, load_inputs
@@ -38,8 +38,8 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     if rejected.height:
         named = with_row_ids(rejected.with_columns(batch=pl.lit(batch)))
         loop.lake.append("quarantine", named, "quarantine.inputs", batch)
-    released = _released(loop, at)
-    if released is not None:
+    released = restore_inputs(_released(loop), loop.project, loop.key_dtype(), at)
+    if released is not None and verdict.kind != "hold":
         fresh = pl.concat([_unknown(loop, released, at), fresh], how="diagonal_relaxed")
     loop.lake.append("inputs", fresh.with_columns(_batch=pl.lit(batch)), "inputs", batch)
 
@@ -51,29 +51,38 @@ def _unknown(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
 
 def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> dict[str, Any]:
     rows = loop.lake.read("inputs", pl.col("_batch") == batch, [loop.key])
-    count = 0 if rows is None else rows.height
+    keys = pl.Series(loop.key, [], pl.String) if rows is None else rows[loop.key].cast(pl.String)
     rejected = loop.lake.read("quarantine", (pl.col("batch") == batch) & (pl.col("source") == "inputs"))
     broken = 0 if rejected is None else rejected.filter(pl.col("rule") != "held").height
     held = 0 if rejected is None else rejected.height - broken
-    start = previous if previous is not None else at - loop.project.loop.tick
-    history = previous is None and at <= loop.project.start_at
-    state = (
-        BatchState.HELD if held or (broken and not count) else BatchState.HISTORY if history else BatchState.VALIDATED
-    )
-    outcome = {"batch": batch, "rows": count, "quarantined": broken, "held": held}
+    verdict = None
+    if rejected is not None and rejected.height:
+        verdict = _judge(loop, rejected.filter(pl.col("rule") != "held"), len(keys) + held, at, batch)
+    outcome = {"batch": batch, "rows": len(keys), "quarantined": broken, "held": held}
     with loop.store.write("ingest") as write:
-        reason = None
-        if rejected is not None and rejected.height:
-            verdict = _judge(loop, rejected.filter(pl.col("rule") != "held"), count + held, at, batch)
-            reason = "; ".join(verdict.reasons)
+        if verdict is not None:
             write.append_decision(verdict)
-            severity = Severity.CRITICAL if verdict.kind == "hold" else Severity.WARNING
-            title = f"batch {batch} is held" if verdict.kind == "hold" else f"{broken} rows were quarantined"
-            write.append_alert(alert(at, severity, "validation", title, reason))
-        write.put_batch(Batch(batch, start, at, state, count, broken + held, reason))
-        write.take_releases(loop.store.list_releases(), batch)
+            write.append_alert(_alert(verdict, broken, at))
+        reason = None if verdict is None else "; ".join(verdict.reasons)
+        start = previous if previous is not None else at - loop.project.loop.tick
+        state = _state(loop, verdict, first=previous is None, at=at)
+        write.put_batch(Batch(batch, start, at, state, len(keys), broken + held, reason))
+        write.take_releases(_taken(loop, keys), batch)
         write.put_stage(at, "ingest", outcome)
     return outcome
+
+
+def _state(loop: Loop, verdict: Decision | None, *, first: bool, at: datetime) -> BatchState:
+    if verdict is not None and verdict.kind == "hold":
+        return BatchState.HELD
+    return BatchState.HISTORY if first and at <= loop.project.start_at else BatchState.VALIDATED
+
+
+def _alert(verdict: Decision, broken: int, at: datetime) -> Alert:
+    held = verdict.kind == "hold"
+    title = f"batch {verdict.evidence['batch']} is held" if held else f"{broken} rows were quarantined"
+    severity = Severity.CRITICAL if held else Severity.WARNING
+    return alert(at, severity, "validation", title, "; ".join(verdict.reasons))
 
 
 def _judge(loop: Loop, rejected: pl.DataFrame, accepted: int, at: datetime, batch: str) -> Decision:
@@ -81,11 +90,16 @@ def _judge(loop: Loop, rejected: pl.DataFrame, accepted: int, at: datetime, batc
     return decide_validation(counts, rejected.height + accepted, loop.project, at, batch)
 
 
-def _released(loop: Loop, at: datetime) -> pl.DataFrame | None:
+def _released(loop: Loop) -> pl.DataFrame | None:
     ids = loop.store.list_releases()
     chosen = (pl.col("source") == "inputs") & pl.col("row_id").is_in(ids)
-    rows = loop.lake.read("quarantine", chosen) if ids else None
-    return restore_inputs(rows, loop.project, loop.key_dtype(), at)
+    return loop.lake.read("quarantine", chosen) if ids else None
+
+
+def _taken(loop: Loop, keys: pl.Series) -> list[str]:
+    """The released rows that this batch holds; one released a moment ago waits for the next."""
+    rows = _released(loop)
+    return [] if rows is None else rows.filter(pl.col("key").is_in(keys.implode()))["row_id"].to_list()
 
 
 def _quarantined(loop: Loop, rejected: pl.DataFrame) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from homeostat.project import Project, load_project
 from homeostat.records import Alert, ModelRecord, Scope, Severity
 from homeostat.settings import House, find_house
 from homeostat.store import Store
+from monitoring.policies import get_policy
 from registry.models import Models
 
 
@@ -72,6 +73,7 @@ class Loop:
 def open_loop(folder: Path | str, scope: Scope) -> Loop:
     """Open a project in a scope; once per process, until its files change."""
     project = load_project(folder)
+    get_policy(project.retraining.policy)
     files = [project.file, project.folder / "hooks.py"]
     stamp = tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
     return _open(str(project.folder), scope, stamp)

@@ -44,7 +44,7 @@ def restore_inputs(
     """
     if rows is None or rows.is_empty():
         return None
-    source = _decoded(rows, project)
+    source = _decoded(rows)
     lenient = project.model_copy(update={"data": _without_rules(project.data)})
     numbers = [pl.col(c).cast(pl.Float64, strict=False) for c in project.data.numeric if c in source.columns]
     source = source.with_columns(*numbers, event_at=_instants("event_at", source), available_at=pl.lit(now, INSTANT))
@@ -58,13 +58,13 @@ def restore_labels(
     """Released labels as a FEEDBACK frame, the last of each key; None where there are none."""
     if rows is None or rows.is_empty():
         return None
-    source = _decoded(rows, project).with_columns(available_at=pl.lit(None, INSTANT))
+    source = _decoded(rows).with_columns(available_at=pl.lit(None, INSTANT))
     lenient = project.model_copy(update={"data": _without_rules(project.data)})
     last = source.unique(project.data.key, keep="last", maintain_order=True)
     return validate_feedback(last, lenient, None, key_dtype, None, now).accepted
 
 
-def _decoded(rows: pl.DataFrame, project: Project) -> pl.DataFrame:
+def _decoded(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([json.loads(row) for row in rows["row"]], infer_schema_length=None, strict=False)
 
 

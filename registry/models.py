@@ -228,7 +228,7 @@ class Models:
         if (made := self.find(key)) is not None:
             return made
         tags = {name: value for name, value in found.tags.items() if name != KEY}
-        return self._create(key, found.source, found.run_id, tags, found.model_id)
+        return self._create(key, str(found.source), str(found.run_id), tags, found.model_id)
 
     @told("look a version up")
     def describe(self, version: int) -> dict[str, Any]:
