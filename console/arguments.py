@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
@@ -35,22 +37,59 @@ FromWhere = Annotated[
 
 
 def open_for_reading(folder: Path, chosen: From | None) -> Loop:
-    """Open the live state, or the replay's where there is no live one. Raises HomeostatError where there is neither."""
+    """Open the live state, or the replay's where life has not begun. Raises HomeostatError where there is neither."""
     from homeostat.project import load_project
     from homeostat.records import Scope
     from homeostat.settings import find_house
 
     project = load_project(folder)
     wanted = [Scope(chosen.value)] if chosen else [Scope.LIVE, Scope.REPLAY]
-    for scope in wanted:
-        if find_house(project, scope).root.exists():
-            from flows.loop import open_loop
+    found = [scope for scope in wanted if find_house(project, scope).root.exists()]
+    if not found:
+        raise HomeostatError(
+            f"{project.folder}: there is no {' or '.join(wanted)} state yet.",
+            f"Run 'homeostat replay {folder}' or 'homeostat tick {folder}' first.",
+        )
+    from flows.loop import open_loop
 
-            return open_loop(folder, scope)
-    raise HomeostatError(
-        f"{project.folder}: there is no {' or '.join(wanted)} state yet.",
-        f"Run 'homeostat replay {folder}' or 'homeostat tick {folder}' first.",
-    )
+    loop = open_loop(folder, found[0])
+    # A first tick that failed leaves an empty live state, which must not hide a replay.
+    return loop if len(found) == 1 or loop.store.list_batches() else open_loop(folder, found[1])
+
+
+@contextmanager
+def open_for_changing(folder: Path, chosen: From | None) -> Iterator[Loop]:
+    """Open as for reading, and hold the scope's lock. Raises BusyError while something runs there."""
+    from flows.replay import exclusive
+
+    loop = open_for_reading(folder, chosen)
+    with exclusive(loop.house.root, f"a run of {loop.project.name!r}"):
+        yield loop
+
+
+@contextmanager
+def open_live(folder: Path) -> Iterator[Loop]:
+    """Open the live state, making it where there is none, and hold its lock. Raises BusyError."""
+    from flows.loop import open_loop
+    from flows.replay import exclusive
+    from homeostat.hooks import load_hooks
+    from homeostat.project import load_project
+    from homeostat.records import Scope
+    from homeostat.settings import find_house
+
+    project = load_project(folder)
+    load_hooks(project.folder)
+    with exclusive(find_house(project, Scope.LIVE).root, f"a tick of {project.name!r}"):
+        yield open_loop(folder, Scope.LIVE)
+
+
+def split_action(action: str, folder: Path, known: tuple[str, ...]) -> tuple[str, Path]:
+    """Tell an action from a project's folder that was given in its place: the first action is the default."""
+    if action in known:
+        return action, folder
+    if Path(action).is_dir() and folder == HERE:
+        return known[0], Path(action)
+    raise HomeostatError(f"{action!r} is neither {' nor '.join(known)}, nor a project's folder.")
 
 
 def now() -> datetime:

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from console.arguments import HERE, AsJson, Folder, FromWhere, open_for_reading
-from console.output import out, say_facts, say_json, say_table
+from console.arguments import HERE, AsJson, Folder, FromWhere, open_for_reading, split_action
+from console.output import say, say_facts, say_json, say_table
 from homeostat.errors import CheckFailed, HomeostatError
 
 
@@ -41,7 +41,7 @@ def alerts(
     if as_json:
         say_json([rows.values(a) for a in found])
     else:
-        say_table(f"Alerts of {loop.house.model_name}", ["at", "severity", "what", "more"],
+        say_table(f"Alerts of {loop.house.model_name}", ["at (UTC)", "severity", "what", "more"],
                   [(a.at, a.severity.value, a.title, a.body) for a in found])  # fmt: skip
 
 
@@ -55,10 +55,7 @@ def journal(
     """Every decision and act in a chain of hashes; `verify` says whether it was edited."""
     from homeostat.store import rows
 
-    if action not in {"show", "verify"}:
-        folder, action = (Path(action), "show") if Path(action).is_dir() else (folder, action)
-    if action not in {"show", "verify"}:
-        raise HomeostatError(f"journal {action!r}: unknown.", "Say 'journal show' or 'journal verify'.")
+    action, folder = split_action(action, folder, ("show", "verify"))
     loop = open_for_reading(folder, from_)
     if action == "verify":
         _verify(loop, as_json)
@@ -67,19 +64,21 @@ def journal(
     if as_json:
         say_json([rows.values(e) for e in entries])
     else:
-        say_table(f"Journal of {loop.house.model_name}", ["#", "at", "what", "said", "hash"],
-                  [(e.seq, e.at, e.kind, _gist(e.body), e.hash[:12]) for e in entries])  # fmt: skip
+        say_table(f"Journal of {loop.house.model_name}", ["#", "at (UTC)", "hash", "what", "said"],
+                  [(e.seq, e.at, e.hash[:12], e.kind, _gist(e.body)) for e in entries])  # fmt: skip
 
 
 def why(
-    folder: Annotated[Path, typer.Argument(help="The project's folder.")],
-    key: Annotated[str, typer.Argument(help="The key of a row that was scored.")],
+    folder: Folder,
+    key: Annotated[str | None, typer.Argument(help="The key of a row that was scored.", show_default=False)] = None,
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
     """Which version scored a row, why this score, and which decision promoted that version."""
     from flows.why import why as find
 
+    if key is None:
+        folder, key = HERE, str(folder)
     answer = find(open_for_reading(folder, from_), key)
     if as_json:
         say_json(answer)
@@ -87,8 +86,9 @@ def why(
     label = answer["label"]
     say_facts(f"{answer['key']}: predicted {answer['prediction']}", {
         "score": answer["score"],
-        "event, scored": f"{answer['event_at']:%Y-%m-%d %H:%M}, {answer['scored_at']:%Y-%m-%d %H:%M} UTC",
-        "truth": "not known" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M})",
+        "event": answer["event_at"],
+        "scored": answer["scored_at"],
+        "truth": "not known" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M} UTC)",
         "scored by": f"version {answer['model_version']}",
     })  # fmt: skip
     _tell_model(answer)
@@ -101,16 +101,16 @@ def _tell_model(answer: dict[str, Any]) -> None:
         say_facts(f"Version {version}", {
             "family": model["family"],
             "trained": model["trained_at"],
-            "rows": f"{model['rows']:,}, up to {model['learned_until']}",
-            "holdout": holdout or "none",
+            "rows": _span(model),
+            "holdout": holdout,
         })  # fmt: skip
     if promoted is not None:
         say_facts("Promoted by", {
-            "decision": f"{promoted['decision']} at {promoted['at']:%Y-%m-%d %H:%M}",
+            "decision": f"{promoted['decision']} at {promoted['at']:%Y-%m-%d %H:%M} UTC",
             "reasons": "; ".join(promoted["reasons"]),
         })  # fmt: skip
     if isinstance(answer["reasons"], str):
-        out.print(answer["reasons"], highlight=False)
+        say(answer["reasons"])
     elif answer["reasons"]:
         say_table("Why this score", ["feature", "contribution"], answer["reasons"])
 
@@ -120,6 +120,7 @@ def export(
     folder: Folder = HERE,
     to: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file.")] = None,
     role: Annotated[str, typer.Option(help="champion, challenger or baseline")] = "champion",
+    as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
     """Write predictions, decisions or windows into a file."""
@@ -136,7 +137,10 @@ def export(
         history.export_decisions(loop) if what is What.DECISIONS else history.export_windows(loop)
     )  # fmt: skip
     history.write_table(frame, to)
-    out.print(f"{frame.height} {what.value} written to {to}", highlight=False, soft_wrap=True)
+    if as_json:
+        say_json({"what": what.value, "rows": frame.height, "file": str(to)})
+    else:
+        say(f"{frame.height} {what.value} written to {to}")
 
 
 def status(folder: Folder = HERE, as_json: AsJson = False, from_: FromWhere = None) -> None:
@@ -154,6 +158,11 @@ def status(folder: Folder = HERE, as_json: AsJson = False, from_: FromWhere = No
         raise CheckFailed(f"not healthy: {'; '.join(found['problems'])}.")
 
 
+def _span(model: dict[str, Any]) -> str:
+    until = model["learned_until"]
+    return f"{model['rows']:,}" + (f", up to {until:%Y-%m-%d %H:%M} UTC" if until is not None else "")
+
+
 def _verify(loop: Any, as_json: bool) -> None:
     from homeostat.store import rows
 
@@ -163,7 +172,7 @@ def _verify(loop: Any, as_json: bool) -> None:
     if not verdict.sound:
         raise CheckFailed(f"the journal does not hold at link {verdict.broken_at}: {verdict.reason}.")
     if not as_json:
-        out.print(f"The journal holds: {verdict.entries} links, head {verdict.head[:12]}.", highlight=False)
+        say(f"The journal holds: {verdict.entries} links, head {verdict.head[:12]}.")
 
 
 def _gist(body: Any) -> str:

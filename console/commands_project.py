@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from console.arguments import HERE, AsJson, Folder
-from console.output import out, say_json, say_table
+from console.output import say, say_json, say_table
 from homeostat.errors import CheckFailed, HomeostatError
+
+GUESS = ("what", "guess", "why")
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,20 +26,27 @@ def init(
     folder: Annotated[
         Path | None, typer.Argument(help="Where to write homeostat.toml.", show_default="the data's folder")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a project from a data file; shows what it guessed, never overwrites."""
     from homeostat.project import PROJECT_FILE
     from pipelines.guess import guess_project
 
+    if not data.exists():
+        raise HomeostatError(f"{data}: no such file.", "Give a CSV or Parquet file with inputs and their target.")
     target = (folder or data.parent) / PROJECT_FILE
     if target.exists():
         raise HomeostatError(f"{target}: there is a project already.", "Give another folder, or move it away first.")
     guess = guess_project(data, target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(guess.toml, encoding="utf-8")
-    say_table(f"Guessed from {data}", ["what", "guess", "why"], guess.guesses)
-    out.print(f"\nWrote {target}. Read it, mend what is wrong, then:", highlight=False)
-    out.print(f"  homeostat check {target.parent}\n  homeostat replay {target.parent}", highlight=False)
+    if as_json:
+        say_json({"file": str(target), "guesses": [dict(zip(GUESS, g, strict=True)) for g in guess.guesses]})
+        return
+    say_table(f"Guessed from {data}", GUESS, guess.guesses, room=0)
+    say(f"\nWrote {target}. Read it, mend what is wrong, then:")
+    place = shlex.quote(str(target.parent))
+    say(f"  homeostat check {place}\n  homeostat replay {place}")
 
 
 def check(folder: Folder = HERE, as_json: AsJson = False) -> None:
@@ -55,6 +65,6 @@ def check(folder: Folder = HERE, as_json: AsJson = False) -> None:
             f"Project {project.name}", ["", "where", "finding"], [(f.level, f.where, f.message) for f in findings]
         )
     if errors:
-        fault = CheckFailed("; ".join(f"{f.where}: {f.message}" for f in errors))
+        fault = CheckFailed("\n".join(f"{project.file}: {f.where}: {f.message}" for f in errors))
         fault.exit_code = 2
         raise fault

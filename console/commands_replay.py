@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from console.arguments import HERE, AsJson, Folder
-from console.output import out, progress_bar, say_facts, say_json
+from console.output import progress_bar, say, say_facts, say_json
 from homeostat.errors import HomeostatError
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the last replay and start over.")]
@@ -37,9 +38,12 @@ def replay(
         from flows.adopt import adopt_replay
 
         adopt_replay(folder)
-    say_json(summary) if as_json else _tell(folder, summary)
+    if as_json:
+        say_json(summary)
+        return
+    _tell(folder, summary)
     if adopt:
-        out.print("The replay's end is the live state now.")
+        say("The replay's end is the live state now.")
 
 
 def demo(fresh: Fresh = False, no_prefect: NoPrefect = False, as_json: AsJson = False) -> None:
@@ -88,6 +92,7 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
     }
     say_facts(f"Replay of {summary['project']}", facts)
     house = find_house(load_project(folder), Scope.REPLAY)
-    out.print(f"\nReport   {house.root / 'report.html'}", highlight=False, soft_wrap=True)
-    out.print(f"MLflow   mlflow ui --backend-store-uri {house.tracking_uri}", highlight=False, soft_wrap=True)
-    out.print(f"Prefect  PREFECT_HOME={house.prefect_home} prefect server start", highlight=False, soft_wrap=True)
+    say(f"\nReport   {house.root / 'report.html'}")
+    say(f"MLflow   mlflow ui --backend-store-uri {shlex.quote(house.tracking_uri)}")
+    if house.prefect_home.exists():
+        say(f"Prefect  PREFECT_HOME={shlex.quote(str(house.prefect_home))} prefect server start")

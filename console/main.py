@@ -4,37 +4,92 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from typing import Any
 
 # Before any library starts OpenMP: its threads would spin while they wait, and on a busy machine starve each other.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import typer
 
-from console import commands_inspect, commands_loop, commands_project, commands_replay
+from console import (
+    commands_inspect,
+    commands_loop,
+    commands_person,
+    commands_project,
+    commands_replay,
+    commands_services,
+)
+from console.arguments import now
+from console.faults import keep_native_noise, record_fault
 from console.output import say_error
-from homeostat.errors import HomeostatError
+from homeostat.errors import HomeostatError, is_disk_full
+
+STOPPED = 130
 
 app = typer.Typer(
     name="homeostat",
     help="Keep a tabular model good in production: score, join the truth, notice decay, retrain when it pays.",
+    epilog="Exit codes: 0 done; 1 a check or a gate failed, or a fault of Homeostat itself, whose traceback is in "
+    "faults.log of the project's state folder; 2 something that you can mend; 130 stopped.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-for module in (commands_project, commands_loop, commands_replay, commands_inspect):
+for module in (
+    commands_project, commands_replay, commands_loop, commands_person, commands_inspect, commands_services,
+):  # fmt: skip
     module.add_to(app)
 
 
 def main() -> None:
     """Run the command line; a mistake is one line on standard error and an exit code, never a traceback."""
+    keep_native_noise()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     try:
-        app()
-    except HomeostatError as fault:
-        say_error(str(fault))
-        sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
+        code = app(standalone_mode=False)
+    except SystemExit:
+        raise
+    except BaseException as fault:
+        code = _tell(fault)
+    if code == STOPPED:
         say_error("stopped; nothing is lost, the same command goes on from here.")
-        sys.exit(130)
-    except OSError as fault:
-        say_error(f"{fault.filename or 'the disk'}: {fault.strerror or fault}.")
-        sys.exit(2)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _tell(fault: Any) -> int:
+    if isinstance(fault, HomeostatError):
+        say_error(str(fault))
+        return fault.exit_code
+    if isinstance(fault, KeyboardInterrupt):
+        return STOPPED
+    if isinstance(fault, BrokenPipeError):
+        # Whoever read our output has seen enough; the interpreter must not fail once more when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if hasattr(fault, "format_message"):
+        return _tell_usage(fault)
+    if is_disk_full(fault):
+        say_error("no space is left on the disk. Make room; then the same command goes on from here.")
+        return 2
+    if isinstance(fault, OSError) and fault.filename:
+        say_error(f"{fault.filename}: {fault.strerror or fault}.")
+        return 2
+    return _tell_unexpected(fault)
+
+
+def _tell_usage(fault: Any) -> int:
+    command = fault.ctx.command_path if fault.ctx is not None else "homeostat"
+    message = fault.format_message().replace("Value error, ", "").rstrip(".")
+    if message:
+        say_error(f"{message}. See '{command} --help'.")
+    return fault.exit_code
+
+
+def _tell_unexpected(fault: BaseException) -> int:
+    log = record_fault(fault, sys.argv[1:], now())
+    reason = (str(fault).strip().splitlines() or ["no reason given"])[0][:300].rstrip(".")
+    where = f"Its traceback is in {log}; please report it." if log else "Its traceback could not be kept."
+    say_error(f"a fault of Homeostat itself: {type(fault).__name__}: {reason}. {where}")
+    return 1

@@ -48,9 +48,9 @@ def promote(
     `outcome` ends the tick's stage in the same transaction.
     """
     old = loop.version_of("champion")
-    if old is not None and old != record.version:
-        loop.models.set_alias("previous", old)
     loop.models.set_alias("champion", record.version)
+    if old is not None and old != record.version:  # last, or a rollback killed in between would find no way back
+        loop.models.set_alias("previous", old)
     first = loop.store.get_fact("baseline") is None
     classes = loop.models.load(record.version).classes if loop.project.task is Task.BINARY else None
     with loop.store.write("promotion") as write:

@@ -8,18 +8,23 @@ from sqlalchemy import insert, select
 
 from flows.loop import Loop, open_loop
 from flows.replay import exclusive
+from homeostat.boundaries import commit
 from homeostat.errors import HomeostatError
 from homeostat.lake import TABLES
 from homeostat.project import load_project
 from homeostat.records import Role, Scope
 from homeostat.settings import find_house
 from homeostat.store.schema import Base
+from registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
 STEP = "adopt"
 
 
 def adopt_replay(folder: Path) -> None:
-    """Copy what a replay left into the empty live state. Raises HomeostatError where life has begun."""
+    """Copy what a replay left into the empty live state. Raises HomeostatError where life has begun.
+
+    The records come last, in one transaction: until then life is empty, and a killed adoption is done again.
+    """
     project = load_project(folder)
     with exclusive(find_house(project, Scope.LIVE).root, f"a tick of {project.name!r}"):
         source, target = open_loop(folder, Scope.REPLAY), open_loop(folder, Scope.LIVE)
@@ -29,8 +34,8 @@ def adopt_replay(folder: Path) -> None:
             )
         target.models.copy_from(source.models)
         _copy_rows(source, target)
+        _point_aliases(source, target)
         _copy_records(source, target)
-        _point_aliases(target)
 
 
 def _copy_rows(source: Loop, target: Loop) -> None:
@@ -40,21 +45,25 @@ def _copy_rows(source: Loop, target: Loop) -> None:
             target.lake.append(table, rows, STEP, table)
 
 
+def _point_aliases(source: Loop, target: Loop) -> None:
+    for alias in (CHAMPION, CHALLENGER, PREVIOUS):
+        version = source.models.get_alias(alias)
+        if version is not None:
+            target.models.set_alias(alias, version)
+    head = source.store.journal_head()
+    if head is not None:
+        target.models.anchor(head)
+
+
 def _copy_records(source: Loop, target: Loop) -> None:
-    with source.store.engine.connect() as reading, target.store.engine.begin() as writing:
+    """Copy every record but the baseline: life keeps no first model for ever."""
+    with (
+        commit("store.adopt"),
+        source.store.engine.connect() as reading,
+        target.store.engine.begin() as writing,
+    ):
         for table in Base.metadata.sorted_tables:
             found = reading.execute(select(table).where(table.c.owner == source.store.owner)).mappings()
-            rows = [{**row, "owner": target.store.owner} for row in found]
+            rows = [{**row, "owner": target.store.owner} for row in found if row.get("name") != Role.BASELINE.value]
             if rows:
                 writing.execute(insert(table), rows)
-
-
-def _point_aliases(target: Loop) -> None:
-    champion = target.version_of(Role.CHAMPION.value)
-    if champion is not None:
-        target.models.set_alias("champion", champion)
-        head = target.store.journal_head()
-        if head is not None:
-            target.models.anchor(head)
-    with target.store.write("adopted") as write:
-        write.drop_fact(Role.BASELINE.value)

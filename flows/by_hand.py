@@ -17,7 +17,7 @@ from flows import predict as predicting
 from flows.learn import make_version
 from flows.loop import Loop
 from homeostat.durations import instant
-from homeostat.errors import HomeostatError
+from homeostat.errors import DataError, HomeostatError
 from homeostat.records import BatchState, Decision, FitCost, ModelRecord
 from pipelines.quarantine import UNRELEASABLE
 from pipelines.sources import FOREVER, load_inputs
@@ -39,12 +39,26 @@ def predict(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
     return predicting.predict(loop, at)
 
 
+def rescore(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+    """Score corrected inputs again, because a person asks."""
+    outcome = predicting.rescore(loop, at)
+    with loop.store.write("asked") as write:
+        write.append_journal(at, f"{instant(at)}/rescore", "rescore", {"by": who, **outcome})
+    return outcome
+
+
 def feedback(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
     """Take in the labels known by now."""
+    if loop.key_dtype() is None:
+        raise DataError(
+            "feedback: no inputs have come yet, so no label has a row to belong to.",
+            f"Run 'homeostat ingest {loop.project.folder}' first.",
+        )
     outcome = feeding.feedback(loop, at)
     if outcome["quarantined"]:
         last = loop.store.list_alerts()[-1]
-        outcome["problem"] = f"{last.title}: {last.body}; nothing is lost, see 'homeostat quarantine list'."
+        told = f"{last.title}: {last.body}; nothing is lost"
+        outcome["problem"] = f"{told}, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
 
 
@@ -97,9 +111,9 @@ def promote_version(loop: Loop, at: datetime, version: int | None, who: str, why
     verdict = Decision(at, "promotion", "promote", (reason,), {"by": who, "why": why}, chosen)
     loop.models.load(chosen)
     acting.promote(loop, at, record, verdict)
+    loop.models.delete_alias("challenger")
     with loop.store.write("challenger") as write:
         write.drop_fact("challenger")
-    loop.models.delete_alias("challenger")
     return verdict
 
 

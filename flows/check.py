@@ -25,6 +25,7 @@ from homeostat.records import (
     WindowStatus,
 )
 from monitoring.drift import check_drift
+from monitoring.learned import count_as_drift, describe, newly_seen
 from monitoring.performance import measure_window
 from pipelines.facts import compare_facts
 
@@ -34,7 +35,9 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     windows = {role: _measure(loop, role, at) for role in (Role.CHAMPION, Role.BASELINE)}
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
-    warn = result is not None and _newly_drifted(loop, result)
+    earlier = [c for c in loop.store.list_checks() if c.tick_at < at]
+    warn = result is not None and _newly_drifted(result, earlier)
+    strange = () if result is None else newly_seen(result.facts, _told(result, earlier))
     with loop.store.write("check") as write:
         for role, measured in windows.items():
             for window in measured:
@@ -43,6 +46,10 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
             write.put_check(result)
             if warn:
                 write.append_alert(_drift_alert(result))
+            if strange:
+                body = "; ".join(describe(fact) for fact in strange)
+                title = f"version {result.model_version} meets what it never saw"
+                write.append_alert(alert(at, Severity.WARNING, "facts", title, body))
         write.put_stage(at, "check", outcome)
     return outcome
 
@@ -86,7 +93,9 @@ def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
     scored = loop.lake.scan("predictions")
     if scored is None:
         return set()
-    found = scored.join(fresh.lazy(), on=loop.key, how="semi").select("batch").unique().collect()
+    found = loop.lake.collect(
+        "predictions", scored.join(fresh.lazy(), on=loop.key, how="semi").select("batch").unique()
+    )
     return set(found["batch"])
 
 
@@ -121,10 +130,11 @@ def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[
         categorical=[c for c in data.categorical if c in reference.columns],
         settings=loop.project.monitoring,
         page=page,
-        title=f"{loop.project.name}: {rows['event_at'].min()} against version {version}",
+        title=f"{loop.project.name}, batch {rows['_batch'][0]}, against what version {version} learned from",
     )
-    facts = folder / "facts.json"
-    return drift, compare_facts(json.loads(facts.read_text()), rows, loop.project) if facts.exists() else ()
+    learned = folder / "facts.json"
+    facts = compare_facts(json.loads(learned.read_text()), rows, loop.project) if learned.exists() else ()
+    return count_as_drift(drift, facts, loop.project.monitoring), facts
 
 
 def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str, float]:
@@ -140,10 +150,13 @@ def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str
     return values | {"rows": float(batch.rows)}
 
 
-def _newly_drifted(loop: Loop, result: CheckResult) -> bool:
-    earlier = [c for c in loop.store.list_checks() if c.tick_at < result.tick_at]
+def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
     same = bool(earlier) and earlier[-1].model_version == result.model_version and earlier[-1].drift.status == "drift"
     return result.drift.status == "drift" and not same
+
+
+def _told(result: CheckResult, earlier: list[CheckResult]) -> list[LearnedFact]:
+    return [fact for check in earlier if check.model_version == result.model_version for fact in check.facts]
 
 
 def _drift_alert(result: CheckResult) -> Any:

@@ -66,4 +66,5 @@ def _count_labels(loop: Loop, at: datetime) -> int:
     labels = loop.lake.scan("feedback", at)
     if labels is None:
         return 0
-    return labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique()).collect().item()
+    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
+    return loop.lake.collect("feedback", counted).item()

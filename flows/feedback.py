@@ -59,7 +59,10 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
     checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
     rejected = _overdue(checked.rejected, rows, loop, at)
     released = restore_labels(_released(loop, at), loop.project, loop.key_dtype(), at)
+    belated = restore_labels(_belated(loop, keys), loop.project, loop.key_dtype(), at, belated=True)
     accepted = checked.accepted
+    if belated is not None:
+        accepted = pl.concat([accepted, belated], how="diagonal_relaxed").sort("known_at", maintain_order=True)
     if released is not None:
         accepted = pl.concat([accepted, released], how="diagonal_relaxed")
     known = loop.lake.latest("feedback", loop.key, FOREVER, keys=accepted[loop.key])
@@ -105,3 +108,14 @@ def _released(loop: Loop, at: datetime) -> pl.DataFrame | None:
     """Labels released and not taken in by an earlier tick."""
     ids = loop.store.list_releases() + loop.store.list_releases(instant(at))
     return loop.lake.read("quarantine", (pl.col("source") == "feedback") & pl.col("row_id").is_in(ids)) if ids else None
+
+
+def _belated(loop: Loop, inputs: pl.Series | None) -> pl.DataFrame | None:
+    """Labels that were quarantined because their input had not come, and it has since."""
+    rows = loop.lake.read("quarantine", (pl.col("source") == "feedback") & (pl.col("rule") == "unknown_key"))
+    if rows is None or rows.is_empty() or inputs is None:
+        return None
+    labelled = loop.lake.read("feedback", columns=[loop.key])
+    known = inputs if labelled is None else inputs.filter(~inputs.is_in(labelled[loop.key].implode()))
+    chosen = rows.filter(pl.col("key").is_in(known.cast(pl.String).implode()))
+    return chosen.sort("quarantined_at", maintain_order=True)

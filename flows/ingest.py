@@ -29,8 +29,8 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     since = previous if loop.replaying else None
     rows = load_inputs(loop.project, loop.hooks, since, at)
     checked = validate_inputs(rows, loop.project, loop.key_dtype(), at)
-    fresh = _unknown(loop, checked.accepted, at)
-    rejected = select_new_rejections(checked.rejected, _quarantined(loop, checked.rejected))
+    fresh = _unknown(loop, checked.accepted, _held(loop, at, batch))
+    rejected = select_new_rejections(checked.rejected, _quarantined(loop, checked.rejected, batch))
     verdict = _judge(loop, rejected, fresh.height, at, batch)
     if verdict.kind == "hold":
         held = hold_rows(fresh.drop("_correction"), loop.project, verdict.reasons[0], at)
@@ -38,15 +38,29 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     if rejected.height:
         named = with_row_ids(rejected.with_columns(batch=pl.lit(batch)))
         loop.lake.append("quarantine", named, "quarantine.inputs", batch)
-    released = restore_inputs(_released(loop), loop.project, loop.key_dtype(), at)
+    released = restore_inputs(_released(loop), loop.project, loop.key_dtype(), at, schema=loop.lake.schema("inputs"))
     if released is not None and verdict.kind != "hold":
-        fresh = pl.concat([_unknown(loop, released, at), fresh], how="diagonal_relaxed")
+        fresh = _unknown(loop, pl.concat([released, fresh.drop("_correction")], how="diagonal_relaxed"))
     loop.lake.append("inputs", fresh.with_columns(_batch=pl.lit(batch)), "inputs", batch)
 
 
-def _unknown(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
+def _unknown(loop: Loop, rows: pl.DataFrame, held: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The rows that say something new; what is `held` waits for a person, though the source gives it again."""
     known = loop.lake.latest("inputs", loop.key, FOREVER, keys=rows[loop.key])
-    return select_new_inputs(rows, rows.clear() if known is None else known)
+    known = rows.clear() if known is None else known
+    seen = known
+    if held is not None:
+        seen = pl.concat([known, held.join(known, on=loop.key, how="anti")], how="diagonal_relaxed")
+    fresh = select_new_inputs(rows, seen)
+    new_key = ~pl.col(loop.key).is_in(known[loop.key].implode())
+    last = pl.int_range(pl.len()).over(loop.key) == pl.len().over(loop.key) - 1
+    # Of several rows of a key that come at once, the last is the one to score.
+    return fresh.with_columns(_correction=~(new_key & last))
+
+
+def _held(loop: Loop, at: datetime, batch: str) -> pl.DataFrame | None:
+    rows = loop.lake.read("quarantine", (pl.col("rule") == "held") & (pl.col("batch") != batch))
+    return restore_inputs(rows, loop.project, loop.key_dtype(), at, schema=loop.lake.schema("inputs"))
 
 
 def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> dict[str, Any]:
@@ -102,6 +116,8 @@ def _taken(loop: Loop, keys: pl.Series) -> list[str]:
     return [] if rows is None else rows.filter(pl.col("key").is_in(keys.implode()))["row_id"].to_list()
 
 
-def _quarantined(loop: Loop, rejected: pl.DataFrame) -> pl.DataFrame:
-    known = loop.lake.read("quarantine", pl.col("source") == "inputs") if rejected.height else None
+def _quarantined(loop: Loop, rejected: pl.DataFrame, batch: str) -> pl.DataFrame:
+    """What earlier batches left; what this one left before it was killed must be judged again."""
+    earlier = (pl.col("source") == "inputs") & (pl.col("batch") != batch)
+    known = loop.lake.read("quarantine", earlier) if rejected.height else None
     return rejected.clear() if known is None else known

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import polars as pl
 
@@ -73,7 +76,7 @@ class Loop:
 def open_loop(folder: Path | str, scope: Scope) -> Loop:
     """Open a project in a scope; once per process, until its files change."""
     project = load_project(folder)
-    get_policy(project.retraining.policy)
+    get_policy(project)
     files = [project.file, project.folder / "hooks.py"]
     stamp = tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
     return _open(str(project.folder), scope, stamp)
@@ -82,7 +85,10 @@ def open_loop(folder: Path | str, scope: Scope) -> Loop:
 @lru_cache(maxsize=8)
 def _open(folder: str, scope: Scope, _stamp: tuple[int, ...]) -> Loop:
     project = load_project(folder)
-    house = find_house(project, scope)
+    return _make(project, scope, find_house(project, scope))
+
+
+def _make(project: Project, scope: Scope, house: House) -> Loop:
     return Loop(
         project,
         load_hooks(project.folder),
@@ -92,6 +98,18 @@ def _open(folder: str, scope: Scope, _stamp: tuple[int, ...]) -> Loop:
         Store(house.store_url, house.model_name),
         Models(house.tracking_uri, house.artifact_root, house.model_name, project.name),
     )
+
+
+@contextmanager
+def open_untouched(folder: Path | str) -> Iterator[Loop]:
+    """Open the live state to look at it; where there is none yet, an empty one in its place that leaves no trace."""
+    project = load_project(folder)
+    house = find_house(project, Scope.LIVE)
+    if house.root.exists() or str(house.root) not in house.store_url:
+        yield open_loop(folder, Scope.LIVE)
+        return
+    with TemporaryDirectory() as scratch:
+        yield _make(project, Scope.LIVE, replace(house, store_url=f"sqlite:///{scratch}/store.db"))
 
 
 def forget_open_loops() -> None:

@@ -16,11 +16,12 @@ def notify(loop: Loop, at: datetime) -> dict[str, Any]:
     """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
     waiting = loop.store.list_alerts(undelivered=True)
     sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
+    outcome = {"sent": sum(problem is None for _, problem in sent)}
     with loop.store.write("notify") as write:
         for alert, problem in sent:
             write.put_delivery(alert.key, at if problem is None else None, problem)
-        write.put_stage(at, "notify", {"sent": sum(problem is None for _, problem in sent)})
-    return {"sent": len(sent), "anchored": _anchor(loop)}
+        write.put_stage(at, "notify", outcome)
+    return {**outcome, "anchored": _anchor(loop)}
 
 
 def _anchor(loop: Loop) -> bool:

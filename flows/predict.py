@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -76,26 +75,62 @@ def _score_in_shadow(loop: Loop, role: Role, batch: Batch, at: datetime) -> None
     _score(loop, model, version, role, batch, at)
 
 
+def rescore(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Score corrected inputs, which is done only when a person asks; they make a batch of their own."""
+    version = loop.version_of("champion")
+    rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_correction"))
+    scored = loop.lake.scan("predictions")
+    if version is None or rows is None or scored is None:
+        return {"rescored": 0}
+    mine = scored.filter(pl.col("role") == Role.CHAMPION.value).group_by(loop.key).agg(pl.col("scored_at").max())
+    rows = (
+        rows.join(loop.lake.collect("predictions", mine), on=loop.key)
+        .filter(pl.col("known_at") >= pl.col("scored_at"))
+        .drop("scored_at")
+    )
+    batch = f"{instant(at)}/corrections"
+    if not rows.is_empty():
+        made = Batch(batch, at, at, BatchState.SCORED, rows.height, 0, None, version, at)
+        answer = _answer(loop, loop.models.load(version), rows, version, Role.CHAMPION, made, at)
+        loop.lake.append("predictions", answer, f"predictions.{Role.CHAMPION.value}", batch)
+    _record_corrections(loop)
+    done = loop.store.get_batch(batch)
+    return {"rescored": 0} if done is None else {"rescored": done.rows, "version": done.model_version}
+
+
+def _record_corrections(loop: Loop) -> None:
+    """Record every batch of corrections that was scored, that of one who was killed before it was recorded too."""
+    rows = loop.lake.read(
+        "predictions", pl.col("batch").str.ends_with("/corrections"), ["batch", "model_version", "scored_at"]
+    )
+    if rows is None:
+        return
+    batches = rows.group_by("batch", "model_version", "scored_at").len().sort("batch").iter_rows()
+    with loop.store.write("rescored") as write:
+        for batch, version, at, count in batches:
+            if loop.store.get_batch(batch) is None:
+                write.put_batch(Batch(batch, at, at, BatchState.SCORED, count, 0, None, version, at))
+
+
 def _score(loop: Loop, model: Any, version: int, role: Role, batch: Batch, at: datetime) -> None:
     if batch.rows == 0:
         return
     chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
+    frames = (_answer(loop, model, rows, version, role, batch, at) for rows in loop.lake.stream("inputs", chosen))
+    loop.lake.append("predictions", frames, f"predictions.{role.value}", batch.id)
 
-    def scored() -> Iterator[pl.DataFrame]:
-        for rows in loop.lake.stream("inputs", chosen):
-            yield (
-                rows.select(loop.key, "event_at")
-                .hstack(model.score(raw_view(rows, loop.project)))
-                .with_columns(
-                    batch=pl.lit(batch.id),
-                    model_version=pl.lit(version, pl.Int64),
-                    role=pl.lit(role.value),
-                    reasons=pl.lit(None, pl.String),
-                    scored_at=pl.lit(at).cast(pl.Datetime("us", "UTC")),
-                )
-            )
 
-    loop.lake.append("predictions", scored(), f"predictions.{role.value}", batch.id)
+def _answer(
+    loop: Loop, model: Any, rows: pl.DataFrame, version: int, role: Role, batch: Batch, at: datetime
+) -> pl.DataFrame:
+    scored = rows.select(loop.key, "event_at").hstack(model.score(raw_view(rows, loop.project)))
+    return scored.with_columns(
+        batch=pl.lit(batch.id),
+        model_version=pl.lit(version, pl.Int64),
+        role=pl.lit(role.value),
+        reasons=pl.lit(None, pl.String),
+        scored_at=pl.lit(at).cast(pl.Datetime("us", "UTC")),
+    )
 
 
 def _follow_alias(loop: Loop, at: datetime) -> None:

@@ -52,6 +52,7 @@ def replay(
         _same_setup(loop)
         progress(0, 1, "checking the project and its data")
         require_sound(project, loop.hooks)
+        _keep_setup(loop)
         end = last_slot(loop, until)
         slots = due_slots(project.folder, end, Scope.REPLAY)
         total = tick_index(project, end) + 1
@@ -110,18 +111,24 @@ def _wipe(folder: Path, root: Path) -> None:
 
 def _same_setup(loop: Loop) -> None:
     """A resumed replay must go on with the project it began with, or its end would be a mixture of two."""
-    digests = {
+    file = loop.house.root / SETUP
+    if file.exists() and json.loads(file.read_text()) != _digests(loop):
+        raise ProjectError(
+            f"{loop.project.file}: the project changed since its replay began.", "Start over with 'replay --fresh'."
+        )
+
+
+def _keep_setup(loop: Loop) -> None:
+    """Kept once the project is found sound: what is mended before its first tick is no change."""
+    _write(loop.house.root / SETUP, json.dumps(_digests(loop)))
+
+
+def _digests(loop: Loop) -> dict[str, str]:
+    return {
         name: hashlib.sha256(path.read_bytes()).hexdigest()
         for name in (PROJECT_FILE, "hooks.py")
         if (path := loop.project.folder / name).exists()
     }
-    file = loop.house.root / SETUP
-    if not file.exists():
-        file.write_text(json.dumps(digests))
-    elif json.loads(file.read_text()) != digests:
-        raise ProjectError(
-            f"{loop.project.file}: the project changed since its replay began.", "Start over with 'replay --fresh'."
-        )
 
 
 def _wall_seconds(root: Path, began: float, worked: bool) -> float:
@@ -129,5 +136,12 @@ def _wall_seconds(root: Path, began: float, worked: bool) -> float:
     file = root / "wall.json"
     before = json.loads(file.read_text()) if file.exists() else 0.0
     total = before + (time.monotonic() - began if worked else 0.0)
-    file.write_text(json.dumps(total))
+    _write(file, json.dumps(total))
     return round(total, 3)
+
+
+def _write(file: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    part = file.with_name(f".{file.name}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(file)

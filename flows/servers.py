@@ -99,6 +99,8 @@ def _prefect_env(house: House) -> dict[str, str]:
         "PREFECT_HOME": str(house.prefect_home),
         "PREFECT_API_DATABASE_CONNECTION_URL": database,
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
+        # Without it the pages ask the default port for their data, and show none.
+        "PREFECT_SERVER_UI_API_URL": "http://127.0.0.1:{port}/api",
         **PREFECT_SERVER,
     }
 
@@ -173,6 +175,7 @@ def _embedded(
         note.unlink(missing_ok=True)
         port = _free_port()
         url = f"http://127.0.0.1:{port}"
+        env = {name: value.replace("{port}", str(port)) for name, value in env.items()}
         process = _spawn([arg.format(port=port) for arg in args], {**env, "PYTHONSAFEPATH": "1"}, log)
         stack.callback(_stop, process)
         _await_health(name, url + health, process, log)

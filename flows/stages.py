@@ -45,7 +45,11 @@ def run_tick(folder: Path | str, scope: str, at: str, run: Callable[[str], Any] 
 
 def due_slots(folder: Path | str, now: datetime, scope: str = Scope.LIVE) -> list[str]:
     """The slots that are due at `now` and not done, oldest first."""
-    loop = open_loop(folder, Scope(scope))
+    return list_due(open_loop(folder, Scope(scope)), now)
+
+
+def list_due(loop: Loop, now: datetime) -> list[str]:
+    """The slots of a loop that are due at `now` and not done, oldest first."""
     return [instant(at) for at in _slots(loop, now)]
 
 

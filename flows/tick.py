@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from prefect import flow, tags, task
+from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
@@ -36,7 +36,10 @@ def _stage_task(stage: str) -> Any:
         cache_policy=NO_CACHE,
     )
     def run(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
-        return run_stage(folder, scope, stage, at)
+        outcome = run_stage(folder, scope, stage, at)
+        told = ", ".join(f"{name} {value}" for name, value in outcome.items())
+        get_run_logger().info("%s: %s", stage, told or "nothing to do")
+        return outcome
 
     return run
 

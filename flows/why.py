@@ -93,7 +93,7 @@ def _reasons(loop: Loop, key: str, scored: dict[str, Any], top: int) -> list[lis
     inputs = _rows(loop, "inputs", key)
     if inputs is None or inputs.is_empty():
         return []
-    row = inputs.filter(pl.col("_batch") == scored["batch"]).head(1)
+    row = inputs.filter(pl.col("known_at") <= scored["scored_at"]).sort("known_at").tail(1)
     try:
         found = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
     except RegistryError as fault:

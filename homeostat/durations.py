@@ -25,7 +25,10 @@ def parse_duration(text: str | timedelta) -> timedelta:
     match = _FORM.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError(f"{text!r} is not a duration; write a whole number and s, m, h, d or w, as in '7d'")
-    return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    try:
+        return timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError:
+        raise ValueError(f"{text!r} is longer than a duration can be") from None
 
 
 def format_duration(value: timedelta) -> str:

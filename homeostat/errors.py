@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+
+_FULL = ("No space left on device", "os error 28", "database or disk is full", "Disk quota exceeded", "os error 122")
+
 
 class HomeostatError(Exception):
     """A mistake or a fault that is told to the person in one line, never as a traceback.
@@ -53,3 +57,16 @@ class CheckFailed(HomeostatError):
     """A check or a gate was run and failed."""
 
     exit_code = 1
+
+
+def is_disk_full(fault: BaseException | None) -> bool:
+    """Whether a full disk is behind a fault, wherever in its chain of causes; libraries wrap it in many ways."""
+    seen: set[int] = set()
+    while fault is not None and id(fault) not in seen:
+        seen.add(id(fault))
+        if isinstance(fault, OSError) and fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        if any(words in str(fault) for words in _FULL):
+            return True
+        fault = fault.__cause__ or fault.__context__
+    return False

@@ -41,14 +41,22 @@ def load_hooks(folder: Path) -> Hooks:
     """Load `hooks.py` of a project folder, or the defaults where there is none.
 
     The module is imported under a name made from its content, so two projects never share one.
-    Raises ProjectError where the file does not import.
+    Raises ProjectError where the file does not import, or a hook in it is no function.
     """
     file = folder / "hooks.py"
     if not file.is_file():
         return Hooks()
-    source = file.read_text(encoding="utf-8")
+    try:
+        source = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as fault:
+        why = "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else fault.strerror
+        raise ProjectError(f"{file}: cannot be imported: {why}.", "Mend the hook file.") from fault
     module = import_source(file, source)
-    return Hooks(**{name: getattr(module, name, None) for name in HOOK_NAMES}, source=source)
+    found = {name: getattr(module, name, None) for name in HOOK_NAMES}
+    for name, hook in found.items():
+        if hook is not None and not callable(hook):
+            raise ProjectError(f"{file}: {name} is not a function, but {hook!r:.60}.", "Mend the hook file.")
+    return Hooks(**found, source=source)
 
 
 def import_source(file: Path, source: str) -> ModuleType:
@@ -62,9 +70,8 @@ def import_source(file: Path, source: str) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as fault:
+    except (Exception, SystemExit) as fault:
         del sys.modules[name]
-        raise ProjectError(
-            f"{file}: cannot be imported: {type(fault).__name__}: {fault}.", "Mend the hook file."
-        ) from fault
+        why = " ".join(f"{type(fault).__name__}: {fault}".split())
+        raise ProjectError(f"{file}: cannot be imported: {why}.", "Mend the hook file.") from fault
     return module

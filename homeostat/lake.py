@@ -7,16 +7,20 @@ writes its rows once. Reads take `as_of`: what was known by then, no more.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import polars as pl
 
 from homeostat.boundaries import commit
-from homeostat.errors import LakeError
+from homeostat.errors import LakeError, is_disk_full
 
 TABLES = ("inputs", "predictions", "feedback", "quarantine")
 KNOWN_AT = {
@@ -27,6 +31,8 @@ KNOWN_AT = {
 }
 COMPACT_EVERY = 100
 ROWS_A_CHUNK = 100_000
+_MEND = "Mend access to it, or put it back from a copy."
+log = logging.getLogger("homeostat.lake")
 
 
 class Lake:
@@ -43,25 +49,24 @@ class Lake:
         An iterable of frames is streamed into one commit, so memory is bounded by a frame. Raises LakeError.
         """
         transaction = f"{self.project}/{step}/{batch}"
-        with commit(f"lake.{step}"):
-            try:
-                return self._append(table, rows, transaction)
-            except Exception as fault:
-                if isinstance(fault, (OSError, _delta_error())):
-                    raise LakeError(
-                        f"the lake table {table!r} under {self.uri} cannot be written: {_reason(fault)}.",
-                        "Nothing of this step was kept; make room or mend access, then run it again.",
-                    ) from fault
-                raise
+        hint = "Nothing of this step was kept; make room or mend access, then run it again."
+        with commit(f"lake.{step}"), self._told(table, "written", hint):
+            written = self._append(table, rows, transaction)
+        if written:
+            self._compact(table)
+        return written
 
     def appended(self, table: str, step: str, batch: str) -> bool:
-        """Whether the transaction (project, step, batch) is in the table."""
-        handle = self._handle(table)
+        """Whether the transaction (project, step, batch) is in the table. Raises LakeError."""
+        handle = self._opened(table)
         return handle is not None and _marked(handle, f"{self.project}/{step}/{batch}")
 
     def scan(self, table: str, as_of: datetime | None = None) -> pl.LazyFrame | None:
-        """A lazy frame over what was known by `as_of` (everything without it); None where there is no table yet."""
-        handle = self._handle(table)
+        """A lazy frame over what was known by `as_of` (everything without it); None where there is no table yet.
+
+        Collect it with `collect`, which tells a table that cannot be read as LakeError.
+        """
+        handle = self._opened(table)
         if handle is None:
             return None
         frame = pl.scan_delta(handle)
@@ -85,7 +90,7 @@ class Lake:
             rows = rows.filter(where)
         if keys is not None:
             rows = rows.join(keys.unique().to_frame(key).lazy(), on=key, how="semi")
-        found = self._collect(rows, table)
+        found = self.collect(table, rows)
         order = [key, "known_at", KNOWN_AT[table]] if table == "feedback" else [key, "known_at", "event_at"]
         return found.sort(order, maintain_order=True).unique(key, keep="last", maintain_order=True)
 
@@ -96,16 +101,28 @@ class Lake:
             return None
         if where is not None:
             rows = rows.filter(where)
-        return self._collect(rows if columns is None else rows.select(columns), table)
+        return self.collect(table, rows if columns is None else rows.select(columns))
 
     def stream(self, table: str, where: pl.Expr) -> Iterator[pl.DataFrame]:
         """Rows of a table in frames of at most about a hundred thousand, in the order of the files."""
         rows = self.scan(table)
         if rows is None:
             return
-        for chunk in rows.filter(where).collect_batches(chunk_size=ROWS_A_CHUNK, maintain_order=True):
-            if chunk.height:
-                yield chunk
+        rows = rows.filter(where)
+        left = self.collect(table, rows.select(pl.len())).item()
+        with self._told(table, "read"):
+            for chunk in rows.collect_batches(chunk_size=ROWS_A_CHUNK, maintain_order=True):
+                left -= chunk.height
+                if chunk.height:
+                    yield chunk
+            # A file that is cut short ends a stream of batches without a word.
+            if left:
+                raise OSError(f"{left} rows are missing")
+
+    def collect(self, table: str, rows: pl.LazyFrame) -> pl.DataFrame:
+        """Collect a lazy frame that was made from `scan`. Raises LakeError."""
+        with self._told(table, "read"):
+            return rows.collect()
 
     def schema(self, table: str) -> pl.Schema | None:
         """Column types of a table as polars reads them; None where there is no table yet."""
@@ -114,44 +131,83 @@ class Lake:
 
     def versions(self) -> dict[str, int]:
         """The Delta version each existing table is at."""
-        handles = {table: self._handle(table) for table in TABLES}
+        handles = {table: self._opened(table) for table in TABLES}
         return {table: handle.version() for table, handle in handles.items() if handle is not None}
 
-    def _collect(self, rows: pl.LazyFrame, table: str) -> pl.DataFrame:
+    @contextmanager
+    def _told(self, table: str, verb: str, hint: str = _MEND) -> Iterator[None]:
+        """Tell what Delta and polars say of a table in one line; deltalake raises bare Exceptions too."""
+        from deltalake.exceptions import DeltaError
+
         try:
-            return rows.collect()
-        except (OSError, pl.exceptions.ComputeError) as fault:
-            raise LakeError(f"the lake table {table!r} under {self.uri} cannot be read: {_reason(fault)}.") from fault
+            yield
+        except (Exception, pl.exceptions.PanicException) as fault:
+            known = (OSError, DeltaError, pl.exceptions.ComputeError, pl.exceptions.PanicException)
+            if not isinstance(fault, known) and type(fault) is not Exception:
+                raise
+            self._open.pop(table, None)
+            told = f"the lake table {table!r} under {self.uri} cannot be {verb}: {_reason(fault)}."
+            raise LakeError(told, hint) from fault
 
     def _append(self, table: str, rows: pl.DataFrame | Iterable[pl.DataFrame], transaction: str) -> bool:
         from deltalake import CommitProperties, Transaction, write_deltalake
         from deltalake.exceptions import CommitFailedError
 
+        broken: list[Exception] = []
         marker = CommitProperties(app_transactions=[Transaction(transaction, 1)])
         handle = self._handle(table)
         if handle is not None and _marked(handle, transaction):
             return False
-        data = rows if isinstance(rows, pl.DataFrame) else _reader(rows)
+        data = rows.to_arrow() if isinstance(rows, pl.DataFrame) else _reader(rows, broken)
         if data is None:
             return False
-        if handle is None and "://" not in self.uri:
-            Path(self.uri).mkdir(parents=True, exist_ok=True)
-        target = handle if handle is not None else self._path(table)
+        if handle is None:
+            handle = self._create(table, data.schema)
+            if _marked(handle, transaction):
+                return False
         try:
-            write_deltalake(target, data, mode="append", schema_mode="merge", commit_properties=marker)
+            write_deltalake(handle, data, mode="append", schema_mode="merge", commit_properties=marker)
         except CommitFailedError:
             self._open.pop(table, None)
             if self.appended(table, *transaction.split("/", 2)[1:]):
                 return False
             raise
-        self._compact(table)
+        except Exception:
+            if broken:
+                raise broken[0] from None
+            raise
         return True
 
+    def _create(self, table: str, schema: Any) -> Any:
+        """Make an empty table before its first append, which must go through a table object as any other."""
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        if "://" not in self.uri:
+            Path(self.uri).mkdir(parents=True, exist_ok=True)
+        try:
+            DeltaTable.create(self._path(table), schema, storage_options=_storage_options())
+        except DeltaError:
+            if self._handle(table) is None:
+                raise
+        return self._handle(table)
+
     def _compact(self, table: str) -> None:
-        handle = self._handle(table)
-        if handle is not None and handle.version() and handle.version() % COMPACT_EVERY == 0:
-            handle.optimize.compact()
-            handle.create_checkpoint()
+        """Merge small files now and then; where that fails the rows are kept all the same, and it is tried again."""
+        from deltalake.exceptions import DeltaError
+
+        try:
+            handle = self._handle(table)
+            if handle is not None and handle.version() and handle.version() % COMPACT_EVERY == 0:
+                handle.optimize.compact()
+                handle.create_checkpoint()
+        except (OSError, DeltaError) as fault:
+            self._open.pop(table, None)
+            log.warning("the lake table %r under %s was not compacted: %s", table, self.uri, _reason(fault))
+
+    def _opened(self, table: str) -> Any:
+        with self._told(table, "read"):
+            return self._handle(table)
 
     def _path(self, table: str) -> str:
         return f"{self.uri.rstrip('/')}/{table}"
@@ -164,8 +220,24 @@ class Lake:
             return self._open[table]
         if not DeltaTable.is_deltatable(self._path(table), storage_options=_storage_options()):
             return None
-        self._open[table] = DeltaTable(self._path(table), storage_options=_storage_options())
+        kind = DeltaTable if "://" in self.uri else _folder_table()
+        self._open[table] = kind(self._path(table), storage_options=_storage_options())
         return self._open[table]
+
+
+@cache
+def _folder_table() -> Any:
+    """A DeltaTable of a local folder whose file names are as they are on the disk.
+
+    deltalake names them as in an URL, and polars opens what it is told: a folder with a space was not found.
+    """
+    from deltalake import DeltaTable
+
+    class FolderTable(DeltaTable):
+        def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
+            return [unquote(uri) for uri in super().file_uris(*args, **kwargs)]
+
+    return FolderTable
 
 
 def _storage_options() -> dict[str, str]:
@@ -176,18 +248,14 @@ def _marked(handle: Any, transaction: str) -> bool:
     return handle.transaction_version(transaction) is not None
 
 
-def _delta_error() -> type[Exception]:
-    from deltalake.exceptions import DeltaError
-
-    return DeltaError
-
-
-def _reason(fault: Exception) -> str:
-    text = " ".join(str(fault).split())
-    return "no space is left on the device" if "No space left" in text or "os error 28" in text else text[:300]
+def _reason(fault: BaseException) -> str:
+    if is_disk_full(fault):
+        return "no space is left on the disk"
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0].rstrip(".")[:300]
 
 
-def _reader(frames: Iterable[pl.DataFrame]) -> Any:
+def _reader(frames: Iterable[pl.DataFrame], broken: list[Exception]) -> Any:
+    """Read frames one by one; a fault of theirs is kept in `broken`, for Arrow passes on its text alone."""
     import pyarrow as pa
 
     iterator = iter(frames)
@@ -198,7 +266,11 @@ def _reader(frames: Iterable[pl.DataFrame]) -> Any:
 
     def batches() -> Iterator[pa.RecordBatch]:
         yield from first.to_arrow().to_batches()
-        for frame in iterator:
-            yield from frame.to_arrow().cast(schema).to_batches()
+        try:
+            for frame in iterator:
+                yield from frame.to_arrow().cast(schema).to_batches()
+        except Exception as fault:
+            broken.append(fault)
+            raise
 
     return pa.RecordBatchReader.from_batches(schema, batches())

@@ -7,7 +7,7 @@ import tomllib
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -22,11 +22,15 @@ from pydantic import (
 
 from homeostat.durations import Duration, parse_duration
 from homeostat.errors import ProjectError
+from homeostat.mistakes import told
 from homeostat.records import Severity
 
 PROJECT_FILE = "homeostat.toml"
-RESERVED = frozenset({"event_at", "known_at", "_batch", "_correction", "label"})
-RESERVED_KEYS = RESERVED | {"batch", "model_version", "role", "prediction", "score", "classes", "scores", "scored_at"}
+RESERVED = frozenset({"event_at", "available_at", "known_at", "_batch", "_correction", "_row", "label"})
+RESERVED_KEYS = RESERVED | {
+    "batch", "model_version", "role", "prediction", "score", "classes", "scores", "reasons", "scored_at",
+    "ingested_at", "provenance", "who", "propensity",
+}  # fmt: skip
 
 
 class Task(StrEnum):
@@ -53,17 +57,49 @@ def _zone(name: str) -> str:
 
 
 def _plain_name(name: str) -> str:
-    if not name or not all(c.isalnum() or c in "-_" for c in name):
-        raise ValueError(f"{name!r} is not a project name; use letters, digits, - and _")
+    if not name or len(name) > 100 or not all(c.isalnum() or c in "-_" for c in name):
+        raise ValueError(f"{name!r} is not a project name; use letters, digits, - and _, at most 100")
+    return name
+
+
+def _column_name(name: str) -> str:
+    if not name.strip() or name[0] in "=!":
+        raise ValueError(f"{name!r} is not a column name; it must not be empty or begin with = or !")
+    return name
+
+
+def _variable_name(name: str) -> str:
+    if not name.isascii() or not name.isidentifier():
+        raise ValueError(
+            "not the name of an environment variable; put the address into one, as in CHAT_URL, and name it here"
+        )
     return name
 
 
 def _as_instant(value: Any) -> Any:
-    if isinstance(value, str):
-        value = datetime.fromisoformat(value)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime.combine(value, time())
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    except ValueError:
+        moment = None
+    if isinstance(moment, date) and not isinstance(moment, datetime):
+        moment = datetime.combine(moment, time())
+    if not isinstance(moment, datetime):
+        raise ValueError(f"{value!r} is not a date or a time; write it as in '2020-01-31' or '2020-01-31T06:00Z'")
+    if not 1900 <= moment.year <= 2200:
+        raise ValueError(f"{value!r} lies outside of the years 1900 to 2200")
+    return moment
+
+
+def _as_class(value: Any) -> Any:
+    if not isinstance(value, (str, int)):
+        raise ValueError(f"{value!r} is not a class; write text in quotes, a whole number, true or false")
     return value
+
+
+Column = Annotated[str, AfterValidator(_column_name)]
+Class = Annotated[str | int | bool, BeforeValidator(_as_class)]
+Whole = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
 
 
 class _Section(BaseModel):
@@ -83,7 +119,15 @@ class Source(_Section):
     uri: str | None = None
     table: str | None = None
     query: str | None = None
-    known_at: str | None = None
+    known_at: Column | None = None
+
+    @model_validator(mode="after")
+    def _names_one_place(self) -> Self:
+        if self.table is not None and self.query is not None:
+            raise ValueError("query: give a table or a query, not both")
+        if self.uri is None and (self.table is not None or self.query is not None):
+            raise ValueError("uri: missing; a table or a query needs the SQLAlchemy URL of its database")
+        return self
 
 
 class FeedbackSource(Source):
@@ -95,33 +139,42 @@ class FeedbackSource(Source):
 class Range(_Section):
     """A stated range of a numeric column; a row outside of it is quarantined."""
 
-    min: float | None = None
-    max: float | None = None
+    min: Number | None = None
+    max: Number | None = None
+
+    @model_validator(mode="after")
+    def _has_an_inside(self) -> Self:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min: {self.min:g} is above max, {self.max:g}; nothing would lie between them")
+        return self
 
 
 class Rules(_Section):
     """`[data.rules]`: stated facts about columns. What breaks one is quarantined."""
 
     ranges: dict[str, Range] = {}
-    classes: dict[str, list[str | int | bool]] = {}
+    classes: dict[str, list[Class]] = {}
     required: list[str] = []
-    max_broken: Annotated[float, Field(ge=0, le=1)] = 0.5
+    max_broken: Annotated[Number, Field(ge=0, le=1)] = 0.5
+
+
+_COLUMN_LISTS = ("numeric", "categorical", "keep", "segments", "sensitive")
 
 
 class Data(_Section):
     """`[data]`: which column is what."""
 
-    key: str
-    event_time: str
+    key: Column
+    event_time: Column
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
-    target: str
-    classes: list[str | int | bool] | None = None
-    positive: str | int | bool | None = None
-    numeric: list[str] = []
-    categorical: list[str] = []
-    keep: list[str] = []
-    segments: list[str] = []
-    sensitive: list[str] = []
+    target: Column
+    classes: list[Class] | None = None
+    positive: Class | None = None
+    numeric: list[Column] = []
+    categorical: list[Column] = []
+    keep: list[Column] = []
+    segments: list[Column] = []
+    sensitive: list[Column] = []
     inputs: Source = Source()
     feedback: FeedbackSource = FeedbackSource()
     rules: Rules = Rules()
@@ -137,27 +190,51 @@ class Data(_Section):
         return list(dict.fromkeys([*self.features, *self.keep, *self.segments, *self.sensitive]))
 
     @model_validator(mode="after")
-    def _columns_make_sense(self) -> Data:
+    def _columns_make_sense(self) -> Self:
+        for mistake in (self._role_mistake(), self._feature_mistake(), self._name_mistake(), self._rule_mistake()):
+            if mistake is not None:
+                raise ValueError(mistake)
+        return self
+
+    def _role_mistake(self) -> str | None:
+        for first, second in (("event_time", "key"), ("target", "key"), ("target", "event_time")):
+            if getattr(self, first) == getattr(self, second):
+                return f"{first}: {getattr(self, first)!r} is the {second} already; they are two columns"
         if self.target in self.columns:
-            raise ValueError(
-                f"the target {self.target!r} is among the features; take it out of numeric, categorical, keep, "
-                "segments and sensitive"
-            )
+            lists = ", ".join(role for role in _COLUMN_LISTS if self.target in getattr(self, role))
+            return f"target: {self.target!r} is among the features; take it out of {lists}"
+        return None
+
+    def _feature_mistake(self) -> str | None:
         if not self.columns:
-            raise ValueError("no feature columns; name at least one under numeric, categorical or keep")
-        if both := set(self.numeric) & set(self.categorical):
-            raise ValueError(f"{sorted(both)[0]!r} is both numeric and categorical; name it once")
+            return "numeric: no feature columns; name at least one under numeric, categorical or keep"
+        for role in _COLUMN_LISTS:
+            named = getattr(self, role)
+            if twice := [column for column in named if named.count(column) > 1]:
+                return f"{role}: {twice[0]!r} is named twice"
+        if both := sorted(set(self.numeric) & set(self.categorical)):
+            return f"categorical: {both[0]!r} is numeric already; name it once"
         for role, column in (("key", self.key), ("event_time", self.event_time)):
             if column in self.features:
-                raise ValueError(f"the {role} column {column!r} is among the features; take it out")
+                return f"{role}: {column!r} is among the features; take it out"
+        return None
+
+    def _name_mistake(self) -> str | None:
         if self.key in RESERVED_KEYS:
-            raise ValueError(f"{self.key!r} is a name Homeostat keeps for itself; rename the key column")
-        if taken := RESERVED & set(self.columns):
-            raise ValueError(f"{sorted(taken)[0]!r} is a name Homeostat keeps for itself; rename the column")
-        for column in {*self.rules.ranges, *self.rules.classes, *self.rules.required}:
-            if column not in self.columns:
-                raise ValueError(f"rules name the column {column!r}, which is not a column of this project")
-        return self
+            return f"key: {self.key!r} is a name Homeostat keeps for itself; rename the key column"
+        for role in _COLUMN_LISTS:
+            if taken := RESERVED & set(getattr(self, role)):
+                return f"{role}: {min(taken)!r} is a name Homeostat keeps for itself; rename the column"
+        return None
+
+    def _rule_mistake(self) -> str | None:
+        for rule in ("ranges", "classes", "required"):
+            for column in getattr(self.rules, rule):
+                if column not in self.columns:
+                    return f"rules.{rule}: {column!r} is not a column of this project{_nearest(column, self.columns)}"
+        if self.classes is not None and len(set(map(str, self.classes))) < len(self.classes):
+            return "classes: a class is named twice"
+        return None
 
 
 class Loop(_Section):
@@ -174,22 +251,22 @@ class Training(_Section):
         "xgboost",
         "linear",
     ]
-    rounds: Annotated[int, Field(ge=1)] = 150
-    learning_rate: Annotated[float, Field(gt=0, le=1)] = 0.15
-    max_depth: Annotated[int, Field(ge=1, le=16)] = 6
-    early_stopping: Annotated[int, Field(ge=1)] = 15
-    threads: Annotated[int, Field(ge=1)] = 2
-    min_rows: Annotated[int, Field(ge=10)] = 50
-    seed: int = 0
+    rounds: Annotated[Whole, Field(ge=1)] = 150
+    learning_rate: Annotated[Number, Field(gt=0, le=1)] = 0.15
+    max_depth: Annotated[Whole, Field(ge=1, le=16)] = 6
+    early_stopping: Annotated[Whole, Field(ge=1)] = 15
+    threads: Annotated[Whole, Field(ge=1)] = 2
+    min_rows: Annotated[Whole, Field(ge=10)] = 50
+    seed: Whole = 0
     base_model: str | None = None
 
 
 class Gates(_Section):
     """`[gates]`: what a challenger must show before it is promoted."""
 
-    min_gain: float = 0.0
-    min_rows: Annotated[int, Field(ge=1)] = 100
-    fresh_rows: Annotated[int, Field(ge=1)] = 1000
+    min_gain: Number = 0.0
+    min_rows: Annotated[Whole, Field(ge=1)] = 100
+    fresh_rows: Annotated[Whole, Field(ge=1)] = 1000
     approval: Literal["auto", "human"] = "auto"
 
 
@@ -197,21 +274,21 @@ class Monitoring(_Section):
     """`[monitoring]`: which metric, how much worse is worse, and how drift is measured."""
 
     metric: str | None = None
-    tolerance: Annotated[float, Field(ge=0)] = 0.02
-    windows: Annotated[int, Field(ge=1)] = 2
-    min_coverage: Annotated[float, Field(ge=0, le=1)] = 0.5
-    sample: Annotated[int, Field(ge=200)] = 2000
-    min_rows: Annotated[int, Field(ge=1)] = 200
-    drift_threshold: Annotated[float, Field(gt=0)] = 0.1
-    drift_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    tolerance: Annotated[Number, Field(ge=0)] = 0.02
+    windows: Annotated[Whole, Field(ge=1)] = 2
+    min_coverage: Annotated[Number, Field(ge=0, le=1)] = 0.5
+    sample: Annotated[Whole, Field(ge=200)] = 2000
+    min_rows: Annotated[Whole, Field(ge=1)] = 200
+    drift_threshold: Annotated[Number, Field(gt=0)] = 0.1
+    drift_share: Annotated[Number, Field(gt=0, le=1)] = 0.5
 
 
 class Retraining(_Section):
     """`[retraining]`: which policy decides, and its settings."""
 
     policy: str = "threshold"
-    every: Annotated[int, Field(ge=1)] = 4
-    growth: Annotated[float, Field(gt=0)] = 0.2
+    every: Annotated[Whole, Field(ge=1)] = 4
+    growth: Annotated[Number, Field(gt=0)] = 0.2
     cooldown: Duration | None = None
 
 
@@ -222,7 +299,7 @@ class Labeling(_Section):
 class Notify(_Section):
     """`[notify]`: per severity the names of environment variables that hold Apprise addresses."""
 
-    routes: dict[Severity, list[str]] = {}
+    routes: dict[Severity, list[Annotated[str, AfterValidator(_variable_name)]]] = {}
 
 
 class Schedule(_Section):
@@ -281,29 +358,32 @@ class Project(_Section):
         return self.retraining.cooldown if self.retraining.cooldown is not None else 2 * self.loop.tick
 
     @model_validator(mode="after")
-    def _parts_agree(self) -> Project:
-        metric = self.monitoring.metric
-        if metric is not None and metric not in METRICS[self.task]:
-            raise ValueError(
-                f"monitoring.metric: {metric!r} is not a metric of a {self.task} task; "
-                f"expected one of {', '.join(METRICS[self.task])}"
-            )
+    def _parts_agree(self) -> Self:
+        for mistake in (self._metric_mistake(), self._class_mistake()):
+            if mistake is not None:
+                raise ValueError(mistake)
         if self.loop.tick <= timedelta(0):
             raise ValueError("loop.tick: must be longer than nothing, as in '1d'")
-        if self.data.classes is not None:
-            if self.task is Task.REGRESSION:
-                raise ValueError("data.classes: a regression target has no classes; take it out")
-            if self.task is Task.BINARY and len(self.data.classes) != 2:
-                raise ValueError("data.classes: a binary target has exactly two classes")
-        if self.data.positive is not None and self.task is not Task.BINARY:
-            raise ValueError("data.positive: only a binary target has a positive class; take it out")
-        if (
-            self.data.positive is not None
-            and self.data.classes is not None
-            and (self.data.positive not in self.data.classes)
-        ):
-            raise ValueError("data.positive: must be one of data.classes")
         return self
+
+    def _metric_mistake(self) -> str | None:
+        metric, known = self.monitoring.metric, METRICS[self.task]
+        if metric is None or metric in known:
+            return None
+        expected = ", ".join(known)
+        return f"monitoring.metric: {metric!r} is not a metric of a {self.task} task; expected one of {expected}"
+
+    def _class_mistake(self) -> str | None:
+        classes, positive = self.data.classes, self.data.positive
+        if classes is not None and self.task is Task.REGRESSION:
+            return "data.classes: a regression target has no classes; take it out"
+        if classes is not None and self.task is Task.BINARY and len(classes) != 2:
+            return f"data.classes: a binary target has exactly two classes, not {len(classes)}"
+        if positive is not None and self.task is not Task.BINARY:
+            return "data.positive: only a binary target has a positive class; take it out"
+        if positive is not None and classes is not None and (type(positive), positive) not in _typed(classes):
+            return f"data.positive: {positive!r} is not one of data.classes, {', '.join(map(repr, classes))}"
+        return None
 
 
 def load_project(folder: Path | str) -> Project:
@@ -318,45 +398,35 @@ def load_project(folder: Path | str) -> Project:
             f"{file}: no such project file.",
             "Give a folder that holds a homeostat.toml, or write one with 'homeostat init DATA.csv'.",
         )
-    try:
-        raw = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as fault:
-        raise ProjectError(f"{file}: not valid TOML: {fault}.") from None
+    raw = _parsed(file)
+    if "folder" in raw:
+        raise ProjectError(f"{file}: folder: unknown key.", "A project lies where its file lies; take it out.")
     try:
         return Project.model_validate({**raw, "folder": file.parent.resolve()})
     except ValidationError as fault:
-        raise ProjectError("\n".join(_line(file, error) for error in fault.errors())) from None
+        raise ProjectError(told(file, fault.errors(), Project, {"folder"})) from None
 
 
-def _line(file: Path, error: Any) -> str:
-    where = ".".join(str(part) for part in error["loc"] if not str(part).startswith("function-"))
-    if error["type"] == "extra_forbidden":
-        return f"{file}: {where}: unknown key.{_nearest(error['loc'])}"
-    if error["type"] == "missing":
-        return f"{file}: {where}: missing; it must be set."
-    came = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
-    message = error["msg"].removeprefix("Value error, ")
-    return f"{file}: {where}: {message}{came}" if where else f"{file}: {message}"
+def _parsed(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise ProjectError(f"{file}: not UTF-8 text.", "Save it as UTF-8.") from None
+    except tomllib.TOMLDecodeError as fault:
+        hint = "Text needs quotes, and a key or a [section] comes once."
+        raise ProjectError(f"{file}: not valid TOML: {fault}.", hint) from None
+    except OSError as fault:
+        raise ProjectError(f"{file}: cannot be read: {fault.strerror}.", "Mend access to it.") from None
 
 
-def _nearest(loc: tuple[Any, ...]) -> str:
-    known = sorted(_keys_at(loc[:-1]) - {"folder"})
-    close = difflib.get_close_matches(str(loc[-1]), known, n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" Known here: {', '.join(known) or 'nothing'}."
+def _typed(values: list[Any]) -> list[tuple[type, Any]]:
+    """Values with their types: to Python true is 1, to a person it is not."""
+    return [(type(value), value) for value in values]
 
 
-def _keys_at(loc: tuple[Any, ...]) -> set[str]:
-    model: Any = Project
-    for part in loc:
-        annotation = model.model_fields[part].annotation if part in model.model_fields else None
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
-        else:
-            values = [a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)]
-            if not values:
-                continue
-            model = values[-1]
-    return set(model.model_fields)
+def _nearest(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    return f"; did you mean {close[0]!r}?" if close else f"; its columns are {', '.join(known)}"
 
 
 __all__ = ["METRICS", "PROJECT_FILE", "Project", "Source", "Task", "load_project", "parse_duration"]

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from homeostat.errors import ProjectError
 from homeostat.project import Project
 from homeostat.records import Scope
 
 
 @dataclass(frozen=True, slots=True)
 class House:
-    """The addresses of one project in one scope. `root` is the scope's own folder."""
+    """The addresses of one project in one scope. `root` is the scope's own folder.
+
+    Addresses that may hold a password are left out of its repr.
+    """
 
     root: Path
     lake_uri: str
-    store_url: str
-    tracking_uri: str
+    store_url: str = field(repr=False)
+    tracking_uri: str = field(repr=False)
     artifact_root: Path
     model_name: str
     prefect_home: Path
@@ -25,9 +29,18 @@ class House:
 
 
 def state_folder(project: Project) -> Path:
-    """The folder of a project's state: `.homeostat/` in it, or a folder of its name under `HOMEOSTAT_HOME`."""
+    """The folder of a project's state: `.homeostat/` in it, or a folder of its name under `HOMEOSTAT_HOME`.
+
+    Raises ProjectError where its name holds what Delta's and SQLite's addresses would read as something else.
+    """
     home = os.environ.get("HOMEOSTAT_HOME")
-    return Path(home).resolve() / project.name if home else project.folder / ".homeostat"
+    folder = Path(home).resolve() / project.name if home else project.folder / ".homeostat"
+    if sign := next((sign for sign in "?%" if sign in str(folder)), None):
+        raise ProjectError(
+            f"{folder}: a folder with {sign!r} in its name cannot hold the state.",
+            "Rename it, or set HOMEOSTAT_HOME to another folder.",
+        )
+    return folder
 
 
 def find_house(project: Project, scope: Scope) -> House:

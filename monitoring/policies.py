@@ -73,11 +73,13 @@ POLICIES: dict[str, Policy] = {
 }
 
 
-def get_policy(name: str) -> Policy:
-    """The policy of that name. Raises ProjectError naming the known ones."""
+def get_policy(project: Project) -> Policy:
+    """The policy a project names. Raises ProjectError naming the known ones."""
+    name = project.retraining.policy
     if name not in POLICIES:
         raise ProjectError(
-            f"retraining.policy: there is no policy named {name!r}.", f"Known: {', '.join(sorted(POLICIES))}."
+            f"{project.file}: retraining.policy: there is no policy named {name!r}.",
+            f"Known: {', '.join(sorted(POLICIES))}.",
         )
     return POLICIES[name]
 
@@ -102,7 +104,7 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
         kind = "wait"
         reasons = (f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on",)
     else:
-        kind, reasons = get_policy(project.retraining.policy)(evidence, project, now)
+        kind, reasons = get_policy(project)(evidence, project, now)
     return Decision(now, "retraining", kind, reasons, seen, champion.version if champion else None)
 
 

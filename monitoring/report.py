@@ -2,73 +2,30 @@
 
 from __future__ import annotations
 
-import html
 import json
-import textwrap
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from homeostat.durations import format_duration, instant
-from homeostat.metrics import better, gain
-from homeostat.project import Task
-from homeostat.records import Alert, Decision, Window, WindowStatus
+from homeostat.metrics import gain
+from homeostat.records import Decision, Severity
+from monitoring.chart import build_chart
+from monitoring.story import (
+    Mark,
+    ReportData,
+    count,
+    difference,
+    metric_name,
+    number,
+    period,
+    seconds,
+    told,
+    told_text,
+)
 
-METRIC_NAMES = {
-    "auc": "AUC",
-    "log_loss": "log loss",
-    "brier": "Brier score",
-    "f1": "F1",
-    "f1_macro": "macro F1",
-    "auc_macro": "macro AUC",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R²",
-}
-MARKS = {
-    "alarm": ("alarm", "diamond"),
-    "retraining": ("retrained", "circle"),
-    "promotion": ("promoted", "triangle-up"),
-    "refusal": ("refused", "x"),
-    "rollback": ("rolled back", "triangle-down"),
-}
 QUIET = frozenset({"wait", "accept", "quiet", "standing"})
-_TICKS = {timedelta(hours=1): "hourly", timedelta(days=1): "daily", timedelta(days=7): "weekly"}
-_METRIC_HEIGHT, _LANE_HEIGHT, _SMALL_HEIGHT, _GAP = 330, 24, 72, 46
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """Something the loop did at one moment; `kind` is one of alarm, retraining, promotion, refusal, rollback."""
-
-    at: datetime
-    kind: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReportData:
-    """All that a report shows. `windows` are the champion's, `baseline` those of the first model kept for ever.
-
-    `drift` holds, for each check, its time, the share of drifted columns (None where unknown) and its status;
-    `drift_limit` is the share from which a check is drift. `summary` has the keys of a replay's summary.json;
-    what it lacks is left out of the page.
-    """
-
-    project: str
-    task: Task
-    metric: str
-    tick: timedelta
-    windows: tuple[Window, ...] = ()
-    baseline: tuple[Window, ...] = ()
-    drift: tuple[tuple[datetime, float | None, str], ...] = ()
-    marks: tuple[Mark, ...] = ()
-    decisions: tuple[Decision, ...] = ()
-    alerts: tuple[Alert, ...] = ()
-    summary: Mapping[str, Any] = field(default_factory=dict)
-    drift_limit: float = 0.5
+SHOWN_DECISIONS, SHOWN_ALERTS = 40, 20
+_STAGES = ("validation", "alarm", "retraining", "promotion", "rollback")
 
 
 def write_report(path: Path, data: ReportData) -> None:
@@ -85,12 +42,11 @@ def write_report(path: Path, data: ReportData) -> None:
     )
     page = environment.get_template("report.html").render(
         data=data,
-        lead=f"{data.task.value.capitalize()} model, watched by {_metric_name(data.metric)}; {_period(data)}",
+        lead=f"{data.task.value.capitalize()} model, watched by {metric_name(data.metric)}; {period(data)}",
         hero=_hero(data),
         figures=_figures(data),
-        decisions=[_row(decision) for decision in sorted(data.decisions, key=_newest_first)],
-        alerts=sorted(data.alerts, key=lambda alert: (-alert.at.timestamp(), alert.key)),
-        told=_told,
+        decisions=_decisions(data),
+        alerts=_alerts(data),
         chart=_script_safe(build_chart(data)),
         plotly=get_plotlyjs(),
     )
@@ -98,19 +54,59 @@ def write_report(path: Path, data: ReportData) -> None:
     path.write_text(page, encoding="utf-8")
 
 
-def _newest_first(decision: Decision) -> tuple[float, str, str]:
-    return (-decision.tick_at.timestamp(), decision.stage, decision.kind)
+def _decisions(data: ReportData) -> list[dict[str, Any]]:
+    """Rows of the table: the newest tick first, within a tick in the order of its stages."""
+    in_order = sorted(data.decisions, key=lambda d: (-d.tick_at.timestamp(), _rank(d), d.kind))
+    rows: list[dict[str, Any]] = []
+    loud = 0
+    for _, tick in groupby(in_order, key=lambda d: d.tick_at):
+        said: set[tuple[str, ...]] = set()
+        again = False
+        for decision in tick:
+            row = _row(decision, data, repeated=decision.reasons in said)
+            loud += not row["quiet"]
+            rows.append(row | {"old": loud > SHOWN_DECISIONS, "again": again})
+            said.add(decision.reasons)
+            again = again or not row["quiet"]
+    return rows
 
 
-def _row(decision: Decision) -> dict[str, Any]:
+def _rank(decision: Decision) -> int:
+    return _STAGES.index(decision.stage) if decision.stage in _STAGES else len(_STAGES)
+
+
+def _row(decision: Decision, data: ReportData, repeated: bool) -> dict[str, Any]:
+    about_champion = decision.stage == "retraining"
     return {
-        "at": _told(decision.tick_at),
+        "at": told(decision.tick_at, data.clock),
         "stage": decision.stage,
         "kind": decision.kind,
         "quiet": decision.kind in QUIET,
-        "version": decision.model_version,
-        "reasons": "; ".join(decision.reasons),
+        "version": None if about_champion else decision.model_version,
+        "reasons": "for the same reason" if repeated else told_text("; ".join(decision.reasons), data.clock),
     }
+
+
+def _alerts(data: ReportData) -> list[dict[str, Any]]:
+    """Rows of the table, newest first; what is only for information is quiet where there is anything louder."""
+    newest = sorted(data.alerts, key=lambda alert: (-alert.at.timestamp(), alert.key))
+    louder = any(alert.severity is not Severity.INFO for alert in newest)
+    rows: list[dict[str, Any]] = []
+    loud = 0
+    for alert in newest:
+        quiet = louder and alert.severity is Severity.INFO
+        loud += not quiet
+        rows.append(
+            {
+                "at": told(alert.at, data.clock),
+                "severity": alert.severity.value,
+                "title": told_text(alert.title, data.clock),
+                "body": told_text(alert.body, data.clock),
+                "quiet": quiet,
+                "old": loud > SHOWN_ALERTS,
+            }
+        )
+    return rows
 
 
 def _script_safe(value: Any) -> str:
@@ -118,84 +114,44 @@ def _script_safe(value: Any) -> str:
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _told(at: datetime) -> str:
-    at = at.astimezone(UTC)
-    return at.strftime("%Y-%m-%d" if (at.hour, at.minute) == (0, 0) else "%Y-%m-%d %H:%M")
-
-
-def _metric_name(metric: str) -> str:
-    return METRIC_NAMES.get(metric, metric.replace("_", " "))
-
-
-def _period(data: ReportData) -> str:
-    tick = _TICKS.get(data.tick) or f"every {format_duration(data.tick)}"
-    if not data.windows:
-        return tick
-    first, last = min(w.start_at for w in data.windows), max(w.end_at for w in data.windows)
-    return f"{tick}, {_told(first)} to {_told(last)}"
-
-
-def _number(value: float, signed: bool = False) -> str:
-    """A metric in a form that can be read: three decimals, or four figures where it is large.
-
-    >>> _number(0.70849), _number(12345.6), _number(-0.046, signed=True)
-    ('0.708', '12,346', '−0.046')
-    """
-    digits = 3 if abs(value) < 10 else 2 if abs(value) < 1000 else 0
-    return f"{value:{'+' if signed else ''},.{digits}f}".replace("-", "−")
-
-
-def _count(value: float) -> str:
-    """A count, shortened from a million on.
-
-    >>> _count(12345), _count(48_300_000)
-    ('12,345', '48.3 M')
-    """
-    for size, unit in ((1e9, "G"), (1e6, "M")):
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value:,.0f}"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.0f} s" if value < 120 else f"{int(value) // 60} min {int(value) % 60:02} s"
-
-
 def _hero(data: ReportData) -> list[dict[str, str]]:
     loop, static = data.summary.get("loop_metric"), data.summary.get("static_metric")
-    name = _metric_name(data.metric)
+    name = metric_name(data.metric)
     shown = [
-        {"label": f"{name} with the loop", "value": "unknown" if loop is None else _number(loop), "look": "loop"},
+        {"label": f"{name} with the loop", "value": "unknown" if loop is None else number(loop), "look": "loop"},
         {
             "label": "First model kept for ever",
-            "value": "unknown" if static is None else _number(static),
+            "value": "unknown" if static is None else number(static),
             "look": "base",
         },
     ]
     if loop is not None and static is not None:
         gained = gain(data.metric, loop, static)
         look = "good" if gained > 0 else "bad" if gained < 0 else "base"
-        shown.append({"label": "Gain, on the same rows", "value": _number(gained, signed=True), "look": look})
+        value = difference(gained, loop, static)
+        shown.append({"label": "Gain, on the same rows", "value": value, "look": look})
     return shown
 
 
 def _figures(data: ReportData) -> list[tuple[str, str]]:
     summary = data.summary
     rows, labels = sum(w.rows for w in data.windows), sum(w.labels for w in data.windows)
-    shown = [(label, _count(summary[key])) for key, label in _COUNTS.items() if summary.get(key) is not None]
+    shown = [(label, count(summary[key])) for key, label in _COUNTS.items() if summary.get(key) is not None]
     if rows:
-        shown.insert(min(2, len(shown)), ("labelled", f"{labels / rows:.1%}"))
+        shown.insert(min(3, len(shown)), ("of these labelled", f"{labels / rows:.1%}"))
     if summary.get("fit_row_rounds") is not None:
-        shown.append(("fit cost, row-rounds", _count(summary["fit_row_rounds"])))
-    shown += [(label, _seconds(summary[key])) for key, label in _TIMES.items() if summary.get(key) is not None]
+        shown.append(("fit cost, row-rounds", count(summary["fit_row_rounds"])))
+    shown += [(label, seconds(summary[key])) for key, label in _TIMES.items() if summary.get(key) is not None]
     return shown
 
 
 _COUNTS = {
     "ticks": "ticks",
     "rows": "rows",
+    "predictions": "scored",
     "retrains": "retrainings",
     "promotions": "promotions",
+    "refusals": "refusals",
     "rollbacks": "rollbacks",
     "alarms": "alarms",
     "alerts": "alerts",
@@ -203,220 +159,4 @@ _COUNTS = {
 }
 _TIMES = {"training_cpu_seconds": "training CPU", "wall_seconds": "wall time"}
 
-
-def _marks_seen(data: ReportData) -> list[str]:
-    seen = {mark.kind for mark in data.marks}
-    return [kind for kind in MARKS if kind in seen] + sorted(seen - set(MARKS))
-
-
-def build_chart(data: ReportData) -> dict[str, Any]:
-    """Plotly's data and layout, panels above each other on one time axis; "@name" stands for a colour of the page."""
-    kinds = _marks_seen(data)
-    heights = [_METRIC_HEIGHT, max(_LANE_HEIGHT * len(kinds), 1), _SMALL_HEIGHT, _SMALL_HEIGHT]
-    domains, total = _domains(heights)
-    traces = [
-        _line(data.baseline, data.metric, "first model", "@base", 1.75),
-        _line(data.windows, data.metric, "loop", "@loop", 2.5),
-        *[_marks(data, kind) for kind in kinds],
-        _coverage(data.windows),
-        *_drift(data),
-    ]
-    titles = [
-        f"<b>{_metric_name(data.metric)}</b> per tick, {_direction(data.metric)} is better",
-        "<b>What the loop did</b>" if kinds else "",
-        "<b>Coverage</b>, rows whose truth is known",
-        "<b>Drift</b>, share of columns that moved",
-    ]
-    layout: dict[str, Any] = _layout(domains, total, titles, kinds) | {"shapes": _shapes(data, domains)}
-    layout["annotations"] += _end_labels(data)
-    layout["xaxis"]["range"] = _time_range(data)
-    layout["meta"] = {"ticks": len({window.end_at for window in (*data.windows, *data.baseline)})}
-    layout["yaxis"]["tickformat"] = ".2f" if 0.02 < _spread(data) < 1 else ""
-    return {"data": traces, "layout": layout}
-
-
-def _direction(metric: str) -> str:
-    return "higher" if better(metric, 1.0, 0.0) else "lower"
-
-
-def _domains(heights: Sequence[int]) -> tuple[list[tuple[float, float]], int]:
-    total = sum(heights) + _GAP * (len(heights) - 1)
-    top, found = total, []
-    for height in heights:
-        found.append((round((top - height) / total, 6), round(top / total, 6)))
-        top -= height + _GAP
-    return found, total
-
-
-def _layout(
-    domains: Sequence[tuple[float, float]], total: int, titles: Sequence[str], kinds: Sequence[str]
-) -> dict[str, Any]:
-    plain = {"gridcolor": "@grid", "zeroline": False, "fixedrange": True, "tickfont": {"color": "@soft"}}
-    lane = {"tickvals": list(range(len(kinds))), "ticktext": [MARKS.get(kind, (kind,))[0] for kind in kinds]}
-    whole = {"tickformat": ".0%", "tickvals": [0, 0.5, 1], "range": [0, 1.04]}
-    titled = [
-        {"text": text, "xref": "paper", "yref": "paper", "x": 0, "y": high, "yshift": 7, "xanchor": "left",
-         "yanchor": "bottom", "showarrow": False, "bgcolor": "@card", "font": {"color": "@ink", "size": 13}}
-        for text, (_, high) in zip(titles, domains, strict=True)
-    ]  # fmt: skip
-    return {
-        "height": total + 66,
-        "margin": {"l": 82, "r": 118, "t": 30, "b": 36},
-        "paper_bgcolor": "rgba(0,0,0,0)",
-        "plot_bgcolor": "rgba(0,0,0,0)",
-        "font": {"family": "@font", "size": 12, "color": "@soft"},
-        "hovermode": "x unified",
-        "hoversubplots": "axis",
-        "hoverlabel": {"bgcolor": "@card", "bordercolor": "@line", "font": {"color": "@ink", "size": 12}},
-        "showlegend": False,
-        "dragmode": "zoom",
-        "bargap": 0.3,
-        "xaxis": {"type": "date", "anchor": "y4", "showgrid": False, "showline": True, "linecolor": "@line",
-                  "tickfont": {"color": "@soft"}, "ticks": "outside", "tickcolor": "@line", "showspikes": True,
-                  "spikemode": "across", "spikethickness": 1, "spikecolor": "@soft", "spikedash": "dot",
-                  "hoverformat": "%Y-%m-%d %H:%M"},
-        "yaxis": plain | {"domain": domains[0], "nticks": 6},
-        "yaxis2": plain | lane | {"domain": domains[1], "range": [len(kinds) - 0.5, -0.5], "gridcolor": "@grid"},
-        "yaxis3": plain | whole | {"domain": domains[2]},
-        "yaxis4": plain | whole | {"domain": domains[3]},
-        "annotations": titled,
-    }  # fmt: skip
-
-
-def _in_order(windows: Sequence[Window]) -> list[Window]:
-    return sorted(windows, key=lambda window: (window.end_at, window.batch))
-
-
-def _line(windows: Sequence[Window], metric: str, name: str, color: str, width: float) -> dict[str, Any]:
-    shown = _in_order(windows)
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": name,
-        "x": [instant(window.end_at) for window in shown],
-        "y": [window.realized if window.metric == metric else None for window in shown],
-        "text": [_hover(window, name) for window in shown],
-        "hovertemplate": "%{text}<extra></extra>",
-        "connectgaps": False,
-        "line": {"color": color, "width": width},
-        "marker": {
-            "symbol": "circle",
-            "color": [color if window.status is WindowStatus.FINAL else "@card" for window in shown],
-            "line": {"color": color, "width": 1.5},
-            "size": 6 if len(shown) < 80 else 4.5,
-        },
-    }
-
-
-def _hover(window: Window, name: str) -> str:
-    if window.realized is None:
-        return f"{name}: unknown"
-    return f"{name}: <b>{_number(window.realized)}</b> (version {window.model_version}, {window.status})"
-
-
-def _marks(data: ReportData, kind: str) -> dict[str, Any]:
-    label, symbol = MARKS.get(kind, (kind, "square"))
-    shown = sorted((mark for mark in data.marks if mark.kind == kind), key=lambda mark: (mark.at, mark.text))
-    color = f"@{kind}" if kind in MARKS else "@refusal"
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": label,
-        "x": [instant(mark.at) for mark in shown],
-        "y": [_marks_seen(data).index(kind)] * len(shown),
-        "yaxis": "y2",
-        "text": [f"{label}: {_wrapped(mark.text)}" for mark in shown],
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"symbol": symbol, "size": 11 if symbol.startswith("tri") else 9, "color": color},
-    }
-
-
-def _wrapped(text: str, width: int = 60) -> str:
-    return "<br>".join(html.escape(line) for line in textwrap.wrap(text, width))
-
-
-def _coverage(windows: Sequence[Window]) -> dict[str, Any]:
-    shown = _in_order(windows)
-    return {
-        "type": "bar",
-        "name": "coverage",
-        "x": [instant(window.end_at) for window in shown],
-        "y": [window.coverage for window in shown],
-        "yaxis": "y3",
-        "text": [f"coverage: {w.coverage:.0%} ({w.labels:,} of {w.rows:,} rows)" for w in shown],
-        "textposition": "none",
-        "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"color": ["@cover" if w.status is WindowStatus.FINAL else "@cover-early" for w in shown]},
-    }
-
-
-def _drift(data: ReportData) -> list[dict[str, Any]]:
-    shown = sorted(data.drift, key=lambda check: check[0])
-    limit = data.drift_limit
-    over = [share is not None and share >= limit for _, share, _ in shown]
-    return [
-        {
-            "type": "scatter",
-            "mode": "lines+markers",
-            "name": "drift",
-            "x": [instant(at) for at, _, _ in shown],
-            "y": [share for _, share, _ in shown],
-            "yaxis": "y4",
-            "text": [f"drift: {status}" + ("" if share is None else f", {share:.0%}") for _, share, status in shown],
-            "hovertemplate": "%{text}<extra></extra>",
-            "line": {"color": "@drift", "width": 1.75},
-            "marker": {
-                "color": "@drift",
-                "size": [8 if is_over else 3 for is_over in over],
-                "opacity": 1,
-                "line": {"width": 0},
-            },
-        }
-    ]
-
-
-def _shapes(data: ReportData, domains: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
-    ordered = ["alarm", "rollback", "promotion", "refusal", "retraining"]
-    loudest: dict[str, str] = {}
-    for kind in reversed(ordered):
-        loudest |= {instant(mark.at): kind for mark in data.marks if mark.kind == kind}
-    lines = [
-        {"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": domains[1][0], "y1": domains[0][1],
-         "layer": "below", "opacity": 0.45, "line": {"color": f"@{kind}", "width": 1, "dash": "dot"}}
-        for at, kind in sorted(loudest.items())
-    ]  # fmt: skip
-    limit = {"type": "line", "xref": "paper", "yref": "y4", "x0": 0, "x1": 1, "y0": data.drift_limit,
-             "y1": data.drift_limit, "line": {"color": "@soft", "width": 1, "dash": "dash"}}  # fmt: skip
-    return [*lines, limit] if data.drift else lines
-
-
-def _end_labels(data: ReportData) -> list[dict[str, Any]]:
-    """Names at the right end of the lines; two that would touch are moved apart."""
-    base = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False, "align": "left", "name": "end"}
-    named = ((data.windows, "<b>loop</b>", "@loop"), (data.baseline, "first model<br>kept for ever", "@base-ink"))
-    ends = [(_known(windows)[-1], text, color) for windows, text, color in named if _known(windows)]
-    ends.sort(key=lambda end: -end[0])
-    apart = len(ends) == 2 and ends[0][0] - ends[1][0] < 0.15 * _spread(data)
-    labels = [
-        base | {"yref": "y", "y": value, "text": text, "font": {"color": color}, "yshift": (18 - 36 * i) * apart}
-        for i, (value, text, color) in enumerate(ends)
-    ]
-    if data.drift:
-        text = f"drift from {data.drift_limit:.0%}"
-        labels.append(base | {"yref": "y4", "y": data.drift_limit, "text": text, "font": {"color": "@soft"}})
-    return labels
-
-
-def _known(windows: Sequence[Window]) -> list[float]:
-    return [window.realized for window in _in_order(windows) if window.realized is not None]
-
-
-def _spread(data: ReportData) -> float:
-    values = _known((*data.windows, *data.baseline))
-    return max(values) - min(values) if values else 0.0
-
-
-def _time_range(data: ReportData) -> list[str]:
-    times = [w.end_at for w in (*data.windows, *data.baseline)] + [check[0] for check in data.drift]
-    times += [mark.at for mark in data.marks]
-    return [instant(min(times) - data.tick), instant(max(times) + data.tick)] if times else []
+__all__ = ["Mark", "ReportData", "build_chart", "write_report"]

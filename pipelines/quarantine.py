@@ -9,7 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from homeostat.project import Data, Project, Rules
-from pipelines.times import INSTANT
+from pipelines.times import INSTANT, parse_times
 from pipelines.validation import validate_feedback, validate_inputs
 
 UNRELEASABLE = ("key", "time")
@@ -36,11 +36,17 @@ def hold_rows(rows: pl.DataFrame, project: Project, reason: str, now: datetime) 
 
 
 def restore_inputs(
-    rows: pl.DataFrame | None, project: Project, key_dtype: pl.DataType | None, now: datetime
+    rows: pl.DataFrame | None,
+    project: Project,
+    key_dtype: pl.DataType | None,
+    now: datetime,
+    *,
+    schema: pl.Schema | None = None,
 ) -> pl.DataFrame | None:
     """Released input rows as an INPUTS frame, the last of each key; None where there are none.
 
-    The stated rules are waived, and a value of the wrong type counts as missing.
+    The stated rules are waived, and a value of the wrong type counts as missing. Columns get the types they have in
+    `schema`, that of the inputs so far: a kept row holds times and missing values without theirs.
     """
     if rows is None or rows.is_empty():
         return None
@@ -49,16 +55,25 @@ def restore_inputs(
     numbers = [pl.col(c).cast(pl.Float64, strict=False) for c in project.data.numeric if c in source.columns]
     source = source.with_columns(*numbers, event_at=_instants("event_at", source), available_at=pl.lit(now, INSTANT))
     last = source.unique(project.data.key, keep="last", maintain_order=True)
-    return validate_inputs(last, lenient, key_dtype, now).accepted
+    return _typed(validate_inputs(last, lenient, key_dtype, now).accepted, schema, project)
 
 
 def restore_labels(
-    rows: pl.DataFrame | None, project: Project, key_dtype: pl.DataType | None, now: datetime
+    rows: pl.DataFrame | None,
+    project: Project,
+    key_dtype: pl.DataType | None,
+    now: datetime,
+    *,
+    belated: bool = False,
 ) -> pl.DataFrame | None:
-    """Released labels as a FEEDBACK frame, the last of each key; None where there are none."""
+    """Released labels as a FEEDBACK frame, the last of each key; None where there are none.
+
+    They are known `now`; `belated` ones, which only waited for their input, since the source knew them.
+    """
     if rows is None or rows.is_empty():
         return None
-    source = _decoded(rows).with_columns(available_at=pl.lit(None, INSTANT))
+    source = _decoded(rows)
+    source = source.with_columns(available_at=_instants("available_at", source) if belated else pl.lit(None, INSTANT))
     lenient = project.model_copy(update={"data": _without_rules(project.data)})
     last = source.unique(project.data.key, keep="last", maintain_order=True)
     return validate_feedback(last, lenient, None, key_dtype, None, now).accepted
@@ -66,6 +81,18 @@ def restore_labels(
 
 def _decoded(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([json.loads(row) for row in rows["row"]], infer_schema_length=None, strict=False)
+
+
+def _typed(rows: pl.DataFrame, schema: pl.Schema | None, project: Project) -> pl.DataFrame:
+    """Give columns the types of `schema`; a value that has none there is missing."""
+    wrong = [c for c, dtype in (schema or {}).items() if c in rows.columns and rows.schema[c] != dtype]
+    return rows.with_columns(_cast(rows[c], (schema or {})[c], project) for c in wrong)
+
+
+def _cast(values: pl.Series, dtype: pl.DataType, project: Project) -> pl.Series:
+    if dtype == INSTANT and values.dtype == pl.String:
+        return parse_times(values, project.data.timezone or "UTC", "quarantine")
+    return values.cast(dtype, strict=False)
 
 
 def _without_rules(data: Data) -> Data:

@@ -122,6 +122,7 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
         findings.append(Finding("error", where, str(fault)))
         return
     _check_strangers(project, checked, findings)
+    _check_twice(project, checked, findings)
     _check_classes(project, checked, findings)
     _tell_rejected(checked, source.height, where, project, findings)
     if project.training.base_model is None:
@@ -149,6 +150,15 @@ def _check_strangers(project: Project, checked: Validated, findings: list[Findin
             f"Check that {project.data.key!r} means the same in both, or take these rows out."
         )
         findings.append(Finding("error", "data.feedback", message))
+
+
+def _check_twice(project: Project, checked: Validated, findings: list[Finding]) -> None:
+    keys = checked.rejected.filter(pl.col("rule") == "duplicate_key")["key"].unique().sort()
+    if len(keys):
+        message = f"{len(keys)} keys come more than once with different labels, such as {keys[0]!r}."
+        dated = project.data.feedback.known_at is not None
+        advice = "Give each correction a later time" if dated else "Keep one, or set data.feedback.known_at"
+        findings.append(Finding("error", "data.feedback", f"{message} {advice}."))
 
 
 def _check_classes(project: Project, checked: Validated, findings: list[Finding]) -> None:

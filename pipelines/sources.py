@@ -58,7 +58,8 @@ def load_inputs(project: Project, hooks: Hooks, since: datetime | None, until: d
     available_at = event_at if available == data.event_time else _times(rows, available, project, table.where)
     at = available_at.alias("available_at")
     inside = at < until if since is None else (at >= since) & (at < until)
-    text = [data.event_time] if rows.schema[data.event_time] == pl.String else []
+    parsed = data.event_time in ("event_at", "available_at") or rows.schema[data.event_time] != pl.String
+    text = [] if parsed else [data.event_time]
     columns = list(dict.fromkeys([data.key, *text, *data.columns]))
     frame = rows.with_columns(event_at, at).select(data.key, "event_at", "available_at", *columns[1:])
     return _within(frame, inside, since).sort("available_at", data.key, nulls_last=True, maintain_order=True)

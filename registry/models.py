@@ -19,6 +19,10 @@ from registry.tracking import KEY, Tracking, hushed, import_mlflow, told
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _CONTRACT = "homeostat.contract"
 _HEAD = "homeostat.journal_head"
+_ABOUT = (
+    "The models of the Homeostat project {project}. champion scores, challenger waits for approval, previous is what "
+    "'homeostat rollback' goes back to."
+)
 _MISSING = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 
 
@@ -79,7 +83,8 @@ class Models:
             for plot in plots:
                 mlflow.log_artifact(str(plot), artifact_path="plots")
             info = packing.log_folder(Path(folder), example)
-        return self._create(key, info.model_uri, run_id, {}, info.model_id)
+        about = f"{as_of:%Y-%m-%d %H:%M}: {family}, learned from {rows:,} rows that were known by then"
+        return self._create(key, info.model_uri, run_id, {}, info.model_id, about)
 
     @told("adopt a model made elsewhere")
     def adopt(self, uri: str, key: str, contract: Contract, as_of: datetime) -> int:
@@ -89,11 +94,8 @@ class Models:
         run_id = self.tracking.start("training", key, f"adopted {uri}", as_of, {"source": uri})
         with tempfile.TemporaryDirectory() as place:
             copy = import_mlflow().artifacts.download_artifacts(artifact_uri=uri, dst_path=place)
-            self.tracking.client.log_artifacts(run_id, copy, "model")
-        self.tracking.log(run_id, as_of, {}, {"source": uri, "as_of": as_of.isoformat()})
-        self.tracking.client.set_terminated(run_id)
-        source = f"{self.tracking.client.get_run(run_id).info.artifact_uri}/model"
-        return self._create(key, source, run_id, {_CONTRACT: contract.dump()}, None)
+            self.tracking.log(run_id, as_of, {}, {"source": uri, "as_of": as_of.isoformat()})
+            return self._keep(run_id, key, Path(copy), {_CONTRACT: contract.dump()})
 
     @told("read an alias")
     def get_alias(self, alias: str) -> int | None:
@@ -164,7 +166,8 @@ class Models:
         for run in self.tracking.find_runs("monitoring", key):
             if run.info.status == "FINISHED":
                 return run.info.run_id
-        title = f"{self.tracking.project_name} {tick_at:%Y-%m-%d %H:%M}"
+        found = f": {tags['drift']}" if "drift" in tags else ""
+        title = f"{self.tracking.project_name} check {tick_at:%Y-%m-%d %H:%M}{found}"
         run_id = self.tracking.start("monitoring", key, title, tick_at, dict(tags))
         self.tracking.log(run_id, tick_at, dict(metrics), {})
         if page is not None:
@@ -223,12 +226,24 @@ class Models:
 
     @told("copy a model")
     def _copy(self, other: Models, version: int) -> int:
-        found = self.tracking.client.get_model_version(other.name, str(version))
+        """Copy a version with its run and its artifacts: those of a replay are deleted when it starts over."""
+        found = other.tracking.client.get_model_version(other.name, str(version))
         key = found.tags.get(KEY, f"{other.name}/{version}")
         if (made := self.find(key)) is not None:
             return made
-        tags = {name: value for name, value in found.tags.items() if name != KEY}
-        return self._create(key, str(found.source), str(found.run_id), tags, found.model_id)
+        model, run = other._model(version), other.tracking.client.get_run(str(found.run_id))
+        marks = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
+        at = datetime.fromisoformat(marks["homeostat.at"])
+        run_id = self.tracking.start("training", key, str(run.info.run_name), at, marks)
+        self.tracking.log(run_id, at, run.data.metrics, run.data.params)
+        if run.inputs is not None and run.inputs.dataset_inputs:
+            self.tracking.client.log_inputs(run_id, run.inputs.dataset_inputs)
+        folder = packing.find_folder(model)
+        if folder is None:
+            return self._keep(run_id, key, model, {name: v for name, v in found.tags.items() if name != KEY})
+        with import_mlflow().start_run(run_id=run_id):
+            info = packing.log_folder(folder)
+        return self._create(key, info.model_uri, run_id, {}, info.model_id, found.description or "")
 
     @told("look a version up")
     def describe(self, version: int) -> dict[str, Any]:
@@ -244,13 +259,22 @@ class Models:
             "page": f"#/experiments/{experiment}/runs/{found.run_id}",
         }
 
-    def _create(self, key: str, source: str, run_id: str, tags: dict[str, str], model_id: str | None) -> int:
+    def _create(
+        self, key: str, source: str, run_id: str, tags: dict[str, str], model_id: str | None, about: str = ""
+    ) -> int:
         self._ensure()
         with commit("registration"):
             made = self.tracking.client.create_model_version(
-                self.name, source, run_id=run_id, tags={KEY: key, **tags}, model_id=model_id
+                self.name, source, run_id=run_id, tags={KEY: key, **tags}, model_id=model_id, description=about or None
             )
         return int(made.version)
+
+    def _keep(self, run_id: str, key: str, model: Path, tags: dict[str, str]) -> int:
+        """Put a model made elsewhere beside its run, end the run, and make a version of it."""
+        self.tracking.client.log_artifacts(run_id, str(model), "model")
+        self.tracking.client.set_terminated(run_id)
+        source = f"{self.tracking.client.get_run(run_id).info.artifact_uri}/model"
+        return self._create(key, source, run_id, tags, None)
 
     def _registered(self) -> Any | None:
         from mlflow.exceptions import MlflowException
@@ -265,7 +289,7 @@ class Models:
     def _ensure(self) -> None:
         if self._registered() is None:
             self.tracking.client.create_registered_model(
-                self.name, description=f"The models of the Homeostat project {self.tracking.project_name}."
+                self.name, description=_ABOUT.format(project=self.tracking.project_name)
             )
 
     @told("fetch a model")

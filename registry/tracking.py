@@ -12,13 +12,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
-from homeostat.errors import HomeostatError, RegistryError
+from homeostat.errors import HomeostatError, RegistryError, is_disk_full
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 KEY = "homeostat.key"
 PROJECT = "homeostat.project"
+NOTE = "mlflow.note.content"
+
+# What a person reads above each experiment's runs.
+_ABOUT = {
+    "training": "One run is one training of {project}: `reference.*` is the chosen family on rows held out from "
+    "it, `FAMILY.valid.*` and `FAMILY.holdout.*` what each candidate reached, `cost.*` what it took; `as_of` and "
+    "`lake.*` say what was known, `rows` how many rows it learned from.",
+    "monitoring": "One run is one check of {project}, of the batch named in its tags: `drift_share` and "
+    "`drift.COLUMN` against what the champion learned from, `realized.*` and `coverage` of the newest batch whose "
+    "truth is known. Evidently's page is under Artifacts.",
+}
 
 _QUIET = {
     "GIT_PYTHON_REFRESH": "quiet",
@@ -27,6 +38,8 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
+_KIND = "custom_model_development"
+_SOURCE = {"mlflow.source.name": "homeostat", "mlflow.source.type": "LOCAL"}
 
 
 @contextmanager
@@ -37,6 +50,10 @@ def told(what: str) -> Iterator[None]:
     except HomeostatError:
         raise
     except Exception as fault:
+        if is_disk_full(fault):
+            raise RegistryError(
+                f"MLflow cannot {what}: no space is left on the disk.", "Make room, then run it again."
+            ) from fault
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else "no reason given"
         raise RegistryError(
             f"MLflow cannot {what}: {type(fault).__name__}: {line}",
@@ -53,13 +70,13 @@ def hushed() -> Iterator[None]:
 
 
 def import_mlflow() -> Any:
-    """Import MLflow with its telemetry, progress bars and log lines off."""
+    """Import MLflow with its telemetry, progress bars and log lines off: its faults are raised, and told by us."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     import mlflow
 
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return mlflow
 
 
@@ -82,7 +99,7 @@ class Tracking:
         """The client of this tracking store; also makes it MLflow's current one, which `log_model` uses."""
         mlflow = import_mlflow()
         if mlflow.get_tracking_uri() != self.uri:
-            mlflow.set_tracking_uri(self.uri)
+            _point_at(mlflow, self.uri)
         if self._client is None:
             _lay_database(self.uri)
             self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
@@ -97,7 +114,8 @@ class Tracking:
             if found is None:
                 place = self.artifacts(part)
                 location = None if place is None else place.as_uri()
-                made = self.client.create_experiment(name, artifact_location=location)
+                tags = {NOTE: _ABOUT[part].format(project=self.project_name), "mlflow.experimentKind": _KIND}
+                made = self.client.create_experiment(name, artifact_location=location, tags=tags)
                 self._experiments[part] = made
             else:
                 if found.lifecycle_stage == "deleted":
@@ -118,7 +136,7 @@ class Tracking:
         """Create a run that can be found again by its key, deleting what a killed attempt left."""
         for orphan in self.find_runs(part, key):
             self.discard(part, orphan.info.run_id)
-        marks = {KEY: key, PROJECT: self.project_name, "homeostat.at": at.isoformat(), **tags}
+        marks = {KEY: key, PROJECT: self.project_name, "homeostat.at": at.isoformat(), **_SOURCE, **tags}
         return self.client.create_run(self.experiment(part), tags=marks, run_name=name).info.run_id
 
     def discard(self, part: str, run_id: str) -> None:
@@ -139,6 +157,16 @@ class Tracking:
         numbers = [Metric(k, float(v), stamp, 0) for k, v in sorted(metrics.items()) if v is not None]
         texts = [Param(name, str(value)[:6000]) for name, value in sorted(params.items())]
         self.client.log_batch(run_id, metrics=numbers, params=texts)
+
+
+def _point_at(mlflow: Any, uri: str) -> None:
+    """Make a store MLflow's current one; the variable it sets for that would name the next project's store too."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    mlflow.set_tracking_uri(uri)
+    if before is None:
+        os.environ.pop("MLFLOW_TRACKING_URI", None)
+    else:
+        os.environ["MLFLOW_TRACKING_URI"] = before
 
 
 def _lay_database(uri: str) -> None:

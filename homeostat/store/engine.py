@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from homeostat.errors import StoreError
+from homeostat.errors import StoreError, is_disk_full
 
 _MIGRATION_LOCK = 7_236_001
+_FORMS = "Expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE, its parts URL-encoded."
 
 
 def connect(url: str) -> Engine:
     """Open the store at a SQLAlchemy URL, making and migrating it as needed. Raises StoreError."""
+    parsed = _parsed(url)
     try:
-        parsed = make_url(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
@@ -24,12 +26,24 @@ def connect(url: str) -> Engine:
             _prepare_sqlite(engine)
         with engine.begin() as connection:
             _migrate(connection)
-    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError, SQLAlchemyError, OSError) as fault:
+    except (ModuleNotFoundError, SQLAlchemyError, OSError) as fault:
         raise StoreError(
-            f"the store at {_shown(url)} cannot be opened: {_first_line(fault)}.",
+            f"the store at {_shown(parsed)} cannot be opened: {first_line(fault)}.",
             "Check HOMEOSTAT_STORE_URL, that the database runs, and that there is room on its disk.",
-        ) from fault
+        ) from None
     return engine
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
+        raise StoreError("HOMEOSTAT_STORE_URL: not a SQLAlchemy URL, or its port is no number.", _FORMS) from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
+        raise StoreError(f"HOMEOSTAT_STORE_URL: a store cannot be kept by {parsed.drivername!r}.", _FORMS)
+    return parsed
 
 
 def _prepare_sqlite(engine: Engine) -> None:
@@ -73,12 +87,17 @@ def _migrate(connection: Connection) -> None:
     command.upgrade(config, "head")
 
 
-def _shown(url: str) -> str:
-    try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        return "HOMEOSTAT_STORE_URL"
+def _shown(url: URL) -> str:
+    """A URL without its user, password and options; a password with a bare @ in it reaches into the host."""
+    if url.get_backend_name() == "sqlite":
+        return f"sqlite:///{url.database or ''}"
+    port = f":{url.port}" if url.port else ""
+    return f"{url.drivername}://{(url.host or '').rpartition('@')[2]}{port}/{url.database or ''}"
 
 
-def _first_line(fault: Exception) -> str:
-    return str(getattr(fault, "orig", None) or fault).strip().splitlines()[0]
+def first_line(fault: Exception) -> str:
+    """What a database said, in a line, without what a bare @ in a password may have let into it."""
+    if is_disk_full(fault):
+        return "no space is left on the disk"
+    said = str(getattr(fault, "orig", None) or fault).strip().splitlines() or [type(fault).__name__]
+    return re.sub(r"[^\s'\"]*@", "***@", said[0]).rstrip(".")

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from homeostat.boundaries import commit
@@ -30,7 +30,7 @@ from homeostat.records import (
     Window,
 )
 from homeostat.store import journal, rows
-from homeostat.store.engine import connect, lock_writers
+from homeostat.store.engine import connect, first_line, lock_writers
 from homeostat.store.schema import (
     AlertRow,
     BatchRow,
@@ -58,20 +58,25 @@ class Store:
         with commit(f"store.{name}"):
             try:
                 with Session(self.engine) as session, session.begin():
+                    lock_writers(session.connection(), zlib.crc32(self.owner.encode()))
                     yield Writer(session, self.owner)
-            except OperationalError as fault:
+            except DBAPIError as fault:
                 raise StoreError(
-                    f"the store cannot be written: {str(fault.orig).strip().splitlines()[0]}.",
+                    f"the store cannot be written: {first_line(fault)}.",
                     "Nothing of this step was kept; make room or mend access, then run it again.",
                 ) from fault
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
-        with (
-            self.engine.connect().execution_options(readonly=True) as connection,
-            Session(connection) as session,
-        ):
-            yield session
+        try:
+            with (
+                self.engine.connect().execution_options(readonly=True) as connection,
+                Session(connection) as session,
+            ):
+                yield session
+        except DBAPIError as fault:
+            hint = "Check that its database runs and can be reached."
+            raise StoreError(f"the store cannot be read: {first_line(fault)}.", hint) from fault
 
     def _list(self, table: Any, *where: Any, order: Any) -> list[Any]:
         with self._reading() as session:
@@ -254,8 +259,7 @@ class Writer:
             self._session.delete(row)
 
     def append_journal(self, at: datetime, key: str, kind: str, body: Mapping[str, Any]) -> None:
-        """Add a link to the journal; the same key is said once."""
-        lock_writers(self._session.connection(), zlib.crc32(self._owner.encode()))
+        """Add a link to the journal; the same key is said once. `Store.write` lets one writer in at a time."""
         said = select(JournalRow.seq).where(JournalRow.owner == self._owner, JournalRow.key == key)
         if self._session.scalar(said) is not None:
             return

@@ -55,6 +55,8 @@ def test_an_embedded_server_ends_with_its_block_and_the_environment_is_as_before
         group = group_of(house.prefect_home)
         assert os.environ["PREFECT_API_URL"] == url
         assert alive(group)
+        with urllib.request.urlopen(url.removesuffix("/api") + "/ui-settings") as settings:
+            assert json.load(settings)["api_url"] == url
     assert not alive(group)
     assert dict(os.environ) == before
 

@@ -1,3 +1,5 @@
+import doctest
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -5,6 +7,7 @@ import pytest
 
 from homeostat.project import Task
 from homeostat.records import Alert, Decision, Severity, Window, WindowStatus
+from monitoring import report, story
 from monitoring.report import Mark, ReportData, build_chart, write_report
 
 START, WEEK = datetime(2024, 1, 1, tzinfo=UTC), timedelta(days=7)
@@ -118,3 +121,60 @@ def test_a_project_without_any_batch_has_a_page(tmp_path):
 def test_windows_without_any_label_and_marks_of_an_unheard_kind_are_drawn():
     chart = build_chart(replace(DATA, windows=(WINDOWS[1],), baseline=(), marks=(Mark(AT, "erasure", "one row"),)))
     assert chart["layout"]["yaxis2"]["ticktext"] == ["erasure"]
+
+
+def rows_of(page, heading):
+    """The cells of each row of the table under a heading, and the row's classes."""
+    table = page[page.index(f"<h2>{heading}</h2>") :]
+    found = re.findall(r'<tr class="([^"]*)">(.*?)</tr>', table[: table.index("</section>")])
+    return [(set(look.split()), re.findall(r">([^<>]*)</td>", cells)) for look, cells in found]
+
+
+def page_of(tmp_path, **changes):
+    write_report(tmp_path / "report.html", replace(DATA, **changes))
+    return own((tmp_path / "report.html").read_text(encoding="utf-8"))
+
+
+def test_decisions_of_a_tick_stand_together_in_the_order_they_were_taken(tmp_path):
+    why = ("auc was worse",)
+    taken = (
+        Decision(AT, "promotion", "refuse", ("31761 rows since batch 2024-01-15T00:00:00Z",), {}, 3),
+        Decision(AT, "retraining", "retrain", why, {}, 2),
+        Decision(AT, "alarm", "alarm", why, {}, 2),
+        Decision(AT + WEEK, "alarm", "alarm", why, {}, 3),
+    )
+    rows = rows_of(page_of(tmp_path, decisions=taken), "Decisions")
+    assert [cells[1:] for _, cells in rows] == [
+        ["alarm", "alarm", "v3", "auc was worse"],
+        ["alarm", "alarm", "v2", "auc was worse"],
+        ["retraining", "retrain", "", "for the same reason"],
+        ["promotion", "refuse", "v3", "31,761 rows since batch 2024-01-15"],
+    ]
+    assert [look for look, _ in rows] == [set(), set(), {"again"}, {"again"}]
+
+
+def test_the_time_of_day_of_the_ticks_is_told_once(tmp_path):
+    shift = timedelta(hours=5)
+    windows = tuple(replace(w, start_at=w.start_at + shift, end_at=w.end_at + shift) for w in WINDOWS)
+    alerts = tuple(Alert(str(h), AT + timedelta(hours=h), Severity.INFO, "t", "b") for h in (5, 6))
+    page = page_of(tmp_path, windows=windows, alerts=alerts)
+    assert "weekly at 05:00 UTC, 2024-01-01 to 2024-01-22" in page
+    assert [cells[0] for _, cells in rows_of(page, "Alerts")] == ["2024-01-15 06:00", "2024-01-15"]
+
+
+def test_of_many_alerts_the_newest_that_are_more_than_information_are_shown(tmp_path):
+    def some(severity, n):
+        return tuple(Alert(f"{severity}{i}", START + i * WEEK, severity, "t", "b") for i in range(n))
+
+    many = some(Severity.WARNING, report.SHOWN_ALERTS + 3) + some(Severity.INFO, 2)
+    page = page_of(tmp_path, alerts=many)
+    looks = [look for look, _ in rows_of(page, "Alerts")]
+    assert sum(not look for look in looks) == report.SHOWN_ALERTS
+    assert sum("quiet" in look for look in looks) == 2
+    assert "show the 2 for information only" in page and "show 3 older" in page
+    assert rows_of(page_of(tmp_path, alerts=some(Severity.INFO, 1)), "Alerts")[0][0] == set()
+
+
+def test_numbers_and_times_are_written_as_their_examples_say():
+    outcome = doctest.testmod(story)
+    assert outcome.attempted and not outcome.failed

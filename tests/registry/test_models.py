@@ -178,10 +178,10 @@ def test_a_check_is_one_run_with_its_page(models: Models, tmp_path: Path) -> Non
     page = tmp_path / "drift.html"
     page.write_text("<p>drift</p>")
     models.tracking.start("monitoring", "c1", "killed", START, {})
-    first = models.log_check(START, "c1", {"share": 0.5}, {"status": "stable"}, page)
-    assert models.log_check(START, "c1", {"share": 0.5}, {"status": "stable"}, page) == first
+    first = models.log_check(START, "c1", {"share": 0.5}, {"drift": "stable"}, page)
+    assert models.log_check(START, "c1", {"share": 0.5}, {"drift": "stable"}, page) == first
     (run,) = runs(models, "monitoring")
-    assert run.info.run_name == "p 2020-01-01 00:00" and run.info.status == "FINISHED"
+    assert run.info.run_name == "p check 2020-01-01 00:00: stable" and run.info.status == "FINISHED"
     assert [file.path for file in models.tracking.client.list_artifacts(first)] == ["drift.html"]
 
 

@@ -1,0 +1,101 @@
+"""Commands by which a person steps in: promotion, rollback, quarantine; always journaled with the person's name."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from console.arguments import (
+    HERE,
+    AsJson,
+    Folder,
+    FromWhere,
+    Why,
+    now,
+    open_for_changing,
+    open_for_reading,
+    person,
+    split_action,
+)
+from console.output import say, say_json, say_table
+from homeostat.errors import HomeostatError
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    for command in (promote, rollback, quarantine):
+        app.command(command.__name__)(command)
+
+
+def promote(
+    folder: Folder = HERE,
+    version: Annotated[int | None, typer.Option(help="The version.", show_default="the one that waits")] = None,
+    why: Why = "",
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """Make a version champion: the challenger that waits for approval, or any other; journaled with your name."""
+    from flows import by_hand
+
+    with open_for_changing(folder, from_) as loop:
+        verdict = by_hand.promote_version(loop, now(), version, person(), why)
+    if as_json:
+        say_json({"model": loop.house.model_name, "champion": verdict.model_version})
+    else:
+        say(f"Version {verdict.model_version} is champion of {loop.house.model_name}.")
+
+
+def rollback(
+    folder: Folder = HERE,
+    to: Annotated[int | None, typer.Option(help="The version.", show_default="the previous champion")] = None,
+    why: Why = "",
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """Put an earlier version back in place at once; journaled with your name."""
+    from flows import by_hand
+
+    with open_for_changing(folder, from_) as loop:
+        verdict = by_hand.rollback(loop, now(), to, person(), why)
+    if as_json:
+        say_json({"model": loop.house.model_name, "champion": verdict.model_version})
+    else:
+        say(f"Version {verdict.model_version} is champion of {loop.house.model_name} again.")
+
+
+def quarantine(
+    action: Annotated[str, typer.Argument(help="list or release")] = "list",
+    folder: Folder = HERE,
+    ids: Annotated[list[str] | None, typer.Option("--id", help="Only this row; may be repeated.")] = None,
+    batch: Annotated[str | None, typer.Option(help="Only rows of this batch.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Release all that is listed.")] = False,
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """List the rows that broke a stated rule, or release some: they come back with the next batch."""
+    from flows import by_hand
+
+    action, folder = split_action(action, folder, ("list", "release"))
+    if action == "list":
+        _tell_rows(by_hand.list_quarantine(open_for_reading(folder, from_), ids, batch, rule), as_json)
+        return
+    if not (ids or batch or rule or everything):
+        raise HomeostatError("quarantine release: nothing chosen.", "Give --id, --batch, --rule or --all.")
+    with open_for_changing(folder, from_) as loop:
+        released = by_hand.release(loop, now(), person(), ids, batch, rule)
+    if as_json:
+        say_json({"released": released})
+    else:
+        say(f"Released {released} rows; they come with the next batch.")
+
+
+def _tell_rows(rows: list[dict[str, object]], as_json: bool) -> None:
+    if as_json:
+        columns = ("row_id", "source", "batch", "rule", "key", "detail", "released", "row")
+        say_json([{column: row[column] for column in columns} for row in rows])
+        return
+    shown = ("row_id", "source", "key", "rule", "released", "detail")
+    say_table("Quarantine", ["id", "source", "key", "rule", "released", "detail"],
+              [[row[column] for column in shown] for row in rows])  # fmt: skip

@@ -1,0 +1,76 @@
+"""What a person is not shown: tracebacks, which a log keeps, and what native libraries print by themselves."""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import IO
+
+from homeostat.durations import instant
+from homeostat.errors import HomeostatError
+
+FAULTS = "faults.log"
+_MOST_NOISE = 20_000
+
+_noise: list[IO[bytes]] = []
+
+
+def keep_native_noise() -> None:
+    """Keep what Rust and C libraries write to standard error past Python, such as panics, off the screen.
+
+    Python's own `sys.stderr` goes on to the screen, and so does the report of a hard crash.
+    """
+    try:
+        screen = os.dup(2)
+    except OSError:
+        return
+    noise = tempfile.TemporaryFile()  # noqa: SIM115 - it is kept as long as the process
+    os.dup2(noise.fileno(), 2)
+    sys.stderr = open(screen, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115, PTH123
+    faulthandler.enable(file=sys.stderr)
+    _noise.append(noise)
+
+
+def record_fault(fault: BaseException, arguments: Sequence[str], at: datetime) -> Path | None:
+    """Append a fault's traceback to the log of the project that the arguments name; None where no disk takes it."""
+    text = "".join(traceback.format_exception(fault))
+    entry = f"{instant(at)} homeostat {' '.join(arguments)}\n{text}{_read_noise()}\n"
+    for folder in _places(arguments):
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / FAULTS).open("a", encoding="utf-8") as log:
+                log.write(entry)
+            return folder / FAULTS
+    return None
+
+
+def _places(arguments: Sequence[str]) -> list[Path]:
+    named = (_state(Path(argument)) for argument in [*arguments, "."] if not argument.startswith("-"))
+    state = next((place for place in named if place is not None), None)
+    elsewhere = Path(tempfile.gettempdir()) / "homeostat"
+    return [elsewhere] if state is None else [state, elsewhere]
+
+
+def _state(folder: Path) -> Path | None:
+    from homeostat.project import load_project
+    from homeostat.settings import state_folder
+
+    try:
+        return state_folder(load_project(folder))
+    except (HomeostatError, OSError):
+        return None
+
+
+def _read_noise() -> str:
+    if not _noise:
+        return ""
+    end = _noise[0].seek(0, os.SEEK_END)
+    _noise[0].seek(max(end - _MOST_NOISE, 0))
+    return _noise[0].read().decode(errors="replace")

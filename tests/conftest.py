@@ -1,0 +1,113 @@
+"""Databases for the tests: SQLite in a folder, and a real PostgreSQL server of Debian's package."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PASSWORD = "s3cret-of-the-tests"
+
+
+def find_postgresql() -> Path | None:
+    """The folder of PostgreSQL's programs, the newest where there are several; None where it is not installed."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[4]))
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).parent if on_path else None
+
+
+def unprivileged() -> dict[str, Any]:
+    """How to start a process as the user of PostgreSQL: it does not run as root."""
+    if os.geteuid() != 0:
+        return {}
+    names = {user.pw_name: user for user in pwd.getpwall()}
+    user = names.get("postgres") or names["nobody"]
+    return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_for(server: subprocess.Popen[Any], url: str, log: Path) -> None:
+    """Wait until a server takes connections."""
+    import psycopg
+
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            psycopg.connect(url).close()
+            return
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(f"PostgreSQL did not start: {log.read_text()}")
+            time.sleep(0.05)
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[str]:
+    """The address of a real PostgreSQL server without its database, as `USER:PASSWORD@HOST:PORT`."""
+    programs = find_postgresql()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed here; 'make system' installs it")
+    who, port = unprivileged(), free_port()
+    folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
+    data, log = folder / "data", folder / "server.log"
+    (folder / "password").write_text(PASSWORD)
+    if who:
+        for path in (folder, folder / "password"):
+            os.chown(path, who["user"], who["group"])
+    init = ["initdb", "-D", str(data), "-U", "homeostat", "-A", "scram-sha-256", "--pwfile", str(folder / "password")]
+    command = [str(programs / init[0]), *init[1:], "-E", "UTF8", "--locale=C", "--no-sync"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, **who)
+    run = ["postgres", "-D", str(data), "-p", str(port), "-k", str(folder), "-h", "127.0.0.1", "-c", "fsync=off"]
+    with log.open("wb") as output:
+        server = subprocess.Popen([str(programs / run[0]), *run[1:]], cwd=folder, stderr=output, **who)
+    address = f"homeostat:{PASSWORD}@127.0.0.1:{port}"
+    try:
+        wait_for(server, f"postgresql://{address}/postgres", log)
+        yield address
+    finally:
+        server.terminate()
+        server.wait(30)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """The URL of a new PostgreSQL database."""
+    import psycopg
+
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(f"postgresql://{postgresql_server}/postgres", autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"'.encode())
+        yield f"postgresql+psycopg://{postgresql_server}/{name}"
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)'.encode())
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a new database, of each kind a store may be kept in."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'store.db'}"
+    return request.getfixturevalue("postgresql_url")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let one worker run all tests that need PostgreSQL: a server a worker would cost seconds."""
+    for item in items:
+        if "postgresql" in item.nodeid and {"store_url", "postgresql_url"} & set(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.xdist_group("postgresql"))

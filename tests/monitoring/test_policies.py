@@ -1,0 +1,155 @@
+"""Retraining's decision table: every policy, what each waits for, and what overrides it."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from homeostat.errors import ProjectError
+from homeostat.project import Project
+from homeostat.records import Decision, FitCost, ModelRecord
+from monitoring.policies import POLICIES, RetrainingEvidence, decide_retraining
+
+NOW = datetime(2024, 2, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+CHAMPION = ModelRecord(2, "k", NOW - 9 * DAY, "xgboost", 1000, {"auc": 0.75}, FitCost())
+
+
+def alarm(kind: str) -> Decision:
+    """What was decided about the alarm."""
+    return Decision(NOW, "alarm", kind, (f"the alarm is {kind}",), {}, 2)
+
+
+CALM = RetrainingEvidence(
+    champion=CHAMPION,
+    labels=1100,
+    fresh_labels=500,
+    labels_at_last_attempt=1000,
+    last_attempt_at=NOW - 9 * DAY,
+    ticks_since_attempt=9,
+    alarm=alarm("quiet"),
+)
+NEWBORN = dataclasses.replace(
+    CALM, champion=None, labels_at_last_attempt=0, last_attempt_at=None, ticks_since_attempt=0, fresh_labels=0
+)
+
+
+def project(policy: str = "threshold", **sections: Any) -> Project:
+    """A project of daily ticks that asks for 100 fresh labels and for a fifth more to learn from."""
+    retraining = {"policy": policy, "every": 4, "growth": 0.2} | sections.pop("retraining", {})
+    return Project.model_validate(
+        {
+            "folder": Path("p"),
+            "project": {"name": "p", "task": "binary"},
+            "data": {"key": "id", "event_time": "at", "target": "y", "numeric": ["x"]},
+            "loop": {"tick": "1d", "start": NOW - 30 * DAY},
+            "retraining": retraining,
+            "gates": {"min_rows": 100},
+        }
+        | sections
+    )
+
+
+TABLE: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], str]] = {
+    "calm": ("wait", "threshold", {}, {}, "no alarm, and 100 of 200 new labels"),
+    "an alarm": ("retrain", "threshold", {"alarm": alarm("alarm")}, {}, "the alarm is alarm"),
+    "an alarm that stands": ("retrain", "threshold", {"alarm": alarm("standing")}, {}, "the alarm is standing"),
+    "an alarm within the cooldown": (
+        "wait", "threshold", {"alarm": alarm("alarm"), "last_attempt_at": NOW - DAY}, {}, "cooldown"),
+    "an alarm when the cooldown ends": (
+        "retrain", "threshold", {"alarm": alarm("alarm"), "last_attempt_at": NOW - 2 * DAY}, {}, "the alarm is"),
+    "a cooldown of one's own": (
+        "wait", "threshold", {"alarm": alarm("alarm")}, {"retraining": {"cooldown": "10d"}}, "cooldown"),
+    "no cooldown": (
+        "retrain", "threshold", {"alarm": alarm("alarm"), "last_attempt_at": NOW}, {"retraining": {"cooldown": "0s"}},
+        "the alarm is"),
+    "labels grew enough": ("retrain", "threshold", {"labels": 1200}, {}, "200 new labels since the last training"),
+    "labels grew almost enough": ("wait", "threshold", {"labels": 1199}, {}, "199 of 200 new labels"),
+    "labels shrank": ("wait", "threshold", {"labels": 900}, {}, "no alarm"),
+    "a first label after none": (
+        "retrain", "threshold", {"labels": 1, "labels_at_last_attempt": 0}, {}, "1 new labels"),
+    "nothing after nothing": ("wait", "threshold", {"labels": 0, "labels_at_last_attempt": 0}, {}, "no alarm"),
+    "too few fresh labels to compare on": (
+        "wait", "threshold", {"alarm": alarm("alarm"), "fresh_labels": 99}, {}, "99 of 100 fresh labels"),
+    "too few fresh labels, whatever the policy": (
+        "wait", "every_tick", {"fresh_labels": 99}, {}, "99 of 100 fresh labels"),
+    "never": ("wait", "never", {"alarm": alarm("alarm"), "labels": 10**6}, {}, "never"),
+    "every tick": ("retrain", "every_tick", {}, {}, "every tick"),
+    "every tick that brought labels": ("wait", "every_tick", {"labels": 1000}, {}, "no new labels"),
+    "periodic, too early": ("wait", "periodic", {"ticks_since_attempt": 3}, {}, "3 of 4 ticks"),
+    "periodic, in time": ("retrain", "periodic", {"ticks_since_attempt": 4}, {}, "4 ticks have passed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "policy", "evidence", "sections", "reason"), TABLE.values(), ids=TABLE)
+def test_what_is_decided_with_a_champion(
+    kind: str, policy: str, evidence: dict[str, Any], sections: dict[str, Any], reason: str
+) -> None:
+    decision = decide_retraining(dataclasses.replace(CALM, **evidence), project(policy, **sections), NOW)
+    assert (decision.stage, decision.kind, decision.model_version) == ("retraining", kind, 2)
+    assert reason in "; ".join(decision.reasons), decision.reasons
+    assert decision.evidence["policy"] == policy
+
+
+@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize(
+    ("kind", "labels", "training", "reason"),
+    [
+        ("train_first", 50, {}, "50 labels to train one on"),
+        ("wait", 49, {}, "49 of 50 labels"),
+        ("wait", 0, {}, "0 of 50 labels"),
+        ("train_first", 10, {"min_rows": 10}, "10 labels"),
+        ("adopt", 0, {"base_model": "models:/other/1"}, "models:/other/1"),
+        ("adopt", 10**6, {"base_model": "models:/other/1"}, "models:/other/1"),
+    ],
+)
+def test_the_first_champion_comes_whatever_the_policy(
+    policy: str, kind: str, labels: int, training: dict[str, Any], reason: str
+) -> None:
+    decision = decide_retraining(dataclasses.replace(NEWBORN, labels=labels), project(policy, training=training), NOW)
+    assert (decision.kind, decision.model_version) == (kind, None)
+    assert reason in decision.reasons[0]
+
+
+def test_a_policy_nobody_knows_is_one_line_with_file_and_key() -> None:
+    with pytest.raises(
+        ProjectError, match=r"^p/homeostat\.toml: retraining\.policy: .*'treshold'\. Known: .*threshold"
+    ):
+        decide_retraining(CALM, project("treshold"), NOW)
+
+
+EVIDENCE = st.builds(
+    RetrainingEvidence,
+    champion=st.sampled_from([None, CHAMPION]),
+    labels=st.integers(0, 2000),
+    fresh_labels=st.integers(0, 300),
+    labels_at_last_attempt=st.integers(0, 2000),
+    last_attempt_at=st.none() | st.integers(0, 10).map(lambda days: NOW - days * DAY),
+    ticks_since_attempt=st.integers(0, 10),
+    alarm=st.sampled_from(["alarm", "standing", "quiet"]).map(alarm),
+)
+
+
+@given(EVIDENCE, st.sampled_from(sorted(POLICIES)))
+def test_every_decision_is_pure_and_says_why(evidence: RetrainingEvidence, policy: str) -> None:
+    before = dataclasses.asdict(evidence)
+    decision = decide_retraining(evidence, project(policy), NOW)
+    assert decision == decide_retraining(evidence, project(policy), NOW)
+    assert dataclasses.asdict(evidence) == before
+    assert decision.kind in {"wait", "train_first", "adopt", "retrain"}
+    assert decision.reasons and all(len(reason.split()) > 3 and "\n" not in reason for reason in decision.reasons)
+
+
+@given(EVIDENCE, st.sampled_from(sorted(POLICIES)))
+def test_nothing_is_trained_that_could_not_be_compared(evidence: RetrainingEvidence, policy: str) -> None:
+    decision = decide_retraining(evidence, project(policy), NOW)
+    if decision.kind == "retrain":
+        assert evidence.champion is not None and evidence.fresh_labels >= 100
+    if decision.kind == "train_first":
+        assert evidence.champion is None and evidence.labels >= 50
