@@ -15,6 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# No deadline: a busy machine is no defect. The same examples every time: nor is a lucky draw in CI.
+settings.register_profile("homeostat", deadline=None, derandomize=True)
+settings.load_profile("homeostat")
 
 PASSWORD = "s3cret-of-the-tests"
 

@@ -56,6 +56,13 @@ def test_a_slice_takes_its_start_and_leaves_its_end(tmp_path):
     assert ids(load_inputs(project, Hooks(), None, T0 + 2 * DAY)) == [0, 1]
 
 
+@pytest.mark.parametrize("name", ["event_at", "known_at", "available_at"])
+def test_times_that_come_as_text_may_have_the_name_of_a_column_of_ours(tmp_path, name):
+    rows().rename({"at": name}).write_csv(tmp_path / "i.csv")
+    found = load_inputs(project_in(tmp_path, {"uri": "i.csv"}, event_time=name), Hooks(), None, T0 + 2 * DAY)
+    assert ids(found) == [0, 1] and found["event_at"].to_list() == [T0, T0 + DAY]
+
+
 def test_every_form_of_time_gives_the_same_slice(tmp_path):
     zoned = rows()
     berlin = pl.col("at").dt.convert_time_zone("Europe/Berlin").dt
