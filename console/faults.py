@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import _thread
 import faulthandler
 import os
 import sys
 import tempfile
+import threading
 import traceback
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 
 FAULTS = "faults.log"
+AGAIN_SECONDS = 0.05
 _MOST_NOISE = 20_000
 
 _noise: list[IO[bytes]] = []
@@ -35,7 +38,19 @@ def keep_native_noise() -> None:
     os.dup2(noise.fileno(), 2)
     sys.stderr = open(screen, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115, PTH123
     faulthandler.enable(file=sys.stderr)
+    sys.unraisablehook = _keep_unraisable
     _noise.append(noise)
+
+
+def _keep_unraisable(ignored: Any) -> None:
+    """Keep a fault that Python can but print; a Ctrl-C that fell into such a place is said again, once out of it."""
+    if ignored.exc_type is KeyboardInterrupt:
+        again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
+        again.daemon = True
+        again.start()
+    elif _noise:
+        lines = traceback.format_exception(ignored.exc_type, ignored.exc_value, ignored.exc_traceback)
+        _noise[0].write("".join(lines).encode())
 
 
 def record_fault(fault: BaseException, arguments: Sequence[str], at: datetime) -> Path | None:

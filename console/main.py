@@ -49,8 +49,10 @@ def main() -> None:
         warnings.simplefilter("ignore")
     try:
         code = app(standalone_mode=False)
-    except SystemExit:
-        raise
+        sys.stdout.flush()
+    except SystemExit as end:
+        # The library turns a closed pipe into a failure.
+        code = _tell(end.__context__) if isinstance(end.__context__, BrokenPipeError) else end.code
     except BaseException as fault:
         code = _tell(fault)
     if code == STOPPED:

@@ -25,11 +25,12 @@ from pipelines.validation import validate_inputs
 
 
 def ingest(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
-    """Take in what is new right now, as a batch of its own."""
-    outcome = ingesting.ingest(loop, at)
-    if outcome["quarantined"] or outcome["held"]:
-        batch = loop.store.get_batch(outcome["batch"])
-        told = batch.reason if batch is not None else ""
+    """Take in what is new right now, as a batch of its own; one that was stopped half way comes to its end first."""
+    done = [ingesting.ingest(loop, begun) for begun in [*_begun(loop, "inputs", "ingest"), at]]
+    outcome = done[-1] | {name: sum(each[name] for each in done) for name in ("rows", "quarantined", "held")}
+    broken = [loop.store.get_batch(each["batch"]) for each in done if each["quarantined"] or each["held"]]
+    if broken:
+        told = "; ".join(batch.reason or "" for batch in broken if batch is not None)
         outcome["problem"] = f"{told}; nothing is lost, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
 
@@ -54,9 +55,10 @@ def feedback(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
             "feedback: no inputs have come yet, so no label has a row to belong to.",
             f"Run 'homeostat ingest {loop.project.folder}' first.",
         )
-    outcome = feeding.feedback(loop, at)
+    done = [feeding.feedback(loop, begun) for begun in [*_begun(loop, "feedback", "feedback"), at]]
+    outcome: dict[str, Any] = {name: sum(each[name] for each in done) for name in done[-1]}
     if outcome["quarantined"]:
-        last = loop.store.list_alerts()[-1]
+        last = next(alert for alert in reversed(loop.store.list_alerts()) if alert.key.endswith("/labels"))
         told = f"{last.title}: {last.body}; nothing is lost"
         outcome["problem"] = f"{told}, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
@@ -160,6 +162,13 @@ def release(loop: Loop, at: datetime, who: str, ids: Sequence[str] | None, batch
         body = {"by": who, "rows": [r["row_id"] for r in rows[:100]], "count": len(rows) - len(hopeless)}
         write.append_journal(at, f"{instant(at)}/release", "release", body)
     return len(rows) - len(hopeless)
+
+
+def _begun(loop: Loop, source: str, stage: str) -> list[datetime]:
+    """The times of what was stopped between its quarantine and its end, by a full disk or a kill; oldest first."""
+    rows = loop.lake.read("quarantine", pl.col("source") == source, ["batch"])
+    times = [] if rows is None else [datetime.fromisoformat(batch) for batch in sorted(set(rows["batch"]))]
+    return [at for at in times if loop.store.get_stage(at, stage) is None]
 
 
 def _find(loop: Loop, version: int) -> ModelRecord:

@@ -151,8 +151,9 @@ def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str
 
 
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
-    same = bool(earlier) and earlier[-1].model_version == result.model_version and earlier[-1].drift.status == "drift"
-    return result.drift.status == "drift" and not same
+    """Whether this champion's inputs are found drifted for the first time; said every time, nobody would read it."""
+    told = any(c.model_version == result.model_version and c.drift.status == "drift" for c in earlier)
+    return result.drift.status == "drift" and not told
 
 
 def _told(result: CheckResult, earlier: list[CheckResult]) -> list[LearnedFact]:

@@ -52,6 +52,7 @@ def _taken(loop: Loop, at: datetime, labels: pl.DataFrame | None) -> list[str]:
 
 def _append(loop: Loop, at: datetime, batch: str) -> None:
     rows = _known_by(loop, at)
+    _note_type(loop, rows)
     inputs = loop.lake.read("inputs", pl.col("known_at") <= at, [loop.key])
     keys = None if inputs is None else inputs[loop.key]
     fact = loop.store.get_fact("classes")
@@ -73,6 +74,14 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
         named = with_row_ids(rejected.with_columns(batch=pl.lit(batch)))
         loop.lake.append("quarantine", named, "quarantine.feedback", batch)
     loop.lake.append("feedback", fresh, "feedback", batch)
+
+
+def _note_type(loop: Loop, rows: pl.DataFrame) -> None:
+    """Remember whether classes come as text: "1" is given back as it came, though the lake holds 1 in the same way."""
+    text = {"text": rows.schema[loop.project.data.target] in (pl.String, pl.Categorical, pl.Enum)}
+    if rows.height and loop.store.get_fact("target") != text:
+        with loop.store.write("target") as write:
+            write.put_fact("target", text)
 
 
 def _known_by(loop: Loop, at: datetime) -> pl.DataFrame:

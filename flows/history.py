@@ -89,9 +89,9 @@ def export_predictions(loop: Loop, role: str = Role.CHAMPION) -> pl.DataFrame:
     rows = rows.sort("scored_at").unique(loop.key, keep="last").sort("event_at", loop.key)
     front = [loop.key, "event_at", "scored_at", "batch", "model_version", "role", "prediction"]
     if loop.project.task is Task.MULTICLASS:
-        return rows.select(front).with_columns(source_type(rows["prediction"])).hstack(_class_scores(rows))
+        return rows.select(front).with_columns(source_type(loop, rows["prediction"])).hstack(_class_scores(rows))
     score = [] if loop.project.task is Task.REGRESSION else ["score"]
-    return rows.select(*front, *score).with_columns(source_type(rows["prediction"]))
+    return rows.select(*front, *score).with_columns(source_type(loop, rows["prediction"]))
 
 
 def export_decisions(loop: Loop) -> pl.DataFrame:
@@ -130,9 +130,9 @@ def export_windows(loop: Loop) -> pl.DataFrame:
     return pl.DataFrame([plain.plain(r) for r in rows], schema=schema)
 
 
-def source_type(labels: pl.Series) -> pl.Series:
+def source_type(loop: Loop, labels: pl.Series) -> pl.Series:
     """Class labels back in the type that their canonical text came from: integers, booleans or text."""
-    if labels.dtype != pl.String:
+    if labels.dtype != pl.String or (loop.store.get_fact("target") or {}).get("text"):
         return labels
     known = labels.drop_nulls()
     if known.is_in(["true", "false"]).all():
@@ -178,10 +178,13 @@ def write_table(frame: pl.DataFrame, file: Path) -> None:
     """Write a frame as .parquet, .csv or .jsonl, whole or not at all."""
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_name(f".{file.name}.part")
-    if file.suffix == ".parquet":
-        frame.write_parquet(part)
-    elif file.suffix == ".csv":
-        frame.write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")
-    else:
-        frame.write_ndjson(part)
-    part.replace(file)
+    try:
+        if file.suffix == ".parquet":
+            frame.write_parquet(part)
+        elif file.suffix == ".csv":
+            frame.write_csv(part, datetime_format="%Y-%m-%dT%H:%M:%S%.f%:z")
+        else:
+            frame.write_ndjson(part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)

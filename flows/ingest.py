@@ -29,7 +29,7 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     since = previous if loop.replaying else None
     rows = load_inputs(loop.project, loop.hooks, since, at)
     checked = validate_inputs(rows, loop.project, loop.key_dtype(), at)
-    fresh = _unknown(loop, checked.accepted, _held(loop, at, batch))
+    fresh = _unknown(loop, checked.accepted, _held(loop, batch))
     rejected = select_new_rejections(checked.rejected, _quarantined(loop, checked.rejected, batch))
     verdict = _judge(loop, rejected, fresh.height, at, batch)
     if verdict.kind == "hold":
@@ -48,19 +48,26 @@ def _unknown(loop: Loop, rows: pl.DataFrame, held: pl.DataFrame | None = None) -
     """The rows that say something new; what is `held` waits for a person, though the source gives it again."""
     known = loop.lake.latest("inputs", loop.key, FOREVER, keys=rows[loop.key])
     known = rows.clear() if known is None else known
-    seen = known
-    if held is not None:
-        seen = pl.concat([known, held.join(known, on=loop.key, how="anti")], how="diagonal_relaxed")
-    fresh = select_new_inputs(rows, seen)
+    fresh = select_new_inputs(rows, known if held is None else _last_seen(loop, known, held))
     new_key = ~pl.col(loop.key).is_in(known[loop.key].implode())
     last = pl.int_range(pl.len()).over(loop.key) == pl.len().over(loop.key) - 1
     # Of several rows of a key that come at once, the last is the one to score.
     return fresh.with_columns(_correction=~(new_key & last))
 
 
-def _held(loop: Loop, at: datetime, batch: str) -> pl.DataFrame | None:
-    rows = loop.lake.read("quarantine", (pl.col("rule") == "held") & (pl.col("batch") != batch))
-    return restore_inputs(rows, loop.project, loop.key_dtype(), at, schema=loop.lake.schema("inputs"))
+def _held(loop: Loop, batch: str) -> pl.DataFrame | None:
+    return loop.lake.read("quarantine", (pl.col("rule") == "held") & (pl.col("batch") != batch))
+
+
+def _last_seen(loop: Loop, known: pl.DataFrame, held: pl.DataFrame) -> pl.DataFrame:
+    """The last row of each key, be it known or of a batch that was held since."""
+    last = known.select(pl.col(loop.key).cast(pl.String).alias("key"), "known_at")
+    since = pl.col("known_at").is_null() | (pl.col("quarantined_at") > pl.col("known_at"))
+    waiting = held.join(last, on="key", how="left").filter(since).sort("quarantined_at", maintain_order=True)
+    rows = restore_inputs(waiting, loop.project, loop.key_dtype(), FOREVER, schema=loop.lake.schema("inputs"))
+    if rows is None:
+        return known
+    return pl.concat([known.join(rows, on=loop.key, how="anti"), rows], how="diagonal_relaxed")
 
 
 def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from monitoring.alerts import deliver, route
 
 def notify(loop: Loop, at: datetime) -> dict[str, Any]:
     """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
+    anchored = _anchor(loop)
     waiting = loop.store.list_alerts(undelivered=True)
     sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
     outcome = {"sent": sum(problem is None for _, problem in sent)}
@@ -21,7 +22,7 @@ def notify(loop: Loop, at: datetime) -> dict[str, Any]:
         for alert, problem in sent:
             write.put_delivery(alert.key, at if problem is None else None, problem)
         write.put_stage(at, "notify", outcome)
-    return {**outcome, "anchored": _anchor(loop)}
+    return {**outcome, "anchored": anchored}
 
 
 def _anchor(loop: Loop) -> bool:

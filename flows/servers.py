@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import runpy
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,7 @@ from homeostat.errors import HomeostatError
 from homeostat.settings import House
 
 START_SECONDS = 180
+LEAST_BYTES = 1_000_000
 STOP_SECONDS = 10
 
 # Recording every task event in a transaction of its own makes SQLite refuse the next flow run with "database is
@@ -223,6 +225,8 @@ def _await_health(name: str, url: str, process: subprocess.Popen[bytes], log: Pa
 
 
 def _tail(log: Path, lines: int = 3) -> str:
+    if shutil.disk_usage(log.parent).free < LEAST_BYTES:
+        return "no space is left on the disk"
     text = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
     return " | ".join([line.strip() for line in text if line.strip()][-lines:]) or "no output"
 

@@ -24,7 +24,7 @@ def why(loop: Loop, key: str, top: int = 5) -> dict[str, Any]:
     version = last["model_version"]
     return {
         "key": key,
-        "prediction": source_type(mine["prediction"]).to_list()[-1],
+        "prediction": source_type(loop, mine["prediction"]).to_list()[-1],
         "score": last["score"] if last["score"] is not None else _scores(last),
         "event_at": last["event_at"],
         "scored_at": last["scored_at"],

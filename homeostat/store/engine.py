@@ -27,10 +27,9 @@ def connect(url: str) -> Engine:
         with engine.begin() as connection:
             _migrate(connection)
     except (ModuleNotFoundError, SQLAlchemyError, OSError) as fault:
-        raise StoreError(
-            f"the store at {_shown(parsed)} cannot be opened: {first_line(fault)}.",
-            "Check HOMEOSTAT_STORE_URL, that the database runs, and that there is room on its disk.",
-        ) from None
+        full = is_disk_full(fault)
+        hint = "Make room, then run it again." if full else "Check HOMEOSTAT_STORE_URL, and that the database runs."
+        raise StoreError(f"the store at {_shown(parsed)} cannot be opened: {first_line(fault)}.", hint) from None
     return engine
 
 

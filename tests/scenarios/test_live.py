@@ -40,7 +40,7 @@ def scores(loop: Loop, role: str = "champion") -> pl.DataFrame:
 
 
 def versions_by_batch(loop: Loop) -> dict[str, int]:
-    return {batch: version for batch, version in scores(loop).select("batch", "model_version").unique().iter_rows()}
+    return dict(scores(loop).select("batch", "model_version").unique().iter_rows())
 
 
 def lived(seen: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def test_a_project_can_start_with_a_model_made_elsewhere(
     folder = write(tmp_path / "small", *parts, PROJECT + start + SETTINGS.replace("never", "every_tick"))
     live(folder, after(4))
     loop = opened(folder)
-    assert [(d.kind, d.model_version) for d in loop.store.list_decisions("promotion")][0] == ("promote", 1)
+    assert next((d.kind, d.model_version) for d in loop.store.list_decisions("promotion")) == ("promote", 1)
     assert loop.store.list_models()[0].family == "adopted"
     first = scores(loop).filter(pl.col("batch") == "2020-01-08T00:00:00Z").join(parts[0], on="id")
     assert first["score"].to_list() == pytest.approx((1 / (1 + (-first["x"]).exp())).to_list())

@@ -145,7 +145,8 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
     forget_open_loops()
     loop = open_loop(folder, Scope(scope))
     store, models = loop.store, loop.models
-    assert store.verify_journal(models.anchored()).sound
+    assert store.verify_journal().sound
+    assert models.anchored() == store.journal_head()
     listed: dict[str, Any] = {
         "batches": store.list_batches(),
         "windows": store.list_windows(),
