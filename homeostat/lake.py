@@ -90,7 +90,8 @@ class Lake:
             rows = rows.filter(where)
         if keys is not None:
             # The files' own statistics tell which of them can hold such keys; the join alone would read them all.
-            rows = rows.filter(pl.col(key).is_between(keys.min(), keys.max()))  # type: ignore[arg-type]
+            first, last = (pl.lit(end, dtype=keys.dtype) for end in (keys.min(), keys.max()))
+            rows = rows.filter(pl.col(key).is_between(first, last))
             rows = rows.join(keys.unique().to_frame(key).lazy(), on=key, how="semi")
         found = self.collect(table, rows)
         order = [key, "known_at", KNOWN_AT[table]] if table == "feedback" else [key, "known_at", "event_at"]

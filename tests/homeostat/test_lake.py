@@ -252,6 +252,28 @@ def test_latest_may_be_asked_of_some_keys_and_some_rows_alone(tmp_path: Path) ->
     assert some is not None and some.select("id", "_batch").rows() == [(1, "a"), (3, "a")]
 
 
+@pytest.mark.parametrize("prefix", ["", "k" * 200, "ü" * 60, "\U0010ffff" * 30], ids=["short", "long", "wide", "last"])
+def test_latest_finds_text_keys_however_long_they_are(tmp_path: Path, prefix: str) -> None:
+    lake = Lake(str(tmp_path), "p")
+    for batch in range(4):
+        rows = inputs_of(range(batch * 10, batch * 10 + 10), str(batch))
+        text = pl.lit(prefix) + pl.col("id").cast(pl.String).str.zfill(3)
+        lake.append("inputs", rows.with_columns(id=text), "inputs", str(batch))
+    asked = pl.Series([f"{prefix}{n:03d}" for n in (0, 9, 25, 39, 77)])
+    found = lake.latest("inputs", "id", at(1), keys=asked)
+    assert found is not None and found["id"].to_list() == asked.to_list()[:4]
+    none = lake.latest("inputs", "id", at(1), keys=asked.clear())
+    assert none is not None and none.is_empty()
+
+
+@pytest.mark.parametrize("name", ["a folder", "Bücher", "a+b#c"])
+def test_a_lake_lies_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    lake = Lake(str(tmp_path / name), "p")
+    lake.append("inputs", inputs_of(range(3), "b"), "inputs", "b")
+    assert keys_in(lake) == [0, 1, 2]
+    assert keys_in(Lake(str(tmp_path / name), "p")) == [0, 1, 2]
+
+
 def break_log(table: Path) -> None:
     """Overwrite the table's first commit with what is none."""
     (table / "_delta_log" / f"{0:020}.json").write_text("garbage")
