@@ -60,7 +60,7 @@ def open_for_reading(folder: Path, chosen: From | None) -> Loop:
 @contextmanager
 def open_for_changing(folder: Path, chosen: From | None) -> Iterator[Loop]:
     """Open as for reading, and hold the scope's lock. Raises BusyError while something runs there."""
-    from flows.replay import exclusive
+    from flows.claims import exclusive
 
     loop = open_for_reading(folder, chosen)
     with exclusive(loop.house.root, f"a run of {loop.project.name!r}"):
@@ -70,8 +70,8 @@ def open_for_changing(folder: Path, chosen: From | None) -> Iterator[Loop]:
 @contextmanager
 def open_live(folder: Path) -> Iterator[Loop]:
     """Open the live state, making it where there is none, and hold its lock. Raises BusyError."""
+    from flows.claims import exclusive
     from flows.loop import open_loop
-    from flows.replay import exclusive
     from homeostat.hooks import load_hooks
     from homeostat.project import load_project
     from homeostat.records import Scope

@@ -27,9 +27,9 @@ def up(folder: Folder = HERE) -> None:
     Runs until Ctrl-C, and leaves no process behind. Servers that PREFECT_API_URL and MLFLOW_TRACKING_URI name are used
     instead of servers of its own.
     """
+    from flows.claims import exclusive
     from flows.deployments import find_schedule, serve
     from flows.loop import open_loop
-    from flows.replay import exclusive
     from homeostat.project import load_project
     from homeostat.records import Scope
     from homeostat.settings import find_house, state_folder

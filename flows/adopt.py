@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
+from flows.claims import exclusive
 from flows.loop import Loop, open_loop
-from flows.replay import exclusive
 from homeostat.boundaries import commit
 from homeostat.errors import HomeostatError
 from homeostat.lake import TABLES

@@ -6,18 +6,16 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
+from flows.claims import exclusive
 from flows.history import summarize, write_history
 from flows.loop import Loop, forget_open_loops, open_loop, slot, tick_index
 from flows.stages import due_slots, run_tick
-from homeostat.errors import BusyError, ProjectError
+from homeostat.errors import ProjectError
 from homeostat.project import PROJECT_FILE, load_project
 from homeostat.records import Scope
 from homeostat.settings import find_house
@@ -78,20 +76,6 @@ def last_slot(loop: Loop, until: datetime | None) -> datetime:
     if until is not None:
         index = min(index, tick_index(project, until.astimezone(UTC)))
     return slot(project, max(index, 0))
-
-
-@contextmanager
-def exclusive(root: Path, what: str) -> Iterator[None]:
-    """Hold the lock of a scope's folder; the lock of a process that died is free. Raises BusyError."""
-    root.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(root / "lock")
-    try:
-        with lock.acquire(timeout=0):
-            yield
-    except Timeout:
-        raise BusyError(
-            f"{what} is running already.", "Wait until it ends, or stop it; it can be resumed where it stopped."
-        ) from None
 
 
 def _wipe(folder: Path, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -10,6 +11,7 @@ from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
 
+from flows.claims import claim
 from flows.stages import STAGES, due_slots, run_stage, run_tick
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
@@ -75,16 +77,26 @@ def _run_name(what: str) -> Callable[[], str]:
 @flow(name="tick-due", flow_run_name=_run_name("due"))
 def tick_due(folder: str, project: str, scope: str = Scope.LIVE.value) -> list[str]:
     """Run every slot that is due and not done, oldest first, each as a tick of its own; returns the slots."""
-    slots = due_slots(folder, _due_at(), scope)
-    for at in slots:
-        observed_tick(folder, project, scope, at)
+    _quiet_interrupts()
+    with claim(folder, scope):
+        slots = due_slots(folder, _due_at(), scope)
+        for at in slots:
+            observed_tick(folder, project, scope, at)
     return slots
+
+
+def _quiet_interrupts() -> None:
+    """A Ctrl-C that falls into a finalizer is printed by Python as a traceback; Prefect says that the run crashed."""
+    told = sys.unraisablehook
+    sys.unraisablehook = lambda fault: None if fault.exc_type is KeyboardInterrupt else told(fault)
 
 
 def _stage_flow(stage: str) -> Any:
     def run(folder: str, project: str, scope: str = Scope.LIVE.value, at: str | None = None) -> dict[str, Any]:
-        slots = [at] if at else due_slots(folder, _due_at(), scope)[:1]
-        return {slot: STAGE_TASKS[stage](folder, project, scope, slot) for slot in slots}
+        _quiet_interrupts()
+        with claim(folder, scope):
+            slots = [at] if at else due_slots(folder, _due_at(), scope)[:1]
+            return {slot: STAGE_TASKS[stage](folder, project, scope, slot) for slot in slots}
 
     # A module entrypoint finds a flow by the name of its function.
     run.__name__ = run.__qualname__ = f"{stage}_flow"

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from worlds import quiet, replay_here, start_apart
 
-from flows.replay import exclusive, replay
+from flows.claims import exclusive
+from flows.replay import replay
 from homeostat.errors import BusyError
 
 
