@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import polars as pl
+from filelock import FileLock
 
 from homeostat.boundaries import commit
 from homeostat.errors import LakeError, is_disk_full
@@ -29,7 +30,9 @@ KNOWN_AT = {
     "predictions": "scored_at",
     "quarantine": "quarantined_at",
 }
-COMPACT_EVERY = 100
+# Every read opens every small file, so a tick would cost more the more ticks there were. A merged file is left alone
+# once it has its size, or each merge would write the whole table anew.
+COMPACT_EVERY, COMPACT_BYTES = 20, 8 * 2**20
 ROWS_A_CHUNK = 100_000
 _MEND = "Mend access to it, or put it back from a copy."
 log = logging.getLogger("homeostat.lake")
@@ -186,14 +189,18 @@ class Lake:
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
 
-        if "://" not in self.uri:
-            Path(self.uri).mkdir(parents=True, exist_ok=True)
-        try:
-            DeltaTable.create(self._path(table), schema, storage_options=_storage_options())
-        except DeltaError:
-            if self._handle(table) is None:
-                raise
-        return self._handle(table)
+        with ExitStack() as stack:
+            if "://" not in self.uri:
+                Path(self.uri).mkdir(parents=True, exist_ok=True)
+                # Of two made at once the second counts as a change of the first, which fails the append of a third.
+                stack.enter_context(FileLock(Path(self.uri) / f".{table}.lock"))
+            try:
+                if self._handle(table) is None:
+                    DeltaTable.create(self._path(table), schema, storage_options=_storage_options())
+            except DeltaError:
+                if self._handle(table) is None:
+                    raise
+            return self._handle(table)
 
     def _compact(self, table: str) -> None:
         """Merge small files now and then; where that fails the rows are kept all the same, and it is tried again."""
@@ -202,7 +209,7 @@ class Lake:
         try:
             handle = self._handle(table)
             if handle is not None and handle.version() and handle.version() % COMPACT_EVERY == 0:
-                handle.optimize.compact()
+                handle.optimize.compact(target_size=COMPACT_BYTES)
                 handle.create_checkpoint()
         except (OSError, DeltaError) as fault:
             self._open.pop(table, None)

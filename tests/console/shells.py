@@ -15,12 +15,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+from filelock import FileLock
 
 PROGRAM = Path(sys.executable).parent / "homeostat"
 START = datetime(2020, 1, 7, tzinfo=UTC)
@@ -139,13 +139,22 @@ def as_csv(folder: Path) -> Path:
     return folder
 
 
-@cache
-def lived(base: Path, csv: bool = False) -> Path:
-    """A project with a replay that came to its end, and a live state with a quarantined row."""
-    folder = small(base / f"lived-{'csv' if csv else 'parquet'}", days=4)
-    folder = as_csv(folder) if csv else folder
-    assert warm("replay", folder, "--no-prefect").code == 0
-    assert warm("ingest", folder).code == 2
+def lived(factory: pytest.TempPathFactory, csv: bool = False) -> Path:
+    """A project with a replay that came to its end, and a live state with a quarantined row.
+
+    It is made once for all workers of a test run, and only to be read: change a `copy_of` it.
+    """
+    base = factory.getbasetemp()
+    base = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder = base / f"lived-{'csv' if csv else 'parquet'}"
+    with FileLock(f"{folder}.lock"):
+        if not (folder / "whole").exists():
+            small(folder, days=4)
+            if csv:
+                as_csv(folder)
+            assert warm("replay", folder, "--no-prefect").code == 0
+            assert warm("ingest", folder).code == 2
+            (folder / "whole").touch()
     return folder
 
 

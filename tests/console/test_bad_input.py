@@ -16,7 +16,12 @@ Change = Callable[[pl.DataFrame], pl.DataFrame]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("bad")
+    return shells.lived(tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def csv_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shells.lived(tmp_path_factory, csv=True)
 
 
 def assert_one_line(answer: Answer, *words: str) -> None:
@@ -45,49 +50,49 @@ def cut(file: Path) -> None:
 
 @pytest.mark.parametrize("name", ["inputs", "feedback"])
 def test_a_source_that_is_not_there(base: Path, tmp_path: Path, name: str) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     (folder / f"{name}.parquet").unlink()
     stage = {"inputs": "ingest", "feedback": "feedback"}[name]
     assert_refused(folder, f"{name}.parquet: no such file", commands=("check", "replay", stage))
 
 
-def test_a_csv_with_another_delimiter(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base, csv=True), tmp_path / "p")
+def test_a_csv_with_another_delimiter(csv_base: Path, tmp_path: Path) -> None:
+    folder = copy_of(csv_base, tmp_path / "p")
     file = folder / "inputs.csv"
     file.write_text(file.read_text().replace(",", ";"))
     assert_refused(folder, "inputs.csv", "separated by ';' where ',' was expected")
     assert_one_line(warm("init", file, tmp_path / "new"), "inputs.csv", "separated by ';'")
 
 
-def test_an_empty_file(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base, csv=True), tmp_path / "p")
+def test_an_empty_file(csv_base: Path, tmp_path: Path) -> None:
+    folder = copy_of(csv_base, tmp_path / "p")
     (folder / "inputs.csv").write_text("")
     assert_refused(folder, "inputs.csv: the file is empty")
     assert_one_line(warm("init", folder / "inputs.csv", tmp_path / "new"), "the file is empty")
 
 
-def test_a_file_with_nothing_but_a_header(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base, csv=True), tmp_path / "p")
+def test_a_file_with_nothing_but_a_header(csv_base: Path, tmp_path: Path) -> None:
+    folder = copy_of(csv_base, tmp_path / "p")
     (folder / "inputs.csv").write_text("id,at,x\n")
     assert_refused(folder, "data.inputs: it holds no rows", commands=("check", "replay"))
 
 
 @pytest.mark.parametrize("name", ["inputs", "feedback"])
 def test_a_parquet_cut_in_half(base: Path, tmp_path: Path, name: str) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     cut(folder / f"{name}.parquet")
     stage = {"inputs": "ingest", "feedback": "feedback"}[name]
     assert_refused(folder, f"{name}.parquet: not a whole Parquet file", commands=("check", "replay", stage))
 
 
 def test_a_missing_key_column(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     change(folder / "inputs.parquet", lambda rows: rows.rename({"id": "ident"}))
     assert_refused(folder, "inputs.parquet", "not in the data: 'id'", "It has: ident, at, x")
 
 
 def test_a_key_that_comes_twice_with_different_contents(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     twice = pl.col("id") + 10_000
     change(folder / "inputs.parquet", lambda rows: pl.concat(
         [rows, *(rows.tail(2).with_columns(id=twice, x=pl.lit(value)) for value in (1.0, 2.0))]))  # fmt: skip
@@ -98,14 +103,14 @@ def test_a_key_that_comes_twice_with_different_contents(base: Path, tmp_path: Pa
 
 
 def test_a_label_that_comes_twice_with_different_contents(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     change(folder / "feedback.parquet", lambda rows: pl.concat([rows, rows.tail(2).with_columns(y=1 - pl.col("y"))]))
     assert_refused(folder, "2 keys come more than once with different labels", commands=("check", "replay"))
     assert_one_line(warm("feedback", folder), "4 broke 'duplicate_key'", "nothing is lost")
 
 
 def test_labels_of_keys_that_were_never_seen(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     strangers = pl.col("id") + 10_000
     change(folder / "feedback.parquet", lambda rows: pl.concat([rows, rows.tail(3).with_columns(id=strangers)]))
     assert_refused(folder, "3 labels have a key that is not among the inputs", commands=("check", "replay"))
@@ -120,7 +125,7 @@ def test_labels_before_any_input(tmp_path: Path) -> None:
 
 
 def test_a_label_outside_of_the_known_classes(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     odd = pl.when(pl.col("id") == 400).then(7).otherwise("y")
     change(folder / "feedback.parquet", lambda rows: rows.with_columns(y=odd))
     assert_refused(folder, "1 labels are outside of the classes", "7", commands=("check", "replay"))
@@ -128,7 +133,7 @@ def test_a_label_outside_of_the_known_classes(base: Path, tmp_path: Path) -> Non
 
 
 def test_a_project_file_with_a_typo(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     file = folder / "homeostat.toml"
     file.write_text(file.read_text().replace("target =", "taget ="))
     everything = ("check", "replay", "ingest", "feedback", "tick", "status", "alerts", "journal", "up")
@@ -136,7 +141,7 @@ def test_a_project_file_with_a_typo(base: Path, tmp_path: Path) -> None:
 
 
 def test_times_without_a_zone_where_the_project_names_none(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     change(folder / "inputs.parquet", lambda rows: rows.with_columns(pl.col("at").dt.replace_time_zone(None)))
     assert_refused(folder, "column 'at' holds times without a zone", "Set data.timezone")
 
@@ -151,7 +156,7 @@ def test_what_the_hint_of_a_first_mistake_says_is_no_change_of_a_project_that_be
 
 
 def test_a_hook_that_does_not_import(base: Path, tmp_path: Path) -> None:
-    folder = copy_of(shells.lived(base), tmp_path / "p")
+    folder = copy_of(base, tmp_path / "p")
     (folder / "hooks.py").write_text("def build_features(frame:\n")
     assert_refused(folder, "hooks.py", "SyntaxError")
 

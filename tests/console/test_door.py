@@ -25,7 +25,7 @@ def build_features(frame):
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shells.lived(tmp_path_factory.mktemp("door"))
+    return shells.lived(tmp_path_factory)
 
 
 def wait_until_it_works(folder: Path, process: subprocess.Popen[str]) -> None:

@@ -16,7 +16,7 @@ STEPS = [120, 180, 260, 500, 1000, 1600, 2200]
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shells.lived(tmp_path_factory.mktemp("full"))
+    return shells.lived(tmp_path_factory)
 
 
 def assert_full(answer: Answer) -> None:

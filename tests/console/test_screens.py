@@ -29,7 +29,7 @@ REPLAY = ("--from", "replay")
 
 @pytest.fixture(scope="module")
 def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shells.lived(tmp_path_factory.mktemp("screens"))
+    return shells.lived(tmp_path_factory)
 
 
 def said(*args: object, code: int = 0, **environ: str) -> Any:
