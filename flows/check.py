@@ -37,7 +37,9 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [c for c in loop.store.list_checks() if c.tick_at < at]
     warn = result is not None and _newly_drifted(result, earlier)
-    strange = () if result is None else newly_seen(result.facts, _told(result, earlier))
+    # A few rows are always strange: what is too little to measure drift on is too little to warn of.
+    measured = result is not None and result.drift.status != "unknown"
+    strange = newly_seen(result.facts, _told(result, earlier)) if result is not None and measured else ()
     with loop.store.write("check") as write:
         for role, measured in windows.items():
             for window in measured:
