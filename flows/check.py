@@ -32,14 +32,13 @@ from pipelines.facts import compare_facts
 
 def check(loop: Loop, at: datetime) -> dict[str, Any]:
     """Measure the windows that are open or got labels at `at`, and check the newest batch for drift."""
-    windows = {role: _measure(loop, role, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    late = _batches_with_new_labels(loop, at)
+    windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [c for c in loop.store.list_checks() if c.tick_at < at]
     warn = result is not None and _newly_drifted(result, earlier)
-    # A few rows are always strange: what is too little to measure drift on is too little to warn of.
-    measured = result is not None and result.drift.status != "unknown"
-    strange = newly_seen(result.facts, _told(result, earlier)) if result is not None and measured else ()
+    strange = () if result is None else _newly_strange(result, earlier)
     with loop.store.write("check") as write:
         for role, measured in windows.items():
             for window in measured:
@@ -56,12 +55,11 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     return outcome
 
 
-def _measure(loop: Loop, role: Role, at: datetime) -> list[Window]:
+def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Window]:
     if role is Role.BASELINE and loop.version_of(role.value) is None:
         return []
     known = {w.batch: w for w in loop.store.list_windows(role)}
     scored = [b for b in loop.store.list_batches(BatchState.SCORED) if b.rows]
-    late = _batches_with_new_labels(loop, at)
     due = [b for b in scored if b.id in late or b.id not in known or known[b.id].status is not WindowStatus.FINAL]
     if not due:
         return []
@@ -158,8 +156,12 @@ def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
     return result.drift.status == "drift" and not told
 
 
-def _told(result: CheckResult, earlier: list[CheckResult]) -> list[LearnedFact]:
-    return [fact for check in earlier if check.model_version == result.model_version for fact in check.facts]
+def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
+    """What this champion meets for the first time; too few rows to measure drift on are too few to warn of."""
+    if result.drift.status == "unknown":
+        return ()
+    told = [fact for check in earlier if check.model_version == result.model_version for fact in check.facts]
+    return newly_seen(result.facts, told)
 
 
 def _drift_alert(result: CheckResult) -> Any:
