@@ -28,7 +28,7 @@ def up(folder: Folder = HERE) -> None:
     instead of servers of its own.
     """
     from flows.claims import exclusive
-    from flows.deployments import find_schedule, serve
+    from flows.deployments import find_schedule, work
     from flows.loop import open_loop
     from homeostat.project import load_project
     from homeostat.records import Scope
@@ -43,7 +43,7 @@ def up(folder: Folder = HERE) -> None:
             prefect, mlflow = _start(house, services, tell)
         _tell(project, prefect, mlflow)
         with suppress(KeyboardInterrupt):
-            serve(project)
+            work(project, house, say)
     say(f"{project.name} is down.")
 
 

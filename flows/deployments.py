@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
-from homeostat.errors import ProjectError
-from homeostat.project import Project
+from flows.processes import follow, spawn, stop, tail
+from homeostat.errors import HomeostatError, ProjectError
+from homeostat.project import Project, load_project
+from homeostat.settings import House
 
 QUIET = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
 
@@ -67,3 +71,22 @@ def serve(project: Project) -> None:
     os.environ.pop(QUIET, None)
     os.environ["PYTHONSAFEPATH"] = "1"
     serve_deployments(*build_deployments(project), print_starting_message=False)
+
+
+def work(project: Project, house: House, tell: Callable[[str], None]) -> None:
+    """Serve the project beside us and tell what it logs, until interrupted; it ends with us.
+
+    It is a process of its own, so that Ctrl-C reaches us alone: a tick that runs is then ended in order, and Prefect
+    is told. Raises HomeostatError where it ends by itself.
+    """
+    log = house.prefect_home / "worker.log"
+    process = spawn(["flows.deployments", str(project.folder)], {}, log)
+    try:
+        follow(process, log, tell)
+    finally:
+        stop(process)
+    raise HomeostatError(f"the process that runs the ticks ended: {tail(log)}", f"See {log}, then run 'up' again.")
+
+
+if __name__ == "__main__":
+    serve(load_project(sys.argv[1]))

@@ -1,20 +1,11 @@
-"""The servers a project runs on: adopted where the environment names one, else started here and ended with us.
-
-An embedded server runs as `python -m flows.servers MODULE ARGS`, which ends itself and its group as soon as its
-standard input closes: that happens when the process that started it dies, however it dies.
-"""
+"""The servers a project runs on: adopted where the environment names one, else started here and ended with us."""
 
 from __future__ import annotations
 
 import json
 import os
-import runpy
-import shutil
-import signal
 import socket
 import subprocess
-import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -25,12 +16,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from flows.processes import spawn, stop, tail
 from homeostat.errors import HomeostatError
 from homeostat.settings import House
 
 START_SECONDS = 180
-LEAST_BYTES = 1_000_000
-STOP_SECONDS = 10
+DELIVER_SECONDS = 10
 
 # Recording every task event in a transaction of its own makes SQLite refuse the next flow run with "database is
 # locked", which costs the client two seconds; recorded in lots they hardly ever meet.
@@ -137,7 +128,7 @@ def _deliver() -> None:
     from prefect.logging.handlers import APILogWorker
 
     for worker in (EventsWorker, APILogWorker):
-        worker.drain_all(timeout=STOP_SECONDS, at_exit=False)
+        worker.drain_all(timeout=DELIVER_SECONDS, at_exit=False)
 
 
 @contextmanager
@@ -178,8 +169,8 @@ def _embedded(
         port = _free_port()
         url = f"http://127.0.0.1:{port}"
         env = {name: value.replace("{port}", str(port)) for name, value in env.items()}
-        process = _spawn([arg.format(port=port) for arg in args], {**env, "PYTHONSAFEPATH": "1"}, log)
-        stack.callback(_stop, process)
+        process = spawn([arg.format(port=port) for arg in args], env, log)
+        stack.callback(stop, process)
         _await_health(name, url + health, process, log)
         note.write_text(json.dumps({"url": url, "pid": process.pid}), encoding="utf-8")
         stack.callback(note.unlink, missing_ok=True)
@@ -200,35 +191,15 @@ def _shared(name: str, note: Path, health: str) -> str:
     )
 
 
-def _spawn(args: Sequence[str], env: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as out:
-        return subprocess.Popen(
-            [sys.executable, "-P", "-m", "flows.servers", *args],
-            env={**os.environ, **env},
-            stdin=subprocess.PIPE,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-
-
 def _await_health(name: str, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         if _healthy(url):
             return
         if process.poll() is not None:
-            raise HomeostatError(f"the {name} server ended while it started: {_tail(log)}", f"See {log}.")
+            raise HomeostatError(f"the {name} server ended while it started: {tail(log)}", f"See {log}.")
         time.sleep(0.1)
-    raise HomeostatError(f"the {name} server did not answer within {START_SECONDS} s: {_tail(log)}", f"See {log}.")
-
-
-def _tail(log: Path, lines: int = 3) -> str:
-    if shutil.disk_usage(log.parent).free < LEAST_BYTES:
-        return "no space is left on the disk"
-    text = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return " | ".join([line.strip() for line in text if line.strip()][-lines:]) or "no output"
+    raise HomeostatError(f"the {name} server did not answer within {START_SECONDS} s: {tail(log)}", f"See {log}.")
 
 
 def _require(health: str, url: str, variable: str) -> None:
@@ -253,48 +224,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the server's whole process group, gently first."""
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, how)
-        if _gone(process):
-            break
-    if process.stdin is not None:
-        process.stdin.close()
-
-
-def _gone(process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + STOP_SECONDS
-    while time.monotonic() < deadline:
-        process.poll()
-        try:
-            os.killpg(process.pid, 0)
-        except (ProcessLookupError, PermissionError):
-            return True
-        time.sleep(0.05)
-    return False
-
-
-def _end_with_parent() -> None:
-    """End this process's group once standard input closes; blocks until then."""
-    with suppress(OSError):
-        while os.read(0, 4096):
-            pass
-    for how in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(os.getpgrp(), how)
-        time.sleep(STOP_SECONDS)
-
-
-def main() -> None:
-    """Run the module named by the arguments as a program that does not outlive its parent."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-
-
-if __name__ == "__main__":
-    main()

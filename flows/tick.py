@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -77,7 +76,6 @@ def _run_name(what: str) -> Callable[[], str]:
 @flow(name="tick-due", flow_run_name=_run_name("due"))
 def tick_due(folder: str, project: str, scope: str = Scope.LIVE.value) -> list[str]:
     """Run every slot that is due and not done, oldest first, each as a tick of its own; returns the slots."""
-    _quiet_interrupts()
     with claim(folder, scope):
         slots = due_slots(folder, _due_at(), scope)
         for at in slots:
@@ -85,15 +83,8 @@ def tick_due(folder: str, project: str, scope: str = Scope.LIVE.value) -> list[s
     return slots
 
 
-def _quiet_interrupts() -> None:
-    """A Ctrl-C that falls into a finalizer is printed by Python as a traceback; Prefect says that the run crashed."""
-    told = sys.unraisablehook
-    sys.unraisablehook = lambda fault: None if fault.exc_type is KeyboardInterrupt else told(fault)
-
-
 def _stage_flow(stage: str) -> Any:
     def run(folder: str, project: str, scope: str = Scope.LIVE.value, at: str | None = None) -> dict[str, Any]:
-        _quiet_interrupts()
         with claim(folder, scope):
             slots = [at] if at else due_slots(folder, _due_at(), scope)[:1]
             return {slot: STAGE_TASKS[stage](folder, project, scope, slot) for slot in slots}
