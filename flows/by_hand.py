@@ -14,6 +14,7 @@ from flows import decide as deciding
 from flows import feedback as feeding
 from flows import ingest as ingesting
 from flows import predict as predicting
+from flows import settle as settling
 from flows.learn import make_version
 from flows.loop import Loop
 from homeostat.durations import instant
@@ -112,7 +113,7 @@ def promote_version(loop: Loop, at: datetime, version: int | None, who: str, why
     reason = f"promoted by {who}" + (f": {why}" if why else "")
     verdict = Decision(at, "promotion", "promote", (reason,), {"by": who, "why": why}, chosen)
     loop.models.load(chosen)
-    acting.promote(loop, at, record, verdict)
+    settling.promote(loop, at, record, verdict)
     loop.models.delete_alias("challenger")
     with loop.store.write("challenger") as write:
         write.drop_fact("challenger")
@@ -131,7 +132,7 @@ def rollback(loop: Loop, at: datetime, to: int | None, who: str, why: str) -> De
     loop.models.load(target)
     reason = f"rolled back from version {champion} by {who}" + (f": {why}" if why else "")
     verdict = Decision(at, "rollback", "rollback", (reason,), {"from": champion, "by": who, "why": why}, target)
-    acting.promote(loop, at, record, verdict)
+    settling.promote(loop, at, record, verdict)
     return verdict
 
 

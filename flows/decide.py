@@ -8,28 +8,45 @@ from typing import Any
 import polars as pl
 
 from flows.loop import Loop, alert, tick_index
+from flows.outcomes import Ledger, settle_accounts
+from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
-from monitoring.policies import RetrainingEvidence, decide_retraining
+from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
+from monitoring.learned import describe as describe_fact
+from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
+from pipelines.members import forecast_cost, list_specs
+
+BROKEN_SHARE = 0.5
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
     """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person."""
-    alarm, decision = weigh(loop, at)
-    if asked is not None and decision.kind == "wait" and decision.model_version is not None:
+    ledger = settle_accounts(loop, at)
+    alarm, decision, accounts = _weigh(loop, at, ledger)
+    if asked is not None and decision.kind in {"wait", "fix_data"} and decision.model_version is not None:
         decision = Decision(at, "retraining", "retrain", (asked,), decision.evidence, decision.model_version)
     with loop.store.write("decide") as write:
         if alarm.kind == "alarm":
             write.append_decision(alarm)
             title = f"version {alarm.model_version} has become worse"
             write.append_alert(alert(at, Severity.CRITICAL, "alarm", title, "; ".join(alarm.reasons)))
+        if decision.kind == "fix_data" and (loop.store.last_outcome("decide", at) or {}).get("decision") != "fix_data":
+            title = "the data need mending before anything is learned from them"
+            write.append_alert(alert(at, Severity.CRITICAL, "fix_data", title, "; ".join(decision.reasons)))
+        ledger.write(write, at)
         write.append_decision(decision)
-        write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind})
+        write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts})
     return {"alarm": alarm.kind, "decision": decision.kind, "reasons": list(decision.reasons)}
 
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
-    """What the policies would decide at `at`; writes nothing."""
+    """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
+    alarm, decision, _ = _weigh(loop, at, settle_accounts(loop, at))
+    return alarm, decision
+
+
+def _weigh(loop: Loop, at: datetime, ledger: Ledger) -> tuple[Decision, Decision, dict[str, Any]]:
     champion = loop.champion()
     windows = [w for w in loop.store.list_windows() if w.end_at <= at]
     standing = champion is not None and any(
@@ -39,18 +56,83 @@ def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     alarm = decide_alarm(champion, windows, standing=standing, project=loop.project, now=at)
     last = loop.store.get_fact("training")
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
+    labels = _count_labels(loop, at)
+    accounts = _accounts(loop, at, labels)
+    learning, fresh = _learning(loop, at, labels, ledger, accounts)
+    if learning is None and champion is not None:
+        fresh = sum(w.labels for w in fresh_windows(loop, champion, at))
     evidence = RetrainingEvidence(
         champion=champion,
-        labels=_count_labels(loop, at),
-        fresh_labels=sum(w.labels for w in fresh_windows(loop, champion, at)) if champion is not None else 0,
+        labels=labels,
+        fresh_labels=fresh,
         labels_at_last_attempt=last["labels"] if last else 0,
         last_attempt_at=attempted_at,
         ticks_since_attempt=tick_index(loop.project, at) - tick_index(loop.project, attempted_at)
         if attempted_at
         else 0,
         alarm=alarm,
+        learning=learning,
     )
-    return alarm, decide_retraining(evidence, loop.project, at)
+    return alarm, decide_retraining(evidence, loop.project, at), accounts
+
+
+def _accounts(loop: Loop, at: datetime, labels: int) -> dict[str, Any]:
+    """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
+    last = loop.store.last_outcome("decide", at) or {}
+    before, yardstick = last.get("labels", 0), last.get("yardstick", 0)
+    if loop.version_of("champion") is not None and labels > before:
+        yardstick += labels * YARD_ROUNDS
+    return {"labels": labels, "yardstick": yardstick}
+
+
+def _learning(
+    loop: Loop, at: datetime, labels: int, ledger: Ledger, accounts: dict[str, Any]
+) -> tuple[Learning | None, int]:
+    """What a step could learn and cost, and on how many fresh rows it is compared; None where none can be taken."""
+    base = find_base(loop) if can_refresh(loop, at) else None
+    if base is None:
+        return None, 0
+    windows = new_windows(loop, base, at)
+    ticks = (
+        max(tick_index(loop.project, windows[-1].end_at) - tick_index(loop.project, base.until), 1) if windows else 1
+    )
+    a_tick = sum(w.labels for w in windows) / ticks
+    models = loop.store.list_models()
+    learning = Learning(
+        plans=_plans(loop, base, labels, a_tick),
+        outcomes=ledger.outcomes,
+        rows_a_tick=a_tick,
+        spent=sum(m.cost.row_rounds for m in models[1:]),
+        yardstick=accounts["yardstick"],
+        broken=_broken(loop, at),
+    )
+    return learning, fresh_count(loop, windows)
+
+
+def _plans(loop: Loop, base: Base, labels: int, a_tick: float) -> tuple[Plan, ...]:
+    """Weights alone; the windows too; and, once the labels have doubled, everything."""
+    costs = {
+        spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(a_tick * spec.ticks)))
+        for spec in list_specs(loop.project)
+    }
+    windowed = {spec: cost for spec, cost in costs.items() if spec.ticks is not None}
+    plans = [
+        Plan(RECALIBRATE, (), 0),
+        Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())),
+    ]
+    if labels >= 2 * base.labels:
+        growth = growth_gain(base.labels, labels)
+        plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
+    return tuple(plans)
+
+
+def _broken(loop: Loop, at: datetime) -> str | None:
+    """What is wrong with the newest batch, where a column that was there has gone."""
+    for check in reversed(loop.store.list_checks()):
+        if check.tick_at == at:
+            gone = [fact for fact in check.facts if fact.kind == "null_rate" and fact.share >= BROKEN_SHARE]
+            return f"of batch {check.batch}, {describe_fact(gone[0])}" if gone else None
+    return None
 
 
 def fresh_windows(loop: Loop, champion: ModelRecord, at: datetime) -> list[Window]:

@@ -20,30 +20,46 @@ from pipelines.training import train_model
 RECORD = "record.json"
 
 
-def training_frame(loop: Loop, at: datetime, without: Collection[str] = ()) -> pl.DataFrame:
+def training_frame(
+    loop: Loop,
+    at: datetime,
+    *,
+    until: datetime | None = None,
+    since: datetime | None = None,
+    without: pl.Series | None = None,
+) -> pl.DataFrame:
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
-    Only rows that were scored, or came before the first champion, and not those of the batches in `without`.
+    Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
+    `since`, where these are given; and no row whose key is in `without`. Raises DataError where there is none.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
         learned |= {BatchState.VALIDATED}
     batches = loop.store.list_batches()
-    usable = [b.id for b in batches if b.state in learned and b.end_at <= at]
-    inputs = loop.lake.latest("inputs", loop.key, at, where=pl.col("_batch").is_in(usable))
-    labels = loop.lake.latest("feedback", loop.key, at)
+    usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at)]
+    where = pl.col("_batch").is_in(usable)
+    if since is not None:
+        where &= pl.col("event_at") >= since
+    inputs = loop.lake.latest("inputs", loop.key, at, where=where)
+    keys = None if inputs is None or since is None else inputs[loop.key]
+    labels = loop.lake.latest("feedback", loop.key, at, keys=keys)
     if inputs is None or labels is None:
         raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
-    held_out = _keys_of(loop, without)
-    if held_out is not None:
-        inputs = inputs.join(held_out, on=loop.key, how="anti")
+    if without is not None:
+        inputs = inputs.join(without.to_frame(), on=loop.key, how="anti")
     frame = inputs.join(labels.select(loop.key, "label"), on=loop.key, how="inner")
     return frame.sort("event_at", loop.key)
 
 
+def key_of(loop: Loop, at: datetime) -> str:
+    """The key under which the version of a tick is registered."""
+    return f"{loop.house.model_name}/{at.astimezone(UTC).isoformat()}"
+
+
 def make_version(loop: Loop, at: datetime, without: Collection[str] = ()) -> ModelRecord:
     """Train and register what was asked for at `at`; once, however often this is called for the same tick."""
-    key = f"{loop.house.model_name}/{at.astimezone(UTC).isoformat()}"
+    key = key_of(loop, at)
     version = loop.models.find(key)
     if version is None:
         with tempfile.TemporaryDirectory() as scratch:
@@ -59,7 +75,7 @@ def read_record(loop: Loop, version: int) -> ModelRecord:
 
 
 def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[str], folder: Path) -> int:
-    frame = training_frame(loop, at, without)
+    frame = training_frame(loop, at, without=_keys_of(loop, without))
     trained = train_model(frame, loop.project, loop.hooks)
     trained.save(folder)
     record = {
@@ -89,8 +105,8 @@ def _described(loop: Loop, trained: Any, at: datetime) -> dict[str, Any]:
     }
 
 
-def _keys_of(loop: Loop, batches: Collection[str]) -> pl.DataFrame | None:
+def _keys_of(loop: Loop, batches: Collection[str]) -> pl.Series | None:
     if not batches:
         return None
     rows = loop.lake.read("inputs", pl.col("_batch").is_in(list(batches)), [loop.key])
-    return None if rows is None else rows.unique()
+    return None if rows is None else rows[loop.key].unique()

@@ -36,6 +36,11 @@ class Hooks:
     label: Callable[..., Any] | None = None
     source: str | None = None
 
+    @property
+    def digest(self) -> str | None:
+        """What tells one hook file from another; None where there is none."""
+        return None if self.source is None else digest_source(self.source)
+
 
 def load_hooks(folder: Path) -> Hooks:
     """Load `hooks.py` of a project folder, or the defaults where there is none.
@@ -59,9 +64,14 @@ def load_hooks(folder: Path) -> Hooks:
     return Hooks(**found, source=source)
 
 
+def digest_source(source: str) -> str:
+    """The digest that hook files of this content are known by."""
+    return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
 def import_source(file: Path, source: str) -> ModuleType:
     """Import a Python file under a name made from the digest of its content; the same content is imported once."""
-    name = "homeostat_hooks_" + hashlib.sha256(source.encode()).hexdigest()[:16]
+    name = "homeostat_hooks_" + digest_source(source)
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.spec_from_file_location(name, file)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-CLIP = 1e-6
+CLIP, MAX_LOSS = 1e-6, 4.0
 _HIGHER_IS_BETTER = {
     "auc": True,
     "log_loss": False,
@@ -108,6 +108,36 @@ def compute_metrics(
     else:
         found = _multiclass(truth, scored)
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+
+
+def scoring_losses(
+    task: Task, truth: pl.Series, scored: pl.DataFrame, positive: str | None = None, scale: float = 1.0
+) -> np.ndarray[Any, Any]:
+    """Compute a proper loss for each row, (rows,): by it models are mixed and compared, whatever metric is shown.
+
+    Binary and multiclass: log loss, at most `MAX_LOSS`. Regression: half the squared error over `scale` (a mean squared
+    error of the same target), at most `MAX_LOSS`. Arguments as of `compute_metrics`; every truth is known.
+
+    >>> import polars as pl
+    >>> scored = pl.DataFrame({"prediction": ["1", "1"], "score": [0.5, 0.5]})
+    >>> scoring_losses(Task.BINARY, pl.Series(["1", "0"]), scored, "1").round(3)
+    array([0.693, 0.693])
+    """
+    import numpy as np
+    import polars as pl
+
+    if task is Task.REGRESSION:
+        error = scored["prediction"].cast(float).to_numpy() - truth.cast(float).to_numpy()
+        return np.minimum(error**2 / (2 * scale), MAX_LOSS)
+    if task is Task.BINARY:
+        assert positive is not None
+        chance = scored["score"].cast(float).to_numpy()
+        of_truth = np.where((truth == positive).to_numpy(), chance, 1 - chance)
+    else:
+        columns = order_classes([*_class_lists(scored), *truth.unique().to_list()])
+        at = truth.replace_strict({label: i for i, label in enumerate(columns)}, return_dtype=pl.Int64).to_numpy()
+        of_truth = _chances(scored, columns)[np.arange(len(at)), at]
+    return np.minimum(-np.log(np.clip(of_truth, CLIP, 1.0)), MAX_LOSS)
 
 
 def _regression(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:

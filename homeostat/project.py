@@ -257,6 +257,7 @@ class Training(_Section):
     early_stopping: Annotated[Whole, Field(ge=1)] = 15
     threads: Annotated[Whole, Field(ge=1)] = 2
     min_rows: Annotated[Whole, Field(ge=10)] = 50
+    windows: Annotated[list[Annotated[Whole, Field(ge=1)]], Field(min_length=2, max_length=2)] = [6, 2]
     seed: Whole = 0
     base_model: str | None = None
 
@@ -267,6 +268,7 @@ class Gates(_Section):
     min_gain: Number = 0.0
     min_rows: Annotated[Whole, Field(ge=1)] = 100
     fresh_rows: Annotated[Whole, Field(ge=1)] = 1000
+    fresh_share: Annotated[Number, Field(gt=0, le=0.5)] = 0.3
     approval: Literal["auto", "human"] = "auto"
 
 
@@ -286,7 +288,10 @@ class Monitoring(_Section):
 class Retraining(_Section):
     """`[retraining]`: which policy decides, and its settings."""
 
-    policy: str = "threshold"
+    policy: str = "forecast"
+    budget: Annotated[Number, Field(gt=0)] = 0.2
+    price: Annotated[Number, Field(ge=0)] = 1.0
+    error_price: Annotated[Number, Field(ge=0)] = 1.0
     every: Annotated[Whole, Field(ge=1)] = 4
     growth: Annotated[Number, Field(gt=0)] = 0.2
     cooldown: Duration | None = None
@@ -354,8 +359,9 @@ class Project(_Section):
 
     @property
     def cooldown(self) -> timedelta:
-        """How long after one retraining attempt the next may come; two ticks unless set."""
-        return self.retraining.cooldown if self.retraining.cooldown is not None else 2 * self.loop.tick
+        """How long after one retraining attempt the next may come; by default a tick, two with policy "threshold"."""
+        ticks = 2 if self.retraining.policy == "threshold" else 1
+        return self.retraining.cooldown if self.retraining.cooldown is not None else ticks * self.loop.tick
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

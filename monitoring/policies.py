@@ -5,10 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from homeostat.errors import ProjectError
 from homeostat.project import Project
 from homeostat.records import Decision, ModelRecord
+from monitoring.forecast import Outcome, Plan, choose_plan, describe
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
+
+    `rows_a_tick` counts labelled rows; `spent` and `yardstick` are rows x rounds (see `monitoring.forecast`). `broken`
+    says what is wrong with the newest rows, where they must not be learned from.
+    """
+
+    plans: tuple[Plan, ...]
+    outcomes: tuple[Outcome, ...]
+    rows_a_tick: float
+    spent: float
+    yardstick: float
+    broken: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +44,11 @@ class RetrainingEvidence:
     last_attempt_at: datetime | None
     ticks_since_attempt: int
     alarm: Decision
+    learning: Learning | None = None
 
 
-Policy = Callable[[RetrainingEvidence, Project, datetime], tuple[str, tuple[str, ...]]]
+Verdict = tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...], dict[str, Any]]
+Policy = Callable[[RetrainingEvidence, Project, datetime], Verdict]
 
 
 def never(evidence: RetrainingEvidence, project: Project, now: datetime) -> tuple[str, tuple[str, ...]]:
@@ -65,7 +85,47 @@ def threshold(evidence: RetrainingEvidence, project: Project, now: datetime) -> 
     return "wait", (f"no alarm, and {new} of {wanted:.0f} new labels",)
 
 
+def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> Verdict:
+    """Do what is forecast to gain most beyond its cost, within the budget: recalibrate, refresh, retrain, or wait."""
+    learning, last = evidence.learning, evidence.last_attempt_at
+    if learning is None:
+        return threshold(evidence, project, now)
+    if learning.broken is not None:
+        return "fix_data", (f"{learning.broken}; nothing is learned from such rows",)
+    if last is not None and now - last < project.cooldown:
+        return "wait", ("the cooldown after the last training is not over",)
+    chosen, found = choose_plan(
+        learning.plans,
+        learning.outcomes,
+        rows_a_tick=learning.rows_a_tick,
+        spent=learning.spent,
+        yardstick=learning.yardstick,
+        settings=project.retraining,
+    )
+    seen = {
+        "forecasts": [
+            {
+                "kind": each.plan.kind,
+                "gain": each.gain,
+                "spread": each.spread,
+                "worth": each.worth,
+                "cost": each.cost,
+                "row_rounds": each.plan.row_rounds,
+                "affordable": each.affordable,
+            }
+            for each in found
+        ],
+        "spent": learning.spent,
+        "yardstick": learning.yardstick,
+    }
+    if chosen is None:
+        return "wait", ("nothing pays: " + "; ".join(describe(each) for each in found),), seen
+    seen |= {"members": list(chosen.plan.members), "gain": chosen.gain}
+    return chosen.plan.kind, (describe(chosen),), seen
+
+
 POLICIES: dict[str, Policy] = {
+    "forecast": forecast,
     "threshold": threshold,
     "never": never,
     "every_tick": every_tick,
@@ -87,11 +147,12 @@ def get_policy(project: Project) -> Policy:
 def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datetime) -> Decision:
     """Decide whether to train, by the project's policy; pure.
 
-    Kinds: "train_first" (there is no champion and enough is labelled), "adopt" (a base model is named), "retrain",
-    "wait". What cannot be compared is not trained: without fresh labels the answer is "wait".
+    Kinds: "train_first" (there is no champion and enough is labelled), "adopt" (a base model is named), "recalibrate"
+    (new weights for the champion's members), "refresh" (some of them refitted), "retrain", "fix_data", "wait". What
+    cannot be compared is not trained: without fresh labels the answer is "wait".
     """
     champion = evidence.champion
-    seen = {
+    seen: dict[str, Any] = {
         "policy": project.retraining.policy,
         "labels": evidence.labels,
         "fresh_labels": evidence.fresh_labels,
@@ -104,7 +165,8 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
         kind = "wait"
         reasons = (f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on",)
     else:
-        kind, reasons = get_policy(project)(evidence, project, now)
+        kind, reasons, *more = get_policy(project)(evidence, project, now)
+        seen |= more[0] if more else {}
     return Decision(now, "retraining", kind, reasons, seen, champion.version if champion else None)
 
 

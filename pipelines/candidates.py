@@ -48,6 +48,20 @@ class Table:
         return Table(self.matrix[positions], self.target[positions])
 
 
+@dataclass(frozen=True, slots=True)
+class Boosting:
+    """How to boost: the step, the depth of a tree, and the booster to go on from, with what it was fitted on."""
+
+    learning_rate: float
+    max_depth: int
+    base: Any = None
+
+    @classmethod
+    def of(cls, project: Project) -> Boosting:
+        """The project's own settings, from nothing."""
+        return cls(project.training.learning_rate, project.training.max_depth)
+
+
 def fit_candidate(
     family: str,
     train: Table,
@@ -57,15 +71,17 @@ def fit_candidate(
     *,
     rounds: int,
     valid: Table | None = None,
+    boosting: Boosting | None = None,
 ) -> Fit:
     """Fit one family on `train`; with `valid`, boosting stops early on its loss.
 
-    `manifest` gives the features, classes and task. `rounds` bounds boosting. Raises ProjectError where the
+    `manifest` gives the features, classes and task. `rounds` bounds boosting, and counts what is added where
+    `boosting` goes on from a base; without `boosting` the project's settings hold. Raises ProjectError where the
     hook's estimator cannot be built or fitted.
     """
     started = time.process_time()
     if family == "xgboost":
-        model, used, boosted = _fit_xgboost(train, manifest, project, rounds, valid)
+        model, used, boosted = _fit_xgboost(train, manifest, project, rounds, valid, boosting or Boosting.of(project))
     elif family == "linear":
         model, used, boosted = _fit_linear(train, manifest, project)
     else:
@@ -74,7 +90,7 @@ def fit_candidate(
 
 
 def _fit_xgboost(
-    train: Table, manifest: dict[str, Any], project: Project, rounds: int, valid: Table | None
+    train: Table, manifest: dict[str, Any], project: Project, rounds: int, valid: Table | None, boosting: Boosting
 ) -> tuple[Any, int, int]:
     import xgboost
 
@@ -86,17 +102,19 @@ def _fit_xgboost(
     if valid is not None:
         watched = xgboost.QuantileDMatrix(valid.matrix, valid.target, ref=table, **shared)
         stop = {"evals": [(watched, "valid")], "early_stopping_rounds": settings.early_stopping}
-    booster = xgboost.train(_objective(manifest, project), table, rounds, verbose_eval=False, **stop)
-    boosted = booster.num_boosted_rounds()
-    return booster, booster.best_iteration + 1 if valid is not None else boosted, boosted
+    told = _objective(manifest, project, boosting)
+    booster = xgboost.train(told, table, rounds, verbose_eval=False, xgb_model=boosting.base, **stop)
+    made = booster.num_boosted_rounds()
+    boosted = made - (boosting.base.num_boosted_rounds() if boosting.base is not None else 0)
+    return booster, booster.best_iteration + 1 if valid is not None else made, boosted
 
 
-def _objective(manifest: dict[str, Any], project: Project) -> dict[str, Any]:
+def _objective(manifest: dict[str, Any], project: Project, boosting: Boosting) -> dict[str, Any]:
     settings = project.training
     shared = {
         "tree_method": "hist",
-        "eta": settings.learning_rate,
-        "max_depth": settings.max_depth,
+        "eta": boosting.learning_rate,
+        "max_depth": boosting.max_depth,
         "nthread": settings.threads,
         "seed": settings.seed,
         "verbosity": 0,

@@ -3,7 +3,8 @@
 This file is copied into each registered model and imported there under a name made from its digest. It
 imports nothing of Homeostat, so that a model keeps predicting whatever becomes of the code around it.
 Folder: manifest.json, model.ubj (XGBoost) or model.skops, golden.parquet, reference.parquet, facts.json, and
-hooks.py where a hook makes the features or the estimator. There is no pickle in it.
+hooks.py where a hook makes the features or the estimator. There is no pickle in it. A committee has a folder of
+models, members/NAME.ubj or .skops, whose chances (or values) are averaged by the weights of its manifest.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 FORMAT = 1
 TOLERANCE = 1e-6
 EXPECTED = "expected:"
+COMMITTEE, MEMBERS = "committee", "members"
 SKLEARN_TYPES = frozenset(
     {
         "numpy.dtype",
@@ -97,7 +99,15 @@ class Predictor:
         scores: lists in class order, multiclass only. What does not apply is null. Extra columns are ignored,
         a missing raw column counts as null. Raises BadRows where a hook needs the event time and it is absent.
         """
-        return self._frame(self._values(self._matrix(rows)))
+        return self._frame(self._values(self.features(rows)))
+
+    def score_members(self, rows: Any) -> dict[str, pl.DataFrame]:
+        """Score raw rows with every member of a committee alone: frames as of `score`, by the member's name."""
+        features, found = self.features(rows), {}
+        for member, model in zip(self.manifest.get("members", ()), self.model, strict=True):
+            values = self._member_values(features, member, model)
+            found[member["name"]] = self._frame(values)
+        return found
 
     def features(self, rows: Any) -> pl.DataFrame:
         """Make the features of raw rows: one row for each, columns as the model knows them."""
@@ -118,10 +128,10 @@ class Predictor:
         predicted class: for XGBoost the approximate path contributions (`approx_contribs`), for the linear
         model coefficient times standardised value. Other estimators give empty lists.
         """
-        matrix = self._matrix(rows)
-        parts = self._contributions(matrix) if len(matrix) else None
+        features = self.features(rows)
+        parts = self._contributions(features) if features.height else None
         if parts is None:
-            return pl.Series("reasons", ["[]"] * len(matrix), dtype=pl.String)
+            return pl.Series("reasons", ["[]"] * features.height, dtype=pl.String)
         names = [feature["name"] for feature in self.manifest["features"]]
         order = np.argsort(-np.abs(parts), axis=1, kind="stable")[:, :top]
         chosen = np.round(np.take_along_axis(parts, order, axis=1).astype(np.float64), 6)
@@ -166,25 +176,48 @@ class Predictor:
             parts.append(_canonical(column, kind, self.manifest["timezone"]))
         return pl.DataFrame(parts)
 
-    def _matrix(self, rows: Any) -> np.ndarray:
-        return encode(self.features(rows), self.manifest["features"])
+    def _values(self, features: pl.DataFrame) -> np.ndarray:
+        if self.manifest["family"] != COMMITTEE:
+            return model_values(self.model, self.manifest, encode(features, self.manifest["features"]))
+        found = [
+            member["weight"] * self._member_values(features, member, model)
+            for member, model in zip(self.manifest["members"], self.model, strict=True)
+        ]
+        return np.sum(found, axis=0)
 
-    def _values(self, matrix: np.ndarray) -> np.ndarray:
-        return model_values(self.model, self.manifest, matrix)
+    def _member_values(self, features: pl.DataFrame, member: dict[str, Any], model: Any) -> np.ndarray:
+        told = {**self.manifest, **member}
+        values = model_values(model, told, encode(features, told["features"]))
+        return align_classes(values, told["classes"], self.classes or []) if self.task == "multiclass" else values
 
     def _frame(self, values: np.ndarray) -> pl.DataFrame:
         return outputs(values, self.task, self.classes, self.positive)
 
-    def _contributions(self, matrix: np.ndarray) -> np.ndarray | None:
-        family = self.manifest["family"]
-        if family == "xgboost":
-            parts = _booster_parts(self.model, matrix, self.manifest)
-        elif family == "linear":
-            parts = _linear_parts(self.model, matrix, len(self.classes or ()))
+    def _contributions(self, features: pl.DataFrame) -> np.ndarray | None:
+        """Contributions (rows, features) in the order of the manifest's features; None where there are none to tell."""
+        if self.manifest["family"] != COMMITTEE:
+            return self._own_contributions(features, self.manifest, self.model)
+        names = [feature["name"] for feature in self.manifest["features"]]
+        total: np.ndarray | None = None
+        for member, model in zip(self.manifest["members"], self.model, strict=True):
+            told = {**self.manifest, **member}
+            parts = self._own_contributions(features, told, model)
+            if parts is not None:
+                own = [feature["name"] for feature in told["features"]]
+                parts = member["weight"] * parts[:, [own.index(name) for name in names]]
+                total = parts if total is None else total + parts
+        return total
+
+    def _own_contributions(self, features: pl.DataFrame, told: dict[str, Any], model: Any) -> np.ndarray | None:
+        matrix = encode(features, told["features"])
+        if told["family"] == "xgboost":
+            parts = _booster_parts(model, matrix, told)
+        elif told["family"] == "linear":
+            parts = _linear_parts(model, matrix, len(told["classes"] or ()))
         else:
             return None
         if parts.ndim == 3:
-            best = self._values(matrix).argmax(axis=1)
+            best = model_values(model, told, matrix).argmax(axis=1)
             parts = parts[np.arange(len(matrix)), best]
         return parts
 
@@ -226,6 +259,15 @@ def model_values(model: Any, manifest: dict[str, Any], matrix: np.ndarray) -> np
     chances = np.zeros((len(matrix), len(classes)))
     chances[:, np.asarray(model.classes_, dtype=int)] = model.predict_proba(table)
     return chances if multiclass else chances[:, 1]
+
+
+def align_classes(values: np.ndarray, own: list[str], classes: list[str]) -> np.ndarray:
+    """Lay class chances (rows, own) out in the columns of `classes`; a class that is not among `own` has chance 0."""
+    if own == classes:
+        return values
+    chances = np.zeros((len(values), len(classes)))
+    chances[:, [classes.index(label) for label in own]] = values
+    return chances
 
 
 def estimator_table(matrix: np.ndarray, manifest: dict[str, Any]) -> Any:
@@ -292,21 +334,39 @@ def _load_hook(folder: Path, manifest: dict[str, Any]) -> Callable[..., Any] | N
 
 
 def _load_model(folder: Path, manifest: dict[str, Any]) -> Any:
+    if manifest["family"] == COMMITTEE:
+        return [
+            _load_estimator(folder / MEMBERS / member_file(member), {**manifest, **member})
+            for member in manifest["members"]
+        ]
+    return _load_estimator(folder / model_file(manifest), manifest)
+
+
+def model_file(manifest: dict[str, Any]) -> str:
+    """Name the file of a model that is not a committee."""
+    return "model.ubj" if manifest["family"] == "xgboost" else "model.skops"
+
+
+def member_file(member: dict[str, Any]) -> str:
+    """Name the file of a committee's member."""
+    return member["name"] + (".ubj" if member["family"] == "xgboost" else ".skops")
+
+
+def _load_estimator(file: Path, manifest: dict[str, Any]) -> Any:
     if manifest["family"] == "xgboost":
         import xgboost
 
-        booster = xgboost.Booster(model_file=folder / "model.ubj")
+        booster = xgboost.Booster(model_file=file)
         booster.set_param({"nthread": manifest["threads"]})
         return booster
     import skops.io
 
-    file = folder / "model.skops"
     found = sorted(set(skops.io.get_untrusted_types(file=file)))
     own = f"{hooks_module(manifest['hooks'])}." if manifest["hooks"] else None
     for name in found:
         hooked = manifest["family"] == "hook" and name.startswith((*HOOK_PREFIXES, *((own,) if own else ())))
         if name not in SKLEARN_TYPES and not hooked:
-            raise BrokenModel(f"model.skops holds the type {name}, which is not trusted")
+            raise BrokenModel(f"{file.name} holds the type {name}, which is not trusted")
     return skops.io.load(file, trusted=found)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,6 @@ def describe_model(
     raw = raw_view(frame, project)
     named = [{"name": name, "kind": _raw_kind(raw.schema[name])} for name in raw.columns[2:]]
     inside = hooks.build_features is not None or "hook" in project.training.candidates
-    digest = hashlib.sha256(hooks.source.encode()).hexdigest()[:16] if inside and hooks.source else None
     return {
         "format": inference.FORMAT,
         "project": project.name,
@@ -88,7 +86,7 @@ def describe_model(
         "timezone": data.timezone,
         "raw": named,
         "features": [_feature(features[name]) for name in features.columns],
-        "hooks": digest,
+        "hooks": hooks.digest if inside else None,
         "threads": project.training.threads,
     }
 

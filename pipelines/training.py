@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,11 +20,11 @@ from pipelines import inference
 from pipelines.candidates import Fit, Table, fit_candidate
 from pipelines.facts import learn_facts
 from pipelines.features import build_features, raw_view
+from pipelines.folder import keep_estimator, keep_parts, spread
 from pipelines.inference import Predictor
 from pipelines.manifest import describe_model, encode_target, find_classes
 from pipelines.splits import split_by_time
 
-GOLDEN_ROWS = 50
 MIN_PART = 5
 BLIND_ROUNDS = 50
 Report = Callable[[str], None]
@@ -65,21 +63,8 @@ class Trained:
         Returns the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if self.family == "xgboost":
-            self.fit.model.save_model(folder / "model.ubj")
-        else:
-            import skops.io
-
-            skops.io.dump(self.fit.model, folder / "model.skops")
-        if self.manifest["hooks"] is not None and self.hooks.source is not None:
-            (folder / "hooks.py").write_bytes(self.hooks.source.encode())
-        for name, content in (("manifest.json", self.manifest), ("facts.json", self.facts)):
-            (folder / name).write_text(json.dumps(content, indent=1, default=str), encoding="utf-8")
-        self.sample.write_parquet(folder / "reference.parquet")
-        raw = self.sample.drop("label")
-        self.predictor.golden(raw[_spread(raw.height, GOLDEN_ROWS)]).write_parquet(folder / "golden.parquet")
-        shutil.copyfile(inference.__file__, folder / "predictor.py")
-        return folder
+        keep_estimator(self.fit.model, self.family, folder / inference.model_file(self.manifest))
+        return keep_parts(folder, self.predictor, self.hooks, self.sample, self.facts)
 
 
 def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Report | None = None) -> Trained:
@@ -117,7 +102,7 @@ def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Rep
         manifest=manifest,
         fit=last,
         hooks=hooks,
-        sample=raw[_spread(raw.height, project.monitoring.sample)],
+        sample=raw[spread(raw.height, project.monitoring.sample)],
         facts=learn_facts(labelled, project),
     )
 
@@ -193,8 +178,3 @@ def _params(project: Project, manifest: dict[str, Any]) -> dict[str, Any]:
     if manifest["family"] == "xgboost":
         known |= {"learning_rate": settings.learning_rate, "max_depth": settings.max_depth}
     return known | {"features": len(manifest["features"]), "metric": project.metric}
-
-
-def _spread(rows: int, wanted: int) -> np.ndarray:
-    """Positions of at most `wanted` rows, spread evenly from the first to the last."""
-    return np.unique(np.linspace(0, rows - 1, min(rows, wanted)).astype(np.int64))

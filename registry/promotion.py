@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from homeostat.metrics import gain
 from homeostat.project import Project
@@ -16,7 +17,8 @@ class Comparison:
     """Two models scored on the same fresh rows, which neither was trained on.
 
     `champion_metrics` and `challenger_metrics` are computed on those `rows` rows, of `batches`, in this comparison;
-    `problem` says why it could not be made.
+    `gain` is the mean loss a row that the challenger saves (`homeostat.metrics.scoring_losses`), `gain_error` its
+    standard error, row by row; None where only the metrics are compared. `problem` says why it could not be made.
     """
 
     champion: int
@@ -26,13 +28,20 @@ class Comparison:
     champion_metrics: Mapping[str, float]
     challenger_metrics: Mapping[str, float]
     problem: str | None = None
+    gain: float | None = None
+    gain_error: float | None = None
 
 
 def decide_promotion(comparison: Comparison, project: Project, now: datetime) -> Decision:
-    """Promote, ask a person, or refuse; pure. A comparison that cannot be made is a refusal."""
+    """Promote, ask a person, or refuse; pure. A comparison that cannot be made is a refusal.
+
+    Where the losses were compared row by row, these decide, since a metric over a few hundred rows is mostly noise; the
+    project's metric must then not be worse by more than `monitoring.tolerance`, and better by `gates.min_gain` where
+    that is set. Else the metric decides alone.
+    """
     metric = project.metric
     mine, other = comparison.challenger_metrics.get(metric), comparison.champion_metrics.get(metric)
-    evidence = {
+    evidence: dict[str, Any] = {
         "champion": comparison.champion,
         "challenger": comparison.challenger,
         "rows": comparison.rows,
@@ -51,9 +60,35 @@ def decide_promotion(comparison: Comparison, project: Project, now: datetime) ->
     if mine is None or other is None:
         return decided("refuse", f"{metric} is undefined on the fresh rows")
     gained = gain(metric, mine, other)
+    if comparison.gain is not None:
+        return _by_loss(comparison, gained, project, decided, evidence)
     told = f"{metric} {mine:.4f} against {other:.4f} on the same {comparison.rows} fresh rows"
     if gained <= project.gates.min_gain:
         return decided("refuse", f"{told}: a gain of {gained:.4f}, more than {project.gates.min_gain:g} is asked for")
     if project.gates.approval == "human":
         return decided("ask", f"{told}: a gain of {gained:.4f}; a person must approve")
     return decided("promote", f"{told}: a gain of {gained:.4f}")
+
+
+def _by_loss(
+    comparison: Comparison,
+    gained: float,
+    project: Project,
+    decided: Callable[[str, str], Decision],
+    evidence: dict[str, Any],
+) -> Decision:
+    saved, wanted = comparison.gain or 0.0, project.gates.min_gain
+    evidence |= {"gain": saved, "gain_error": comparison.gain_error}
+    told = (
+        f"a loss lower by {saved:.4f} ± {comparison.gain_error:.4f} a row, and a gain of {gained:.4f} in "
+        f"{project.metric}, on the same {comparison.rows} fresh rows"
+    )
+    if saved <= 0:
+        return decided("refuse", f"{told}: it is not better")
+    if gained < -project.monitoring.tolerance:
+        return decided("refuse", f"{told}: {project.metric} may fall by {project.monitoring.tolerance:g} at most")
+    if wanted > 0 and gained <= wanted:
+        return decided("refuse", f"{told}: a gain of more than {wanted:g} is asked for")
+    if project.gates.approval == "human":
+        return decided("ask", f"{told}; a person must approve")
+    return decided("promote", told)

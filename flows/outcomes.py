@@ -1,0 +1,86 @@
+"""What came of earlier steps: measured on the first batch that was scored after them, once its labels are mature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from flows.loop import Loop
+from flows.settle import labelled_rows, paired_gain
+from homeostat.errors import RegistryError
+from homeostat.records import Window
+from homeostat.store import Writer
+from monitoring.alarms import is_mature
+from monitoring.forecast import Outcome
+from pipelines.features import raw_view
+
+ATTEMPTS, OUTCOMES = "attempts", "outcomes"
+MOST_KEPT, MOST_A_TICK = 20, 5
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Steps that wait for their outcome, outcomes so far (oldest first), and which of them are new at this tick."""
+
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    known: list[dict[str, Any]] = field(default_factory=list)
+    new: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def outcomes(self) -> tuple[Outcome, ...]:
+        """The outcomes as a forecast reads them."""
+        return tuple(Outcome(each["kind"], each["forecast"], each["gained"]) for each in self.known)
+
+    def write(self, write: Writer, at: datetime) -> None:
+        """Keep the ledger, and say each new outcome in the journal."""
+        if not self.new:
+            return
+        write.put_fact(ATTEMPTS, {"list": self.waiting})
+        write.put_fact(OUTCOMES, {"list": self.known})
+        for each in self.new:
+            write.append_journal(at, f"{each['at']}/outcome", "outcome", each)
+
+
+def settle_accounts(loop: Loop, at: datetime) -> Ledger:
+    """Measure what is due at `at`; writes nothing."""
+    waiting = _listed(loop, ATTEMPTS)
+    known, new, left = _listed(loop, OUTCOMES), [], []
+    windows = [w for w in loop.store.list_windows() if w.end_at <= at] if waiting else []
+    for attempt in waiting:
+        window = _first_after(loop, windows, attempt)
+        if window is None or len(new) >= MOST_A_TICK:
+            left.append(attempt)
+        elif (outcome := _measure(loop, attempt, window, at)) is not None:
+            new.append(outcome)
+    return Ledger(left, [*known, *new][-MOST_KEPT:], new)
+
+
+def with_attempt(loop: Loop, attempt: dict[str, Any]) -> dict[str, Any]:
+    """The fact that keeps a step waiting for its outcome, beside those that wait already."""
+    return {"list": [*_listed(loop, ATTEMPTS), attempt][-MOST_KEPT:]}
+
+
+def _listed(loop: Loop, name: str) -> list[dict[str, Any]]:
+    fact = loop.store.get_fact(name)
+    return [] if fact is None else list(fact["list"])
+
+
+def _first_after(loop: Loop, windows: list[Window], attempt: dict[str, Any]) -> Window | None:
+    made_at = datetime.fromisoformat(attempt["at"])
+    later = [w for w in windows if w.end_at > made_at and w.rows]
+    return later[0] if later and is_mature(later[0], loop.project.monitoring) else None
+
+
+def _measure(loop: Loop, attempt: dict[str, Any], window: Window, at: datetime) -> dict[str, Any] | None:
+    rows = labelled_rows(loop, (window.batch,), at)
+    if rows is None or rows.is_empty():
+        return None
+    try:
+        before, after = (loop.models.load(attempt[which]) for which in ("before", "after"))
+    except RegistryError:
+        return None
+    raw = raw_view(rows, loop.project)
+    saved = paired_gain(loop, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive)
+    kept = {name: attempt[name] for name in ("at", "kind", "forecast", "before", "after")}
+    return {**kept, "gained": float(saved.mean()), "rows": rows.height, "batch": window.batch}

@@ -1,0 +1,228 @@
+"""Learning in small steps: the newest version's members are reweighed and refitted, and what comes of it is compared.
+
+Of the rows of the batches that have become mature since the last step a share, drawn by their keys, is kept from
+learning: it is what champion and challenger are compared on now. The next step learns from it too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flows.learn import RECORD, key_of, read_record, training_frame
+from flows.loop import Loop
+from flows.outcomes import ATTEMPTS, with_attempt
+from flows.settle import compare_rows, labelled_rows, settle
+from homeostat.durations import instant
+from homeostat.errors import DataError, RegistryError
+from homeostat.metrics import scoring_losses
+from homeostat.project import Task
+from homeostat.records import ModelRecord, Window
+from monitoring.alarms import is_mature
+from pipelines.committee import refresh_committee, weights_of
+from pipelines.features import raw_view
+from pipelines.inference import COMMITTEE
+from pipelines.members import FIRST, follow, list_specs
+from registry.packing import read_manifest
+from registry.promotion import decide_promotion
+
+FACT = "committee"
+MOST_BATCHES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the next step starts from: a version, the end of the last batch it knows, the labels it knew whole."""
+
+    version: int
+    until: datetime
+    labels: int
+
+
+def find_base(loop: Loop) -> Base | None:
+    """The version to go on from: the newest one made, or the champion; None where it has no members of ours."""
+    fact, champion = loop.store.get_fact(FACT), loop.champion()
+    if champion is None:
+        return None
+    base = Base(champion.version, champion.promoted_at or champion.as_of, champion.rows)
+    if fact is not None and (fact["version"] == champion.version or fact["champion"] == champion.version):
+        base = Base(fact["version"], datetime.fromisoformat(fact["until"]), fact["labels"])
+    return base if _usable(loop, base.version) else None
+
+
+def can_refresh(loop: Loop, at: datetime) -> bool:
+    """Whether the policy learns in steps and there is a version to go on from."""
+    return loop.project.retraining.policy == "forecast" and find_base(loop) is not None
+
+
+def _usable(loop: Loop, version: int) -> bool:
+    try:
+        manifest = read_manifest(loop.models.folder(version))
+    except RegistryError:
+        return False
+    made_of = {feature["name"] for feature in manifest["features"]}
+    plain = loop.hooks.build_features is None
+    same = made_of == set(loop.project.data.features) if plain else manifest["hooks"] == loop.hooks.digest
+    return same and "hook" not in {member["family"] for member in manifest.get("members", ())} | {manifest["family"]}
+
+
+def new_windows(loop: Loop, base: Base, at: datetime) -> list[Window]:
+    """The mature windows after what a base knows, oldest first, the newest `MOST_BATCHES`."""
+    settings = loop.project.monitoring
+    found = [w for w in loop.store.list_windows() if base.until < w.end_at <= at and is_mature(w, settings)]
+    return found[-MOST_BATCHES:]
+
+
+def fresh_count(loop: Loop, windows: Sequence[Window]) -> int:
+    """About how many rows of these windows a comparison would have."""
+    return int(sum(w.labels for w in windows) * _share(loop, sum(w.labels for w in windows)))
+
+
+def _share(loop: Loop, labels: int) -> float:
+    """The share of new rows kept for the comparison: more of them where there are few."""
+    gates = loop.project.gates
+    return min(0.5, max(gates.fresh_share, 1.1 * gates.min_rows / max(labels, 1)))
+
+
+def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
+    """Which rows are kept for the comparison: a share of them, by their keys alone, the same in every run."""
+    marks = [zlib.crc32(key.encode()) for key in keys.cast(pl.String).to_list()]
+    return np.array(marks, dtype=np.float64) < share * 2**32
+
+
+def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Take the step that was decided at `at`: make a challenger, compare it, promote it or refuse."""
+    decision, base, champion = loop.store.get_decision(at, "retraining"), find_base(loop), loop.champion()
+    assert decision is not None and base is not None and champion is not None
+    windows = new_windows(loop, base, at)
+    if not windows:
+        raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
+    rows = labelled_rows(loop, tuple(w.batch for w in windows), at)
+    if rows is None or rows.is_empty():
+        raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
+    apart = kept_apart(rows[loop.key], _share(loop, rows.height))
+    names = decision.evidence.get("members")
+    record = _make(loop, at, base, windows, rows.filter(~apart), rows.filter(apart), names)
+    batches = tuple(w.batch for w in windows)
+    comparison = compare_rows(loop, champion.version, record.version, rows.filter(apart), batches)
+    verdict = decide_promotion(comparison, loop.project, at)
+    if comparison.challenger_metrics:
+        record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
+    labels = decision.evidence["labels"] if decision.kind == "retrain" else base.labels
+    fact = {"version": record.version, "until": instant(windows[-1].end_at), "labels": labels}
+    fact["champion"] = record.version if verdict.kind == "promote" else champion.version
+    attempt = {
+        "at": instant(at),
+        "kind": decision.kind,
+        "forecast": decision.evidence.get("gain", 0.0),
+        "before": champion.version,
+        "after": record.version,
+    }
+    outcome = {"did": decision.kind, "version": record.version, "verdict": verdict.kind}
+    return settle(loop, at, record, verdict, outcome, {FACT: fact, ATTEMPTS: with_attempt(loop, attempt)})
+
+
+def _make(
+    loop: Loop,
+    at: datetime,
+    base: Base,
+    windows: Sequence[Window],
+    learn: pl.DataFrame,
+    apart: pl.DataFrame,
+    names: Sequence[str] | None,
+) -> ModelRecord:
+    """Make and register the challenger of a step; once, however often this is called for the same tick."""
+    key = key_of(loop, at)
+    version = loop.models.find(key)
+    if version is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            version = _make_and_register(loop, at, base, windows, learn, apart, names, Path(scratch) / "model")
+    return read_record(loop, version)
+
+
+def _make_and_register(
+    loop: Loop,
+    at: datetime,
+    base: Base,
+    windows: Sequence[Window],
+    learn: pl.DataFrame,
+    apart: pl.DataFrame,
+    names: Sequence[str] | None,
+    folder: Path,
+) -> int:
+    specs = tuple(spec for spec in list_specs(loop.project) if names is None or spec.name in names)
+    origin, end = loop.models.folder(base.version), windows[-1].end_at
+    known = _rows_until(loop, at, end, apart[loop.key])
+    weights = _followed(loop, weights_of(read_manifest(origin)), windows, learn)
+    made = refresh_committee(origin, specs, weights, known, loop.project, loop.hooks)
+    made.save(folder)
+    told = {member["name"]: round(member["weight"], 6) for member in made.manifest["members"]}
+    record = {
+        "key": key_of(loop, at),
+        "as_of": at.isoformat(),
+        "family": COMMITTEE,
+        "rows": made.rows,
+        "reference": {},
+        "cost": dataclasses.asdict(made.cost),
+        "trained_until": instant(end),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1))
+    return loop.models.register(
+        folder,
+        key_of(loop, at),
+        reference={},
+        params={f"weight.{name}": weight for name, weight in told.items()},
+        cost=made.cost,
+        as_of=at,
+        lake_versions=loop.lake.versions(),
+        lake_uri=loop.house.lake_uri,
+        rows=made.rows,
+        family=COMMITTEE,
+    )
+
+
+def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series) -> Any:
+    """What may be learned from: labelled rows of batches up to `end`, those of the comparison left out."""
+    tick = loop.project.loop.tick
+
+    def rows(ticks: int | None) -> pl.DataFrame:
+        since = None if ticks is None else end - ticks * tick
+        return training_frame(loop, at, until=end, since=since, without=apart)
+
+    return rows
+
+
+def _followed(loop: Loop, weights: dict[str, float], windows: Sequence[Window], rows: pl.DataFrame) -> dict[str, float]:
+    """The weights after the new batches, each member's loss as of the version that stood when a batch was scored."""
+    models = loop.store.list_models()
+    for window in windows:
+        mine = rows.filter(pl.col("_batch") == window.batch)
+        standing = [m for m in models if m.as_of < window.end_at]
+        if not mine.is_empty() and standing:
+            weights = follow(weights, _member_losses(loop, standing[-1].version, mine))
+    return weights
+
+
+def _member_losses(loop: Loop, version: int, rows: pl.DataFrame) -> dict[str, float]:
+    model = loop.models.load(version)
+    raw, task = raw_view(rows, loop.project), loop.project.task
+    together = model.score(raw)
+    alone = model.score_members(raw) if model.manifest["family"] == COMMITTEE else {FIRST: together}
+    scale = 1.0
+    if task is Task.REGRESSION:
+        error = together["prediction"] - rows["label"].cast(pl.Float64)
+        scale = max(float((error**2).mean()), 1e-12)  # type: ignore[arg-type]
+    return {
+        name: float(scoring_losses(task, rows["label"], scored, model.positive, scale).mean())
+        for name, scored in alone.items()
+    }

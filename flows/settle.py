@@ -1,0 +1,151 @@
+"""How a challenger ends: compared on fresh rows, then promoted, refused, or put before a person."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flows.loop import Loop, alert
+from homeostat.durations import instant
+from homeostat.errors import RegistryError
+from homeostat.metrics import compute_metrics, scoring_losses
+from homeostat.project import Task
+from homeostat.records import Decision, ModelRecord, Severity
+from homeostat.store import Writer
+from pipelines.features import raw_view
+from registry.promotion import Comparison
+
+SMALL_STEPS = ("recalibrate", "refresh")
+
+
+def promote(
+    loop: Loop,
+    at: datetime,
+    record: ModelRecord,
+    verdict: Decision,
+    outcome: dict[str, Any] | None = None,
+    facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> None:
+    """Make a version champion: the aliases first, then the store, so that doing it again mends a kill in between.
+
+    `outcome` ends the tick's stage in the same transaction, which keeps the facts too. A small step is not alerted.
+    """
+    old = loop.version_of("champion")
+    loop.models.set_alias("champion", record.version)
+    if old is not None and old != record.version:  # last, or a rollback killed in between would find no way back
+        loop.models.set_alias("previous", old)
+    first = loop.store.get_fact("baseline") is None
+    classes = loop.models.load(record.version).classes if loop.project.task is Task.BINARY else None
+    with loop.store.write("promotion") as write:
+        if classes:
+            write.put_fact("classes", {"classes": list(classes)})
+        write.put_model(dataclasses.replace(record, promoted_at=at))
+        write.append_decision(verdict)
+        write.put_fact("champion", {"version": record.version, "since": instant(at)})
+        if first and loop.replaying:
+            write.put_fact("baseline", {"version": record.version})
+        for name, fact in facts.items():
+            write.put_fact(name, fact)
+        if outcome is None or outcome["did"] not in SMALL_STEPS:
+            title = f"version {record.version} is champion"
+            write.append_alert(alert(at, Severity.INFO, "promotion", title, "; ".join(verdict.reasons)))
+        if outcome is not None:
+            note_training(loop, write, at)
+            write.put_stage(at, "act", outcome)
+
+
+def compare(loop: Loop, champion: int, challenger: int, batches: tuple[str, ...], at: datetime) -> Comparison:
+    """Score both versions, now, on the labelled rows of `batches`."""
+    rows = labelled_rows(loop, batches, at)
+    return compare_rows(loop, champion, challenger, pl.DataFrame() if rows is None else rows, batches)
+
+
+def compare_rows(
+    loop: Loop, champion: int, challenger: int, rows: pl.DataFrame, batches: tuple[str, ...]
+) -> Comparison:
+    """Score both versions, now, on labelled rows that neither learned from, and compare their losses row by row."""
+    try:
+        challenging, standing = loop.models.load(challenger), loop.models.load(champion)
+    except RegistryError as fault:
+        return Comparison(champion, challenger, 0, batches, {}, {}, str(fault))
+    if rows.is_empty():
+        return Comparison(champion, challenger, 0, batches, {}, {}, "no labelled rows came after the champion was made")
+    raw, task, labels = raw_view(rows, loop.project), loop.project.task, rows["label"]
+    mine, other = challenging.score(raw), standing.score(raw)
+    saved = paired_gain(loop, labels, before=other, after=mine, positive=challenging.positive)
+    return Comparison(
+        champion,
+        challenger,
+        rows.height,
+        batches,
+        champion_metrics=compute_metrics(task, labels, other, loop.positive),
+        challenger_metrics=compute_metrics(task, labels, mine, loop.positive),
+        gain=float(saved.mean()),
+        gain_error=float(saved.std(ddof=1) / np.sqrt(len(saved))) if len(saved) > 1 else 0.0,
+    )
+
+
+def paired_gain(
+    loop: Loop, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
+) -> np.ndarray:
+    """The loss that each row is spared by the scores `after`, (rows,), against those `before`."""
+    task, scale = loop.project.task, 1.0
+    if task is Task.REGRESSION:
+        scale = max(float(((before["prediction"] - labels.cast(pl.Float64)) ** 2).mean()), 1e-12)  # type: ignore[arg-type]
+    return scoring_losses(task, labels, before, positive, scale) - scoring_losses(task, labels, after, positive, scale)
+
+
+def settle(
+    loop: Loop,
+    at: datetime,
+    record: ModelRecord,
+    verdict: Decision,
+    outcome: dict[str, Any],
+    facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """Carry out the verdict on a challenger, keep the facts and end the stage; returns the outcome."""
+    if verdict.kind == "promote":
+        promote(loop, at, record, verdict, outcome, facts)
+        return outcome
+    if verdict.kind == "ask":
+        loop.models.set_alias("challenger", record.version)
+    with loop.store.write("refusal") as write:
+        write.put_model(record)
+        write.append_decision(verdict)
+        for name, fact in facts.items():
+            write.put_fact(name, fact)
+        if verdict.kind == "ask":
+            waits = loop.store.get_fact("challenger") is not None
+            write.put_fact("challenger", {"version": record.version, "since": instant(at)})
+            body = "; ".join(verdict.reasons) + ". 'homeostat promote' puts it in place."
+            title = f"version {record.version} waits for approval"
+            if not waits:
+                write.append_alert(alert(at, Severity.WARNING, "approval", title, body))
+        note_training(loop, write, at)
+        write.put_stage(at, "act", outcome)
+    return outcome
+
+
+def labelled_rows(loop: Loop, batches: tuple[str, ...], at: datetime) -> pl.DataFrame | None:
+    """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key."""
+    chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
+    rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
+    if rows is None:
+        return None
+    labels = loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
+    if labels is None:
+        return None
+    return rows.join(labels.select(loop.key, "label"), on=loop.key, how="inner").sort("event_at", loop.key)
+
+
+def note_training(loop: Loop, write: Writer, at: datetime) -> None:
+    """Note when was last trained, and on how many labels."""
+    decision = loop.store.get_decision(at, "retraining")
+    labels = decision.evidence.get("labels", 0) if decision is not None else 0
+    write.put_fact("training", {"at": instant(at), "labels": labels})

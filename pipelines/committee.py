@@ -1,0 +1,115 @@
+"""A committee: one model whose members learned from different windows, written down and packed as any other model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from homeostat.hooks import Hooks
+from homeostat.project import Project
+from homeostat.records import FitCost
+from pipelines import inference
+from pipelines.facts import learn_facts
+from pipelines.features import raw_view
+from pipelines.folder import keep_estimator, keep_parts, spread
+from pipelines.inference import COMMITTEE, MEMBERS, Predictor
+from pipelines.members import FIRST, Member, MemberSpec, admit, fit_member
+
+Rows = Callable[[int | None], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Committee:
+    """A committee that is not registered yet. `folder` is where its kept members and parts lie."""
+
+    manifest: dict[str, Any]
+    members: tuple[Member, ...]
+    hooks: Hooks
+    folder: Path
+    rows: int
+    cost: FitCost
+    sample: pl.DataFrame | None
+    facts: dict[str, Any] | None
+
+    @property
+    def predictor(self) -> Predictor:
+        """The predictor, in memory, as it will be in the saved folder."""
+        return Predictor(self.manifest, [member.model for member in self.members], self.hooks.build_features)
+
+    def save(self, folder: Path) -> Path:
+        """Write the model's folder; what did not change is copied from the model that this one came from."""
+        (folder / MEMBERS).mkdir(parents=True, exist_ok=True)
+        for member in self.members:
+            family = member.told["family"]
+            keep_estimator(member.model, family, folder / MEMBERS / inference.member_file(member.told))
+        sample = pl.read_parquet(self.folder / "reference.parquet") if self.sample is None else self.sample
+        facts = json.loads((self.folder / "facts.json").read_text()) if self.facts is None else self.facts
+        return keep_parts(folder, self.predictor, self.hooks, sample, facts)
+
+
+def refresh_committee(
+    folder: Path,
+    specs: tuple[MemberSpec, ...],
+    weights: Mapping[str, float],
+    rows: Rows,
+    project: Project,
+    hooks: Hooks,
+) -> Committee:
+    """Refit the members of `specs` of the model in `folder` and give the weights; the other members stay as they are.
+
+    `rows` gives the labelled rows that may be learned from: of the last so many ticks, or all for None, sorted by event
+    and key. `weights` are those of the members that are there; a new one is admitted beside them.
+    """
+    manifest, members = open_members(folder)
+    frames: dict[int | None, pl.DataFrame] = {}
+    classes, cost, learned = manifest["classes"], FitCost(), 0
+    for spec in specs:
+        if spec.ticks not in frames:
+            frames[spec.ticks] = rows(spec.ticks)
+        frame = frames[spec.ticks]
+        made = fit_member(spec, frame, project, hooks, classes, members.get(spec.base or ""))
+        if made is not None:
+            members[spec.name] = made
+            cost, learned = cost + made.cost, max(learned, frame.height)
+    settled = admit(weights, list(members))
+    told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
+    whole = frames.get(None)
+    return Committee(
+        manifest={**manifest, "family": COMMITTEE, "rounds": None, MEMBERS: told},
+        members=tuple(members.values()),
+        hooks=hooks,
+        folder=folder,
+        rows=learned,
+        cost=cost,
+        sample=None if whole is None else _sample(whole, project),
+        facts=None if whole is None else learn_facts(whole, project),
+    )
+
+
+def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:
+    """The manifest of a model's folder, and its members by name; what is no committee is its own first member."""
+    made = Predictor.load(folder, verify=False)
+    manifest = made.manifest
+    if manifest["family"] != COMMITTEE:
+        kept = {key: manifest[key] for key in ("family", "rounds", "classes", "features")}
+        return manifest, {FIRST: Member({"name": FIRST, **kept}, made.model, FitCost())}
+    told = [{key: value for key, value in member.items() if key != "weight"} for member in manifest[MEMBERS]]
+    return manifest, {
+        member["name"]: Member(member, model, FitCost()) for member, model in zip(told, made.model, strict=True)
+    }
+
+
+def weights_of(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """The weights in a model's manifest; a model that is no committee has one member."""
+    members = manifest.get(MEMBERS)
+    return {FIRST: 1.0} if members is None else {member["name"]: member["weight"] for member in members}
+
+
+def _sample(frame: pl.DataFrame, project: Project) -> pl.DataFrame:
+    raw = raw_view(frame, project).with_columns(frame["label"])
+    return raw[spread(raw.height, project.monitoring.sample)]
