@@ -11,6 +11,7 @@ import polars as pl
 
 from flows.check import with_labels
 from flows.loop import Loop
+from flows.settle import SMALL_STEPS
 from homeostat.errors import DataError
 from homeostat.metrics import compute_metrics
 from homeostat.project import Task
@@ -40,7 +41,8 @@ def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
         "loop_metrics": _metrics(loop, champion),
         "fits": cost.fits,
         "fit_row_rounds": cost.row_rounds,
-        "retrains": sum(d.stage == "retraining" and d.kind == "retrain" for d in decisions),
+        "retrains": sum(d.stage == "retraining" and d.kind in {"retrain", "refresh"} for d in decisions),
+        "recalibrations": sum(d.stage == "retraining" and d.kind == "recalibrate" for d in decisions),
         "promotions": sum(d.stage == "promotion" and d.kind == "promote" for d in decisions),
         "refusals": sum(d.stage == "promotion" and d.kind == "refuse" for d in decisions),
         "rollbacks": sum(d.stage == "rollback" for d in decisions),
@@ -169,7 +171,7 @@ def _mark(decision: Any) -> Mark | None:
         ("promotion", "refuse"): "refusal",
         ("rollback", "rollback"): "rollback",
     }
-    kind = kinds.get((decision.stage, decision.kind))
+    kind = None if decision.evidence.get("step") in SMALL_STEPS else kinds.get((decision.stage, decision.kind))
     version = f"version {decision.model_version}: " if decision.model_version else ""
     return None if kind is None else Mark(decision.tick_at, kind, version + "; ".join(decision.reasons))
 

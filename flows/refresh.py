@@ -116,6 +116,7 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     batches = tuple(w.batch for w in windows)
     comparison = compare_rows(loop, champion.version, record.version, rows.filter(apart), batches)
     verdict = decide_promotion(comparison, loop.project, at)
+    verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
     if comparison.challenger_metrics:
         record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
     labels = decision.evidence["labels"] if decision.kind == "retrain" else base.labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from registry import packing
 from registry.foreign import Contract, ForeignModel
 from registry.tracking import KEY, Tracking, hushed, import_mlflow, told
 
+MOST_LOADED = 8
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"
 _CONTRACT = "homeostat.contract"
 _HEAD = "homeostat.journal_head"
@@ -35,7 +37,7 @@ class Models:
     def __init__(self, tracking_uri: str, artifact_root: Path, model_name: str, project_name: str) -> None:
         self.name = model_name
         self.tracking = Tracking(tracking_uri, artifact_root, model_name, project_name)
-        self._loaded: dict[int, Any] = {}
+        self._loaded: OrderedDict[int, Any] = OrderedDict()
         self._folders: dict[int, Path] = {}
 
     @told("look for a model")
@@ -126,7 +128,7 @@ class Models:
                 self.tracking.client.delete_registered_model_alias(self.name, alias)
 
     def load(self, version: int) -> Any:
-        """Load a version as a predictor (`score`, `explain`), its golden rows verified; kept for the next call.
+        """Load a version as a predictor (`score`, `explain`), its golden rows verified; the newest few are kept for the next call.
 
         Raises ModelRefused where a part is missing or the golden rows are not reproduced.
         """
@@ -138,6 +140,9 @@ class Models:
                 self._loaded[version] = self._foreign(version, model, title)
             else:
                 self._loaded[version] = packing.load_predictor(folder, title)
+        self._loaded.move_to_end(version)
+        while len(self._loaded) > MOST_LOADED:
+            self._loaded.popitem(last=False)
         return self._loaded[version]
 
     @told("load a model made elsewhere")

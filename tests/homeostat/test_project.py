@@ -74,7 +74,7 @@ def test_the_file_of_the_design_is_a_complete_project(tmp_path: Path) -> None:
     assert project.data.columns == ["distance", "carrier"]
     assert project.data.feedback.horizon == timedelta(days=7)
     assert project.start_at == datetime(2020, 1, 7, tzinfo=UTC)
-    assert project.cooldown == timedelta(days=2)
+    assert project.cooldown == timedelta(days=1)
     assert project.file == tmp_path / "homeostat.toml"
 
 
