@@ -128,7 +128,7 @@ class Models:
                 self.tracking.client.delete_registered_model_alias(self.name, alias)
 
     def load(self, version: int) -> Any:
-        """Load a version as a predictor (`score`, `explain`), its golden rows verified; the newest few are kept for the next call.
+        """Load a version as a predictor (`score`, `explain`), its golden rows verified; the last few stay loaded.
 
         Raises ModelRefused where a part is missing or the golden rows are not reproduced.
         """
