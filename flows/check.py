@@ -1,4 +1,4 @@
-"""Stage 4: measure every open window, and drift against the champion's reference."""
+"""Stage 4: measure every open window, feed the alarm, and check drift against the champion's reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from flows.labels import with_labels
 from flows.loop import Loop, alert
+from flows.watch import fact_name, follow
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
 from homeostat.records import (
@@ -27,13 +29,15 @@ from homeostat.records import (
 from monitoring.drift import check_drift
 from monitoring.learned import count_as_drift, describe, newly_seen
 from monitoring.performance import measure_window
+from monitoring.watching import to_plain
 from pipelines.facts import compare_facts
 
 
 def check(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Measure the windows that are open or got labels at `at`, and check the newest batch for drift."""
+    """Measure the windows that are open or got labels at `at`, feed the alarm, and check the newest batch for drift."""
     late = _batches_with_new_labels(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    watch = follow(loop, at, windows[Role.CHAMPION])
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [c for c in loop.store.list_checks() if c.tick_at < at]
@@ -43,6 +47,8 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
         for role, measured in windows.items():
             for window in measured:
                 write.put_window(window, role)
+        if watch is not None:
+            write.put_fact(fact_name(watch.line), to_plain(watch))
         if result is not None:
             write.put_check(result)
             if warn:
@@ -76,14 +82,6 @@ def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Windo
     return measure_window(
         rows, batch=batch, project=loop.project, now=at, positive=loop.positive, evaluate=loop.hooks.evaluate
     )
-
-
-def with_labels(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Join to predictions the labels that count at `at`; null where there is none. Sorted by event and key."""
-    labels = loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
-    if labels is None:
-        return rows.with_columns(label=pl.lit(None, pl.String))
-    return rows.join(labels.select(loop.key, "label"), on=loop.key, how="left").sort("event_at", loop.key)
 
 
 def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:

@@ -8,9 +8,11 @@ from typing import Any
 import polars as pl
 
 from flows.loop import Loop, alert, tick_index
+from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
 from monitoring.policies import RetrainingEvidence, decide_retraining
+from monitoring.watching import Watch
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
@@ -31,12 +33,8 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`; writes nothing."""
     champion = loop.champion()
-    windows = [w for w in loop.store.list_windows() if w.end_at <= at]
-    standing = champion is not None and any(
-        d.model_version == champion.version and d.kind == "alarm" and d.tick_at < at
-        for d in loop.store.list_decisions("alarm")
-    )
-    alarm = decide_alarm(champion, windows, standing=standing, project=loop.project, now=at)
+    watch = get_watch(loop)
+    alarm = decide_alarm(champion, watch, said=watch is not None and _said(loop, watch, at), now=at)
     last = loop.store.get_fact("training")
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
     evidence = RetrainingEvidence(
@@ -60,6 +58,12 @@ def fresh_windows(loop: Loop, champion: ModelRecord, at: datetime) -> list[Windo
         for w in loop.store.list_windows()
         if champion.as_of < w.end_at <= at and is_mature(w, loop.project.monitoring)
     ]
+
+
+def _said(loop: Loop, watch: Watch, at: datetime) -> bool:
+    """Whether an alarm about this watch was said before `at`."""
+    told = [d.evidence for d in loop.store.list_decisions("alarm") if d.kind == "alarm" and d.tick_at < at]
+    return any((e.get("line"), e.get("began")) == (watch.line, watch.began) for e in told)
 
 
 def _count_labels(loop: Loop, at: datetime) -> int:
