@@ -72,7 +72,7 @@ def begin(
     watch = Watch(line, alpha, tolerance, tuple(columns), at, at, loss.get("scale"))
     first = [(WHOLE, loss["profile"])] if loss else [(WHOLE, None)]
     named = loss.get("segments", {}) if columns else {}
-    known = [(name, found) for name, found in named.items() if sum(found) >= LEAST_ROWS]
+    known = [(name, found) for name, found in named.items() if round(sum(found)) >= LEAST_ROWS]
     known = [(name, found) for name, found in known if name.split("=", 1)[0] in columns]
     known.sort(key=lambda pair: (-sum(pair[1]), pair[0]))
     for name, found in first + known[:MAX_SEGMENTS]:
@@ -152,6 +152,6 @@ def _open(stream: Stream, watch: Watch) -> Stream:
     """Fix the limit from the reference, and begin to bet."""
     counts = np.array(stream.profile)
     limit = upper_limit(counts, watch.alpha * stream.share / 2, stream.zero_one) + watch.tolerance
-    rows = float(counts.sum())
+    rows = float(round(counts.sum()))
     mean = float(counts @ np.linspace(0, 1, len(counts))) / rows
     return dataclasses.replace(stream, reference_rows=rows, reference_mean=mean, profile=(), wager=Wager(limit))
