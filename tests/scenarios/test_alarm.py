@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -132,3 +133,35 @@ def test_a_new_alpha_begins_a_new_wager_and_old_labels_are_not_taken_again(tmp_p
     taken = [s.wager.rows for watch in (before, now) for s in watch.streams if s.wager]
     windows = [w.labels for w in opened(folder, Scope.LIVE).store.list_windows() if w.status == "final"]
     assert sum(taken) == sum(windows)
+
+
+def regression(folder: Path, *, worse: bool) -> Path:
+    """A world whose target is a number, the noise of which grows on the fifth day or does not."""
+    noise = pl.when((pl.col("at") >= START + 4 * DAY) & pl.lit(worse)).then(2.0).otherwise(0.2)
+    target = pl.col("x") + noise * (pl.col("id") * 7919 % 101 - 50) / 29
+    project = (PROJECT + NEVER).replace('"binary"', '"regression"')
+    return world(folder, project=project, y=target)
+
+
+def test_a_number_that_is_missed_by_more_than_it_was_is_an_alarm(tmp_path: Path) -> None:
+    for name, worse in (("stays", False), ("worsens", True)):
+        summary = replay(regression(tmp_path / name, worse=worse))
+        assert summary["alarms"] == int(worse), name
+        watch = watched(opened(tmp_path / name))
+        assert watch.scale is not None and 0 < watch.scale < 1
+
+
+def test_without_a_holdout_the_first_batches_say_how_errors_are_measured_and_what_is_usual(tmp_path: Path) -> None:
+    folder = regression(tmp_path / "small", worse=False)
+    live(folder, START)
+    loop = opened(folder, Scope.LIVE)
+    champion = loop.champion()
+    assert champion is not None and champion.loss["scale"] > 0
+    with loop.store.write("test") as writing:
+        writing.put_model(replace(champion, loss={}))
+    live(folder, after(9))
+    watch = watched(opened(folder, Scope.LIVE))
+    (stream,) = watch.streams
+    final = [w.labels for w in loop.store.list_windows() if w.status == "final"]
+    assert watch.scale is not None and watch.scale > 0
+    assert not stream.held_out and stream.reference_rows == sum(final[1:8]) and stream.wager is not None
