@@ -1,4 +1,4 @@
-"""Stage 4: measure every open window, and drift against the champion's reference."""
+"""Stage 4: measure every open window, feed the alarm, and check drift against the champion's reference."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from typing import Any
 
 import polars as pl
 
+from flows.labels import with_labels
 from flows.loop import Loop, alert
+from flows.watch import fact_name, follow
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
 from homeostat.records import (
@@ -27,22 +29,26 @@ from homeostat.records import (
 from monitoring.drift import check_drift
 from monitoring.learned import count_as_drift, describe, newly_seen
 from monitoring.performance import measure_window
+from monitoring.watching import to_plain
 from pipelines.facts import compare_facts
 
 
 def check(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Measure the windows that are open or got labels at `at`, and check the newest batch for drift."""
+    """Measure the windows that are open or got labels at `at`, feed the alarm, and check the newest batch for drift."""
     late = _batches_with_new_labels(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    watch = follow(loop, at, windows[Role.CHAMPION])
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
-    earlier = [c for c in loop.store.list_checks() if c.tick_at < at]
+    earlier = [] if result is None else _of_line(loop, result, at)
     warn = result is not None and _newly_drifted(result, earlier)
     strange = () if result is None else _newly_strange(result, earlier)
     with loop.store.write("check") as write:
         for role, measured in windows.items():
             for window in measured:
                 write.put_window(window, role)
+        if watch is not None:
+            write.put_fact(fact_name(watch.line), to_plain(watch))
         if result is not None:
             write.put_check(result)
             if warn:
@@ -76,14 +82,6 @@ def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Windo
     return measure_window(
         rows, batch=batch, project=loop.project, now=at, positive=loop.positive, evaluate=loop.hooks.evaluate
     )
-
-
-def with_labels(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Join to predictions the labels that count at `at`; null where there is none. Sorted by event and key."""
-    labels = loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
-    if labels is None:
-        return rows.with_columns(label=pl.lit(None, pl.String))
-    return rows.join(labels.select(loop.key, "label"), on=loop.key, how="left").sort("event_at", loop.key)
 
 
 def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
@@ -150,17 +148,25 @@ def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str
     return values | {"rows": float(batch.rows)}
 
 
+def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]:
+    """The earlier checks of the same line of champions."""
+    founders = {model.version: model.founder for model in loop.store.list_models()}
+    line = founders.get(result.model_version, result.model_version)
+    checks = loop.store.list_checks()
+    return [c for c in checks if c.tick_at < at and founders.get(c.model_version, c.model_version) == line]
+
+
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
-    """Whether this champion's inputs are found drifted for the first time; said every time, nobody would read it."""
-    told = any(c.model_version == result.model_version and c.drift.status == "drift" for c in earlier)
+    """Whether this line's inputs are found drifted for the first time; said every time, nobody would read it."""
+    told = any(c.drift.status == "drift" for c in earlier)
     return result.drift.status == "drift" and not told
 
 
 def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
-    """What this champion meets for the first time; too few rows to measure drift on are too few to warn of."""
+    """What this line meets for the first time; too few rows to measure drift on are too few to warn of."""
     if result.drift.status == "unknown":
         return ()
-    told = [fact for check in earlier if check.model_version == result.model_version for fact in check.facts]
+    told = [fact for check in earlier for fact in check.facts]
     return newly_seen(result.facts, told)
 
 

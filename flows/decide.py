@@ -10,14 +10,18 @@ import polars as pl
 from flows.loop import Loop, alert, tick_index
 from flows.outcomes import Ledger, settle_accounts
 from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
+from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
 from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
 from monitoring.learned import describe as describe_fact
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
+from monitoring.watching import Watch
 from pipelines.members import forecast_cost, list_specs
 
 BROKEN_SHARE = 0.5
+# Of an alarm that stands, everything is learned again once there is so much more to learn from.
+ALARMED_GROWTH = 1.1
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
@@ -48,17 +52,13 @@ def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
 
 def _weigh(loop: Loop, at: datetime, ledger: Ledger) -> tuple[Decision, Decision, dict[str, Any]]:
     champion = loop.champion()
-    windows = [w for w in loop.store.list_windows() if w.end_at <= at]
-    standing = champion is not None and any(
-        d.model_version == champion.version and d.kind == "alarm" and d.tick_at < at
-        for d in loop.store.list_decisions("alarm")
-    )
-    alarm = decide_alarm(champion, windows, standing=standing, project=loop.project, now=at)
+    watch = get_watch(loop)
+    alarm = decide_alarm(champion, watch, said=watch is not None and _said(loop, watch, at), now=at)
     last = loop.store.get_fact("training")
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
     labels = _count_labels(loop, at)
     accounts = _accounts(loop, at, labels)
-    learning, fresh = _learning(loop, at, labels, ledger, accounts)
+    learning, fresh = _learning(loop, at, labels, ledger, accounts, alarm)
     if learning is None and champion is not None:
         fresh = sum(w.labels for w in fresh_windows(loop, champion, at))
     evidence = RetrainingEvidence(
@@ -86,7 +86,7 @@ def _accounts(loop: Loop, at: datetime, labels: int) -> dict[str, Any]:
 
 
 def _learning(
-    loop: Loop, at: datetime, labels: int, ledger: Ledger, accounts: dict[str, Any]
+    loop: Loop, at: datetime, labels: int, ledger: Ledger, accounts: dict[str, Any], alarm: Decision
 ) -> tuple[Learning | None, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared; None where none can be taken."""
     base = find_base(loop) if can_refresh(loop, at) else None
@@ -99,7 +99,7 @@ def _learning(
     a_tick = sum(w.labels for w in windows) / ticks
     models = loop.store.list_models()
     learning = Learning(
-        plans=_plans(loop, base, labels, a_tick),
+        plans=_plans(loop, base, labels, a_tick, alarmed=alarm.kind != "quiet"),
         outcomes=ledger.outcomes,
         rows_a_tick=a_tick,
         spent=sum(m.cost.row_rounds for m in models[1:]),
@@ -109,8 +109,8 @@ def _learning(
     return learning, fresh_count(loop, windows)
 
 
-def _plans(loop: Loop, base: Base, labels: int, a_tick: float) -> tuple[Plan, ...]:
-    """Weights alone; the windows too; and, once the labels have doubled, everything."""
+def _plans(loop: Loop, base: Base, labels: int, a_tick: float, *, alarmed: bool) -> tuple[Plan, ...]:
+    """Weights alone; the windows too; and, once the labels have doubled or an alarm stands, everything."""
     costs = {
         spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(a_tick * spec.ticks)))
         for spec in list_specs(loop.project)
@@ -120,7 +120,7 @@ def _plans(loop: Loop, base: Base, labels: int, a_tick: float) -> tuple[Plan, ..
         Plan(RECALIBRATE, (), 0),
         Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())),
     ]
-    if labels >= 2 * base.labels:
+    if labels >= (ALARMED_GROWTH if alarmed else 2) * base.labels:
         growth = growth_gain(base.labels, labels)
         plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
     return tuple(plans)
@@ -142,6 +142,12 @@ def fresh_windows(loop: Loop, champion: ModelRecord, at: datetime) -> list[Windo
         for w in loop.store.list_windows()
         if champion.as_of < w.end_at <= at and is_mature(w, loop.project.monitoring)
     ]
+
+
+def _said(loop: Loop, watch: Watch, at: datetime) -> bool:
+    """Whether an alarm about this watch was said before `at`."""
+    told = [d.evidence for d in loop.store.list_decisions("alarm") if d.kind == "alarm" and d.tick_at < at]
+    return any((e.get("line"), e.get("began")) == (watch.line, watch.began) for e in told)
 
 
 def _count_labels(loop: Loop, at: datetime) -> int:

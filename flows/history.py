@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.check import with_labels
+from flows.labels import with_labels
 from flows.loop import Loop
 from flows.settle import SMALL_STEPS
 from homeostat.errors import DataError

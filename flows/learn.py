@@ -86,6 +86,7 @@ def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[
         "reference": trained.reference,
         "cost": dataclasses.asdict(trained.cost),
         "trained_until": frame["event_at"].max().isoformat(),  # type: ignore[union-attr]
+        "loss": trained.loss,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
     return loop.models.register(folder, key, **_described(loop, trained, at))

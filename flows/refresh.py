@@ -25,10 +25,11 @@ from flows.outcomes import ATTEMPTS, with_attempt
 from flows.settle import compare_rows, labelled_rows, settle
 from homeostat.durations import instant
 from homeostat.errors import DataError, RegistryError
-from homeostat.metrics import scoring_losses
+from homeostat.losses import scoring_losses
 from homeostat.project import Task
 from homeostat.records import ModelRecord, Window
 from monitoring.alarms import is_mature
+from monitoring.forecast import RETRAIN
 from pipelines.committee import refresh_committee, weights_of
 from pipelines.features import raw_view
 from pipelines.inference import COMMITTEE
@@ -101,7 +102,10 @@ def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
 
 
 def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Take the step that was decided at `at`: make a challenger, compare it, promote it or refuse."""
+    """Take the step that was decided at `at`: make a challenger, compare it, promote it or refuse.
+
+    The challenger belongs to the champion's line, unless everything was learned anew because of an alarm.
+    """
     decision, base, champion = loop.store.get_decision(at, "retraining"), find_base(loop), loop.champion()
     assert decision is not None and base is not None and champion is not None
     windows = new_windows(loop, base, at)
@@ -117,9 +121,11 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     comparison = compare_rows(loop, champion.version, record.version, rows.filter(apart), batches)
     verdict = decide_promotion(comparison, loop.project, at)
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
+    anew = decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet"
+    record = dataclasses.replace(record, line=None if anew else champion.founder)
     if comparison.challenger_metrics:
         record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
-    labels = decision.evidence["labels"] if decision.kind == "retrain" else base.labels
+    labels = decision.evidence["labels"] if decision.kind == RETRAIN else base.labels
     fact = {"version": record.version, "until": instant(windows[-1].end_at), "labels": labels}
     fact["champion"] = record.version if verdict.kind == "promote" else champion.version
     attempt = {

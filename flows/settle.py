@@ -14,7 +14,8 @@ import polars as pl
 from flows.loop import Loop, alert
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
-from homeostat.metrics import compute_metrics, scoring_losses
+from homeostat.losses import scoring_losses
+from homeostat.metrics import compute_metrics
 from homeostat.project import Task
 from homeostat.records import Decision, ModelRecord, Severity
 from homeostat.store import Writer

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
-CLIP, MAX_LOSS = 1e-6, 4.0
+CLIP = 1e-6
 _HIGHER_IS_BETTER = {
     "auc": True,
     "log_loss": False,
@@ -110,36 +110,6 @@ def compute_metrics(
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def scoring_losses(
-    task: Task, truth: pl.Series, scored: pl.DataFrame, positive: str | None = None, scale: float = 1.0
-) -> np.ndarray[Any, Any]:
-    """Compute a proper loss for each row, (rows,): by it models are mixed and compared, whatever metric is shown.
-
-    Binary and multiclass: log loss, at most `MAX_LOSS`. Regression: half the squared error over `scale` (a mean squared
-    error of the same target), at most `MAX_LOSS`. Arguments as of `compute_metrics`; every truth is known.
-
-    >>> import polars as pl
-    >>> scored = pl.DataFrame({"prediction": ["1", "1"], "score": [0.5, 0.5]})
-    >>> scoring_losses(Task.BINARY, pl.Series(["1", "0"]), scored, "1").round(3)
-    array([0.693, 0.693])
-    """
-    import numpy as np
-    import polars as pl
-
-    if task is Task.REGRESSION:
-        error = scored["prediction"].cast(float).to_numpy() - truth.cast(float).to_numpy()
-        return np.minimum(error**2 / (2 * scale), MAX_LOSS)
-    if task is Task.BINARY:
-        assert positive is not None
-        chance = scored["score"].cast(float).to_numpy()
-        of_truth = np.where((truth == positive).to_numpy(), chance, 1 - chance)
-    else:
-        columns = order_classes([*_class_lists(scored), *truth.unique().to_list()])
-        at = truth.replace_strict({label: i for i, label in enumerate(columns)}, return_dtype=pl.Int64).to_numpy()
-        of_truth = _chances(scored, columns)[np.arange(len(at)), at]
-    return np.minimum(-np.log(np.clip(of_truth, CLIP, 1.0)), MAX_LOSS)
-
-
 def _regression(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     import numpy as np
 
@@ -166,14 +136,22 @@ def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None) -> dic
     if score.null_count():
         return found
     chance = score.to_numpy()
-    named = _class_lists(scored)
-    unknown = ~truth.is_in(named).to_numpy() & ~is_positive if named else np.zeros(len(truth), bool)
-    of_truth = np.where(unknown, 0.0, np.where(is_positive, chance, 1 - chance))
+    of_truth = chance_of_truth(truth, scored, positive)
     found["log_loss"] = _log_loss(of_truth)
     found["brier"] = float(np.mean((1 - of_truth) ** 2))
     if is_positive.any() and not is_positive.all():
         found["auc"] = _auc(is_positive, chance)
     return found
+
+
+def chance_of_truth(truth: pl.Series, scored: pl.DataFrame, positive: str) -> np.ndarray[Any, Any]:
+    """The probability that each binary row (rows,) gave to its truth; 0 where the model did not know that class."""
+    import numpy as np
+
+    is_positive, chance = (truth == positive).to_numpy(), scored["score"].cast(float).to_numpy()
+    named = _class_lists(scored)
+    unknown = ~truth.is_in(named).to_numpy() & ~is_positive if named else np.zeros(len(truth), bool)
+    return np.where(unknown, 0.0, np.where(is_positive, chance, 1 - chance))
 
 
 def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
@@ -183,10 +161,7 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     found = {"accuracy": _accuracy(truth, prediction), "f1_macro": _f1_macro(truth, prediction)}
     if scored["scores"].null_count() or scored["classes"].null_count():
         return found
-    columns = order_classes([*_class_lists(scored), *truth.to_list()])
-    chances = _chances(scored, columns)
-    place = {label: i for i, label in enumerate(columns)}
-    at = np.array([place[label] for label in truth.to_list()])
+    chances, at = class_chances(truth, scored)
     found["log_loss"] = _log_loss(chances[np.arange(len(at)), at])
     present = np.unique(at)
     if len(present) > 1:
@@ -194,10 +169,12 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     return found
 
 
-def _chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, Any]:
+def class_chances(truth: pl.Series, scored: pl.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """The probability of every class, one row for each, and in which column each row's truth stands (rows,)."""
     import numpy as np
     import polars as pl
 
+    columns = order_classes([*_class_lists(scored), *truth.to_list()])
     flat = (
         scored.select("classes", "scores")
         .with_row_index("row")
@@ -207,7 +184,8 @@ def _chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, 
     )
     chances = np.zeros((scored.height, len(columns)))
     chances[flat["row"].to_numpy(), flat["at"].to_numpy()] = flat["scores"].to_numpy()
-    return chances
+    place = {label: i for i, label in enumerate(columns)}
+    return chances, np.array([place[label] for label in truth.to_list()], dtype=np.intp)
 
 
 def _class_lists(scored: pl.DataFrame) -> list[str]:

@@ -276,7 +276,8 @@ class Monitoring(_Section):
     """`[monitoring]`: which metric, how much worse is worse, and how drift is measured."""
 
     metric: str | None = None
-    tolerance: Annotated[Number, Field(ge=0)] = 0.02
+    tolerance: Annotated[Number, Field(ge=0, lt=1)] = 0.01
+    alpha: Annotated[Number, Field(gt=0, lt=1)] = 0.05
     windows: Annotated[Whole, Field(ge=1)] = 2
     min_coverage: Annotated[Number, Field(ge=0, le=1)] = 0.5
     sample: Annotated[Whole, Field(ge=200)] = 2000

@@ -59,9 +59,14 @@ def measure_window(
 def _status(scored: pl.DataFrame, labels: int, realized: float | None, project: Project, now: datetime) -> WindowStatus:
     if realized is None:
         return WindowStatus.UNKNOWN
-    waited_for = scored["event_at"].is_null() | (scored["event_at"] + project.data.feedback.horizon > now)
-    complete = labels == scored.height or not waited_for.any()
+    complete = labels == scored.height or not awaits_labels(scored, project, now)
     return WindowStatus.FINAL if complete else WindowStatus.PROVISIONAL
+
+
+def awaits_labels(scored: pl.DataFrame, project: Project, now: datetime) -> bool:
+    """Whether some row's label could still come, because its horizon has not passed at `now`."""
+    waited_for = scored["event_at"].is_null() | (scored["event_at"] + project.data.feedback.horizon > now)
+    return bool(waited_for.any())
 
 
 def _version(scored: pl.DataFrame, batch: Batch) -> int:

@@ -23,6 +23,7 @@ from pipelines.features import build_features, raw_view
 from pipelines.folder import keep_estimator, keep_parts, spread
 from pipelines.inference import Predictor
 from pipelines.manifest import describe_model, encode_target, find_classes
+from pipelines.reference import reference_loss
 from pipelines.splits import split_by_time
 
 MIN_PART = 5
@@ -32,7 +33,7 @@ Report = Callable[[str], None]
 
 @dataclass
 class Trained:
-    """A trained model that is not registered yet. `reference` are its family's metrics on the holdout.
+    """A trained model that is not registered yet. `reference` and `loss` are what its family had on the holdout.
 
     The holdout was kept from the fits that were compared; the model itself is then fitted on all `rows`.
     `candidates` has for each family: family, valid, holdout, rounds, seconds, chosen.
@@ -51,6 +52,7 @@ class Trained:
     hooks: Hooks
     sample: pl.DataFrame
     facts: dict[str, Any]
+    loss: dict[str, Any]
 
     @cached_property
     def predictor(self) -> Predictor:
@@ -104,6 +106,13 @@ def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Rep
         hooks=hooks,
         sample=raw[spread(raw.height, project.monitoring.sample)],
         facts=learn_facts(labelled, project),
+        loss=reference_loss(
+            labelled,
+            lambda part: _score(fits[best], table, part, manifest, project.task),
+            *_parts(labelled, project.task)[1:],
+            project,
+            manifest["positive"],
+        ),
     )
 
 
@@ -154,10 +163,14 @@ def _measure(
 ) -> dict[str, float]:
     if not len(part):
         return {}
+    scored = _score(fit, table, part, manifest, task)
+    return compute_metrics(task, labels.gather(part), scored, manifest["positive"])
+
+
+def _score(fit: Fit, table: Table, part: np.ndarray, manifest: dict[str, Any], task: Task) -> pl.DataFrame:
     told = {**manifest, "family": fit.family, "rounds": fit.rounds}
     values = inference.model_values(fit.model, told, table.matrix[part])
-    scored = inference.outputs(values, task, manifest["classes"], manifest["positive"])
-    return compute_metrics(task, labels.gather(part), scored, manifest["positive"])
+    return inference.outputs(values, task, manifest["classes"], manifest["positive"])
 
 
 def _choose(candidates: list[dict[str, Any]], project: Project) -> int:

@@ -17,7 +17,7 @@ class Comparison:
     """Two models scored on the same fresh rows, which neither was trained on.
 
     `champion_metrics` and `challenger_metrics` are computed on those `rows` rows, of `batches`, in this comparison;
-    `gain` is the mean loss a row that the challenger saves (`homeostat.metrics.scoring_losses`), `gain_error` its
+    `gain` is the mean loss a row that the challenger saves (`homeostat.losses.scoring_losses`), `gain_error` its
     standard error, row by row; None where only the metrics are compared. `problem` says why it could not be made.
     """
 

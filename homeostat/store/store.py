@@ -83,9 +83,10 @@ class Store:
             query = select(table).where(table.owner == self.owner, *where).order_by(*order)
             return list(session.scalars(query))
 
-    def list_batches(self, state: BatchState | None = None) -> list[Batch]:
-        """Batches in the order of their slots."""
+    def list_batches(self, state: BatchState | None = None, after: datetime | None = None) -> list[Batch]:
+        """Batches in the order of their slots; of one state, or those that end after a time, where it is named."""
         where = [] if state is None else [BatchRow.state == state.value]
+        where += [] if after is None else [BatchRow.end_at > after]
         return [rows.batch(r) for r in self._list(BatchRow, *where, order=[BatchRow.end_at])]
 
     def get_batch(self, batch: str) -> Batch | None:

@@ -59,6 +59,9 @@ CHECK = CheckResult(
 )
 DECISION = Decision(AT, "retraining", "retrain", ("it is worse", "by 0.1"), {"worse_by": {"b1": 0.1}, "n": [1, 2]}, 3)
 MODEL = ModelRecord(3, "p/key", AT, "xgboost", 10**6, {"auc": 2 / 3}, FitCost(2, 10**12, 0.25), "run2", AT, LATER)
+LINED = replace(
+    MODEL, version=4, line=2, loss={"mean": 1 / 3, "rows": 10.0, "scale": 0.1, "profile": [0.5, 9.5], "segments": {}}
+)
 ALERT = Alert("k1", AT, Severity.CRITICAL, "größer ☂", "line one\nline two")
 RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] = {
     "batch": (lambda w: w.put_batch(BATCH), lambda s: s.get_batch("b1"), BATCH),
@@ -76,6 +79,7 @@ RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] 
     "check": (lambda w: w.put_check(CHECK), lambda s: s.list_checks(), [CHECK]),
     "decision": (lambda w: w.append_decision(DECISION), lambda s: s.get_decision(AT, "retraining"), DECISION),
     "model": (lambda w: w.put_model(MODEL), lambda s: s.get_model(3), MODEL),
+    "model of a line": (lambda w: w.put_model(LINED), lambda s: s.get_model(4), LINED),
     "alert": (lambda w: w.append_alert(ALERT), lambda s: s.list_alerts(), [ALERT]),
     "release": (lambda w: w.append_release("r1", AT, "ann"), lambda s: s.list_releases(), ["r1"]),
     "stage": (lambda w: w.put_stage(AT, "act", {"did": "wait"}), lambda s: s.get_stage(AT, "act"), {"did": "wait"}),
@@ -219,6 +223,26 @@ def test_processes_that_make_and_write_one_store_at_once_agree(store_url: str) -
         worker.join()
     store = Store(store_url, "p")
     assert all(get(store) == expected for _, get, expected in list(RECORDS.values())[:-1])
+
+
+def test_batches_after_a_time_are_those_that_end_later(store: Store) -> None:
+    with store.write("test") as write:
+        for day in (3, 1, 2):
+            write.put_batch(replace(BATCH, id=f"b{day}", end_at=AT + timedelta(days=day)))
+    assert [b.id for b in store.list_batches(after=AT + timedelta(days=1))] == ["b2", "b3"]
+    assert store.list_batches(BatchState.HELD, after=AT) == []
+
+
+def test_a_model_of_before_lines_is_read_as_a_line_of_its_own(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/store.db"
+    with Store(url, "p").write("test") as write:
+        write.put_model(MODEL)
+    with sa.create_engine(url).begin() as connection:
+        connection.execute(sa.text("ALTER TABLE models DROP COLUMN line"))
+        connection.execute(sa.text("ALTER TABLE models DROP COLUMN loss"))
+        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+    found = Store(url, "p").get_model(3)
+    assert found == MODEL and found.founder == 3 and LINED.founder == 2
 
 
 def test_the_migrations_make_what_the_models_say(store: Store) -> None:

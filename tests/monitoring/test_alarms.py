@@ -1,145 +1,142 @@
-"""The alarm's decision table: which windows of which champion, against its holdout, make one."""
+"""The alarm's decision table: which state of which wagers makes one, and what it says of it."""
 
 from __future__ import annotations
 
-import copy
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.losses import describe_losses
 from homeostat.project import Project
-from homeostat.records import Decision, FitCost, ModelRecord, Window, WindowStatus
+from homeostat.records import FitCost, ModelRecord, Window, WindowStatus
 from monitoring.alarms import decide_alarm, is_mature
+from monitoring.watching import REFERENCE_ROWS, Watch, begin, take
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 FINAL, PROVISIONAL, UNKNOWN = WindowStatus.FINAL, WindowStatus.PROVISIONAL, WindowStatus.UNKNOWN
-CHAMPION = ModelRecord(2, "k", NOW, "xgboost", 1000, {"auc": 0.75, "log_loss": 0.5}, FitCost())
-FOREIGN = ModelRecord(2, "k", NOW, "adopted", 0, {}, FitCost())
+CHAMPION = ModelRecord(2, "k", NOW, "xgboost", 1000, {"auc": 0.75}, FitCost())
+ROWS = 2000
 
 
-def project(**monitoring: Any) -> Project:
-    """A binary project that watches two windows of at least 100 labels, with a tolerance of 0.05."""
+def losses(mean: float, rows: int = ROWS) -> np.ndarray:
+    """Losses of a mean from 0.1 to 0.9, evenly spread."""
+    return mean + np.linspace(-0.1, 0.1, rows)[np.random.default_rng(0).permutation(rows)]
+
+
+def held_out(values: list[str]) -> dict[str, Any]:
+    """A founder's loss of 0.2, half of its rows of each of two segments."""
+    return describe_losses(losses(0.2), {"c": values * (ROWS // len(values))}, scale=1.0, zero_one=False)
+
+
+def watched(*means: float, loss: dict[str, Any] | None = None, **settings: float) -> Watch:
+    """A watch after batches of such mean losses."""
+    given = {"alpha": 0.05, "tolerance": 0.01} | settings
+    state = begin(1, held_out(["a"]) if loss is None else loss, columns=(), at="d0", **given)  # type: ignore[arg-type]
+    for day, mean in enumerate(means):
+        state = take(state, losses(mean), {}, start=f"d{day}", end=f"d{day + 1}")
+    return state
+
+
+def segmented(*means: float) -> Watch:
+    """A watch after a batch whose segments a and b have such mean losses."""
+    state = begin(1, held_out(["a", "b"]), alpha=0.05, tolerance=0.01, columns=("c",), at="d0")
+    batch = np.concatenate([losses(mean) for mean in means])
+    values = [name for name in "ab"[: len(means)] for _ in range(ROWS)]
+    return take(state, batch, {"c": values}, start="d0", end="d1")
+
+
+TABLE: dict[str, tuple[str, Watch | None, bool, str]] = {
+    "worse": ("alarm", watched(0.3), False, "all rows: the mean loss was 0.3000 over the 2000 labels since d0"),
+    "worse, and said before": ("standing", watched(0.3), True, "all rows: the mean loss was"),
+    "worse at last": ("alarm", watched(0.2, 0.2, 0.3), False, "over the 2000 labels since d2"),
+    "an alarm stands though it is better again": ("standing", watched(0.3, 0.1, 0.1), True, "reached by d1"),
+    "as good": ("quiet", watched(0.2, 0.2, 0.2), False, "all rows came nearest to an alarm"),
+    "better": ("quiet", watched(0.1, 0.15), False, "and 40 would be one, over 4000 labels"),
+    "worse by the tolerance": ("quiet", watched(0.25, tolerance=0.05), False, "0.2000 on 2000 rows held out"),
+    "worse by more than the tolerance": ("alarm", watched(0.3, tolerance=0.05), False, "a tolerance of 0.05"),
+    "a smaller alpha asks for more": ("alarm", watched(0.3, alpha=0.001), False, "and 2000 is an alarm"),
+    "one segment is worse": ("alarm", segmented(0.13, 0.3), False, "c=b: the mean loss was 0.3000"),
+    "no segment is worse": ("quiet", segmented(0.2, 0.2), False, "of 3 wagers"),
+    "nothing has matured": ("quiet", watched(), False, "over 0 labels"),
+    "no reference yet": ("quiet", watched(loss={}), False, f"made from the first {REFERENCE_ROWS} labels"),
+    "its first labels are its reference": ("alarm", watched(0.2, 0.4, loss={}), False, "that the line scored first"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "state", "said", "reason"), TABLE.values(), ids=TABLE)
+def test_what_is_decided(kind: str, state: Watch | None, said: bool, reason: str) -> None:
+    decision = decide_alarm(CHAMPION, state, said=said, now=NOW)
+    assert (decision.stage, decision.kind, decision.tick_at, decision.model_version) == ("alarm", kind, NOW, 2)
+    assert reason in "; ".join(decision.reasons), decision.reasons
+    assert json.loads(json.dumps(decision.evidence, allow_nan=False)) == decision.evidence
+
+
+@pytest.mark.parametrize(
+    ("champion", "state", "reason"),
+    [
+        (None, None, "no champion yet"),
+        (None, watched(0.3), "no champion yet"),
+        (CHAMPION, None, "has not been checked yet"),
+    ],
+)
+def test_without_a_champion_or_its_state_nothing_is_said(
+    champion: ModelRecord | None, state: Watch | None, reason: str
+) -> None:
+    decision = decide_alarm(champion, state, said=False, now=NOW)
+    assert decision.kind == "quiet" and reason in decision.reasons[0]
+
+
+def test_of_many_segments_that_became_worse_a_few_are_told_and_all_are_evidence() -> None:
+    state = begin(1, {}, alpha=0.05, tolerance=0.01, columns=("c",), at="d0")
+    values = {"c": [f"v{place % 12}" for place in range(12 * REFERENCE_ROWS)]}
+    for mean in (0.2, 0.5):
+        state = take(state, losses(mean, 12 * REFERENCE_ROWS), values, start="d0", end="d1")
+    decision = decide_alarm(CHAMPION, state, said=False, now=NOW)
+    assert len(decision.reasons) == 7 and decision.reasons[5] == "and 8 more segments"
+    assert sum(wager["reached_at"] == "d1" for wager in decision.evidence["wagers"]) == 13
+
+
+def test_an_alarm_says_what_it_saw_and_what_is_assumed() -> None:
+    decision = decide_alarm(CHAMPION, segmented(0.3, 0.31), said=False, now=NOW)
+    assert sorted(reason.split(":")[0] for reason in decision.reasons[:3]) == ["all rows", "c=a", "c=b"]
+    assert "false for at most 5.00% of lines" in decision.reasons[3] and "missing by chance" in decision.reasons[3]
+    assert (decision.evidence["line"], decision.evidence["alpha"], decision.evidence["until"]) == (1, 0.05, "d1")
+    whole = decision.evidence["wagers"][0]
+    assert whole["mean"] == pytest.approx(0.305) and whole["reference"] == pytest.approx(0.2)
+    assert whole["limit"] > whole["reference"] + 0.01 and whole["reached_at"] == "d1"
+    assert whole["log_capital_at_most"] >= whole["log_threshold"]
+
+
+def test_a_large_capital_can_be_told() -> None:
+    assert "the capital was 10^" in decide_alarm(CHAMPION, watched(*[0.9] * 4), said=False, now=NOW).reasons[0]
+
+
+@given(st.lists(st.floats(0.1, 0.9), max_size=4), st.booleans())
+def test_an_alarm_is_raised_where_a_wager_is_won_and_nowhere_else(means: list[float], said: bool) -> None:
+    state = watched(*means)
+    decision = decide_alarm(CHAMPION, state, said=said, now=NOW)
+    won = any(s.wager is not None and s.wager.peak >= state.threshold(s) for s in state.streams)
+    assert (decision.kind != "quiet") == won
+    assert decision == decide_alarm(CHAMPION, state, said=said, now=NOW)
+
+
+def project() -> Project:
+    """A binary project that asks for labels of half of the rows."""
     return Project.model_validate(
         {
             "folder": Path("p"),
             "project": {"name": "p", "task": "binary"},
             "data": {"key": "id", "event_time": "at", "target": "y", "numeric": ["x"]},
             "loop": {"tick": "1d", "start": NOW},
-            "monitoring": {"windows": 2, "tolerance": 0.05, "min_rows": 100, "min_coverage": 0.5} | monitoring,
+            "monitoring": {"min_coverage": 0.5},
         }
     )
-
-
-def window(
-    day: int,
-    realized: float | None,
-    status: WindowStatus = FINAL,
-    coverage: float = 1.0,
-    labels: int = 500,
-    version: int = 2,
-) -> Window:
-    """The champion's window of one day."""
-    end = NOW + timedelta(days=day)
-    status = UNKNOWN if realized is None else status
-    return Window(
-        f"b{day}", end - timedelta(days=1), end, labels, labels, coverage, status, "auc", realized, {}, version, NOW
-    )
-
-
-TABLE: dict[str, tuple[str, ModelRecord | None, list[Window], dict[str, Any], str]] = {
-    "both windows are worse": (
-        "alarm", CHAMPION, [window(1, 0.65), window(2, 0.6)], {}, "worse than the holdout's 0.75"),
-    "only the newest is worse": ("quiet", CHAMPION, [window(1, 0.75), window(2, 0.6)], {}, "within 0.05"),
-    "only an older one is worse": ("quiet", CHAMPION, [window(1, 0.6), window(2, 0.75)], {}, "within 0.05"),
-    "worse by the tolerance and no more": (
-        "quiet", CHAMPION, [window(1, 0.5), window(2, 0.5)], {"tolerance": 0.25}, "within 0.25"),
-    "better": ("quiet", CHAMPION, [window(1, 0.9), window(2, 0.9)], {}, "within 0.05"),
-    "what lies longer ago is forgotten": (
-        "quiet", CHAMPION, [window(1, 0.5), window(2, 0.75), window(3, 0.75)], {}, "within 0.05"),
-    "windows in any order": (
-        "alarm", CHAMPION, [window(3, 0.6), window(1, 0.8), window(2, 0.6)], {}, "worse than the holdout"),
-    "one window where two are asked for": ("quiet", CHAMPION, [window(1, 0.5)], {}, "1 of 2 windows are known"),
-    "one window where one is asked for": (
-        "alarm", CHAMPION, [window(1, 0.5)], {"windows": 1}, "over the last 1 windows"),
-    "no windows": ("quiet", CHAMPION, [], {}, "0 of 2 windows are known"),
-    "an unknown window is neither health nor decay": (
-        "quiet", CHAMPION, [window(1, 0.5), window(2, None)], {}, "1 of 2 windows are known"),
-    "a provisional window with enough labels counts": (
-        "alarm", CHAMPION, [window(1, 0.5, PROVISIONAL, 0.5), window(2, 0.5)], {}, "worse"),
-    "a provisional window with too few labels waits": (
-        "quiet", CHAMPION, [window(1, 0.5, PROVISIONAL, 0.49), window(2, 0.5)], {}, "1 of 2"),
-    "a final window counts whatever its coverage": (
-        "alarm", CHAMPION, [window(1, 0.5, FINAL, 0.1), window(2, 0.5)], {}, "worse"),
-    "a window of few labels says little": (
-        "quiet", CHAMPION, [window(1, 0.5, labels=99), window(2, 0.5)], {}, "1 of 2"),
-    "an earlier champion's windows are not this one's": (
-        "quiet", CHAMPION, [window(1, 0.5, version=1), window(2, 0.5)], {}, "1 of 2"),
-    "less is better for a loss": (
-        "alarm", CHAMPION, [window(1, 0.6), window(2, 0.6)], {"metric": "log_loss"}, "log_loss was worse"),
-    "and more is worse": ("quiet", CHAMPION, [window(1, 0.4), window(2, 0.4)], {"metric": "log_loss"}, "within"),
-    "no champion": ("quiet", None, [window(1, 0.5), window(2, 0.5)], {}, "no reference"),
-    "a champion without a holdout": ("quiet", FOREIGN, [window(1, 0.5), window(2, 0.5)], {}, "no reference"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("kind", "champion", "windows", "settings", "reason"), TABLE.values(), ids=TABLE)
-def test_what_is_decided(
-    kind: str, champion: ModelRecord | None, windows: list[Window], settings: dict[str, Any], reason: str
-) -> None:
-    decision = decide_alarm(champion, windows, standing=False, project=project(**settings), now=NOW)
-    assert (decision.stage, decision.kind, decision.tick_at) == ("alarm", kind, NOW)
-    assert decision.model_version == (champion.version if champion else None)
-    assert len(decision.reasons) == 1 and reason in decision.reasons[0], decision.reasons
-
-
-@pytest.mark.parametrize("windows", [[], [window(1, 0.9), window(2, 0.9)], [window(1, 0.5), window(2, 0.5)]])
-def test_an_alarm_that_stands_stands_until_it_is_acted_on(windows: list[Window]) -> None:
-    assert decide_alarm(CHAMPION, windows, standing=True, project=project(), now=NOW).kind == "standing"
-
-
-def test_an_alarm_says_what_it_saw() -> None:
-    decision = decide_alarm(CHAMPION, [window(1, 0.65), window(2, 0.5)], standing=False, project=project(), now=NOW)
-    assert decision.evidence["metric"] == "auc" and decision.evidence["reference"] == 0.75
-    assert decision.evidence["worse_by"] == {"b1": pytest.approx(0.1), "b2": pytest.approx(0.25)}
-    assert "0.1000 or more over the last 2 windows; the tolerance is 0.05" in decision.reasons[0]
-
-
-STATUSES = st.sampled_from([FINAL, PROVISIONAL])
-WINDOWS = st.builds(
-    window,
-    st.integers(1, 9),
-    st.none() | st.floats(0, 1),
-    STATUSES,
-    st.floats(0, 1),
-    st.integers(0, 300),
-    st.integers(1, 2),
-)
-ANY_WINDOWS = st.lists(WINDOWS, max_size=6, unique_by=lambda w: w.batch)
-
-
-@given(ANY_WINDOWS, st.booleans(), st.randoms())
-def test_the_same_evidence_makes_the_same_decision_in_any_order(
-    windows: list[Window], standing: bool, chance: Any
-) -> None:
-    def decide(given: list[Window]) -> Decision:
-        return decide_alarm(CHAMPION, given, standing=standing, project=project(), now=NOW)
-
-    shuffled = copy.copy(windows)
-    chance.shuffle(shuffled)
-    assert decide(windows) == decide(shuffled) == decide(windows)
-
-
-@given(ANY_WINDOWS)
-def test_an_alarm_is_never_raised_on_what_is_not_known(windows: list[Window]) -> None:
-    decision = decide_alarm(CHAMPION, windows, standing=False, project=project(), now=NOW)
-    known = [w for w in windows if w.realized is not None and w.model_version == 2 and w.labels >= 100]
-    if decision.kind == "alarm":
-        assert len(known) >= 2
-        assert set(decision.evidence["worse_by"]) <= {w.batch for w in known}
 
 
 @pytest.mark.parametrize(
@@ -156,4 +153,6 @@ def test_a_window_is_mature_when_its_labels_are_a_fair_sample(
     status: WindowStatus, coverage: float, mature: bool
 ) -> None:
     realized = None if status is UNKNOWN else 0.7
-    assert is_mature(window(1, realized, status, coverage), project().monitoring) is mature
+    start = NOW - timedelta(days=1)
+    window = Window("b", start, NOW, 500, 500, coverage, status, "auc", realized, {}, 2, NOW)
+    assert is_mature(window, project().monitoring) is mature

@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,25 @@ def test_each_task_learns_from_the_past_and_measures_on_what_came_after(task: st
     metric, bound = {"binary": ("auc", 0.75), "multiclass": ("accuracy", 0.6), "regression": ("r2", 0.7)}[task]
     assert made.reference[metric] > bound
     assert evaluate(made.predictor, frame, project_of(task))[metric] > bound
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_losses_on_the_holdout_are_kept_whole_and_by_segment(task: str) -> None:
+    project = project_of(task, data={"segments": ["c"]}, rounds=30)
+    made = train_model(frame_of(3000, task), project, Hooks())
+    loss = made.loss
+    assert loss["rows"] == 450 and sum(loss["profile"]) == pytest.approx(450)
+    assert json.loads(json.dumps(loss)) == loss and not loss["zero_one"]
+    assert loss["segments"] and all(name.startswith("c=c") for name in loss["segments"])
+    if task == "binary":
+        assert loss["mean"] == pytest.approx(made.reference["brier"]) and loss["scale"] == 1.0
+    if task == "regression":
+        assert 0 < loss["mean"] < 0.3 and loss["mean"] * loss["scale"] <= made.reference["rmse"] ** 2
+
+
+def test_with_too_few_rows_to_hold_any_out_there_is_no_reference_loss() -> None:
+    made = train_model(frame_of(20), project_of("binary", min_rows=10), Hooks())
+    assert made.loss == {} and made.reference == {}
 
 
 def test_every_fit_is_counted_with_its_rows_and_rounds() -> None:

@@ -16,8 +16,10 @@ from flows.adopt import adopt_replay
 from flows.loop import Loop, forget_open_loops, open_loop
 from flows.replay import replay
 from flows.status import status
+from flows.watch import fact_name
 from homeostat.errors import HomeostatError
 from homeostat.records import Scope
+from monitoring.watching import REFERENCE_ROWS, from_plain
 
 SETTINGS = """
 [gates]
@@ -224,6 +226,8 @@ def test_a_project_can_start_with_a_model_made_elsewhere(
     first = scores(loop).filter(pl.col("batch") == "2020-01-08T00:00:00Z").join(parts[0], on="id")
     assert first["score"].to_list() == pytest.approx((1 / (1 + (-first["x"]).exp())).to_list())
     assert len(loop.models.list_versions()) > 1
+    (stream,) = from_plain(loop.store.get_fact(fact_name(1)) or {}).streams
+    assert stream.wager is None and not stream.held_out and 0 < sum(stream.profile) < REFERENCE_ROWS
 
 
 def test_without_any_labels_the_loop_waits_calmly(tmp_path: Path, parts: tuple[pl.DataFrame, pl.DataFrame]) -> None:

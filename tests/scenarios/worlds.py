@@ -157,6 +157,7 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
         "journal": store.list_journal(),
     }
     found: dict[str, Any] = {name: [_timeless(rows.values(r)) for r in records] for name, records in listed.items()}
+    found["watches"] = [store.get_fact(f"alarm/{version}") for version in models.list_versions()]
     for table in ("inputs", "predictions", "feedback", "quarantine"):
         frame = loop.lake.read(table)
         found[f"lake.{table}"] = None if frame is None else frame.sort(sorted(frame.columns)).to_dicts()
