@@ -119,6 +119,7 @@ def export_windows(loop: Loop) -> pl.DataFrame:
     when, number = pl.Datetime("us", "UTC"), pl.Float64
     schema: dict[str, Any] = {"start": when, "end": when, "batch": pl.String, "rows": pl.Int64, "labels": pl.Int64}
     schema |= {"coverage": number, "status": pl.String, "metric": pl.String, "realized": number}
+    schema |= {"realized_low": number, "realized_high": number}
     schema |= {"estimated": number, "estimated_low": number, "estimated_high": number}
     schema |= {"model_version": pl.Int64, "checked_at": when} | {f"metric_{name}": number for name in metrics}
     rows = [

@@ -127,7 +127,7 @@ def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None) -> dic
 
     prediction = scored["prediction"]
     if positive is None:
-        positive = positive_class([*_class_lists(scored), *truth.to_list(), *prediction.drop_nulls().to_list()])
+        positive = positive_class([*class_lists(scored), *truth.to_list(), *prediction.drop_nulls().to_list()])
     is_positive = (truth == positive).to_numpy()
     found = {"accuracy": _accuracy(truth, prediction)}
     if is_positive.any() or (prediction == positive).any():
@@ -136,7 +136,7 @@ def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None) -> dic
     if score.null_count():
         return found
     chance = score.to_numpy()
-    named = _class_lists(scored)
+    named = class_lists(scored)
     unknown = ~truth.is_in(named).to_numpy() & ~is_positive if named else np.zeros(len(truth), bool)
     of_truth = np.where(unknown, 0.0, np.where(is_positive, chance, 1 - chance))
     found["log_loss"] = _log_loss(of_truth)
@@ -153,8 +153,8 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     found = {"accuracy": _accuracy(truth, prediction), "f1_macro": _f1_macro(truth, prediction)}
     if scored["scores"].null_count() or scored["classes"].null_count():
         return found
-    columns = order_classes([*_class_lists(scored), *truth.to_list()])
-    chances = _chances(scored, columns)
+    columns = order_classes([*class_lists(scored), *truth.to_list()])
+    chances = class_chances(scored, columns)
     place = {label: i for i, label in enumerate(columns)}
     at = np.array([place[label] for label in truth.to_list()])
     found["log_loss"] = _log_loss(chances[np.arange(len(at)), at])
@@ -164,7 +164,8 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     return found
 
 
-def _chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, Any]:
+def class_chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """The scores of a predictions frame as float64 (rows, columns), one column a class; 0 where it is not listed."""
     import numpy as np
     import polars as pl
 
@@ -180,7 +181,8 @@ def _chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, 
     return chances
 
 
-def _class_lists(scored: pl.DataFrame) -> list[str]:
+def class_lists(scored: pl.DataFrame) -> list[str]:
+    """The classes that the versions behind a predictions frame know, sorted; empty where none are listed."""
     if "classes" not in scored.columns or scored["classes"].null_count() == scored.height:
         return []
     return scored["classes"].drop_nulls().unique().explode().drop_nulls().unique().sort().to_list()
