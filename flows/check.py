@@ -10,6 +10,8 @@ from typing import Any
 
 import polars as pl
 
+from flows.estimates import with_estimates
+from flows.labels import with_labels
 from flows.loop import Loop, alert
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
@@ -25,6 +27,7 @@ from homeostat.records import (
     WindowStatus,
 )
 from monitoring.drift import check_drift
+from monitoring.estimate_alert import warn_of_estimate
 from monitoring.learned import count_as_drift, describe, newly_seen
 from monitoring.performance import measure_window
 from pipelines.facts import compare_facts
@@ -34,6 +37,8 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     """Measure the windows that are open or got labels at `at`, and check the newest batch for drift."""
     late = _batches_with_new_labels(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
+    foreboding = warn_of_estimate(loop.champion(), windows[Role.CHAMPION], loop.project, at)
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [c for c in loop.store.list_checks() if c.tick_at < at]
@@ -43,6 +48,8 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
         for role, measured in windows.items():
             for window in measured:
                 write.put_window(window, role)
+        if foreboding is not None:
+            write.append_alert(foreboding)
         if result is not None:
             write.put_check(result)
             if warn:
@@ -76,14 +83,6 @@ def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Windo
     return measure_window(
         rows, batch=batch, project=loop.project, now=at, positive=loop.positive, evaluate=loop.hooks.evaluate
     )
-
-
-def with_labels(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
-    """Join to predictions the labels that count at `at`; null where there is none. Sorted by event and key."""
-    labels = loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
-    if labels is None:
-        return rows.with_columns(label=pl.lit(None, pl.String))
-    return rows.join(labels.select(loop.key, "label"), on=loop.key, how="left").sort("event_at", loop.key)
 
 
 def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
@@ -147,6 +146,10 @@ def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str
         newest = max(known, key=lambda w: w.end_at)
         values |= {f"realized.{name}": value for name, value in newest.metrics.items()}
         values["coverage"] = newest.coverage
+    estimated = [w for w in windows if w.estimated is not None]
+    if estimated:
+        newest = max(estimated, key=lambda w: w.end_at)
+        values[f"estimated.{newest.metric}"] = newest.estimated or 0.0
     return values | {"rows": float(batch.rows)}
 
 

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from flows.check import with_labels
+from flows.labels import with_labels
 from flows.loop import Loop
 from homeostat.errors import DataError
 from homeostat.metrics import compute_metrics
 from homeostat.project import Task
-from homeostat.records import FitCost, Role
+from homeostat.records import FitCost, Role, Window, WindowStatus
 from homeostat.store import rows as plain
 from monitoring.report import Mark, ReportData, write_report
 
@@ -46,6 +47,7 @@ def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
         "rollbacks": sum(d.stage == "rollback" for d in decisions),
         "alarms": sum(d.stage == "alarm" and d.kind == "alarm" for d in decisions),
         "alerts": len(store.list_alerts()),
+        **_estimates(store.list_windows()),
         "training_cpu_seconds": round(cost.cpu_seconds, 3),
         "wall_seconds": wall_seconds,
     }
@@ -160,6 +162,22 @@ def _scored(loop: Loop, role: Role) -> pl.DataFrame | None:
 
 def _metrics(loop: Loop, rows: pl.DataFrame | None) -> dict[str, float]:
     return {} if rows is None else compute_metrics(loop.project.task, rows["label"], rows, loop.positive)
+
+
+def _estimates(windows: Sequence[Window]) -> dict[str, Any]:
+    """What was published of the estimates' own error: its mean absolute size, and how often the interval held."""
+    both = [(w, w.estimated, w.realized) for w in windows if w.status is WindowStatus.FINAL]
+    errors = [abs(estimated - real) for _, estimated, real in both if estimated is not None and real is not None]
+    held = [
+        w.estimated_low <= real <= w.estimated_high
+        for w, _, real in both
+        if w.estimated_low is not None and w.estimated_high is not None and real is not None
+    ]
+    return {
+        "estimated_windows": len(errors),
+        "estimate_error": sum(errors) / len(errors) if errors else None,
+        "estimate_held": sum(held) / len(held) if held else None,
+    }
 
 
 def _mark(decision: Any) -> Mark | None:
