@@ -56,20 +56,30 @@ def estimate_window(
     tried on the newest of them, with labels as old as those that `current` is estimated with, and how it fared there
     decides what it counts. So is the whole, and its errors give the interval. The same frames give the same bits.
     """
+    from threadpoolctl import threadpool_limits
+
     usable = [_labelled(w, project.monitoring.sample) for w in past if w.end_at <= current.start_at]
     usable = sorted((w for w in usable if w.rows.height), key=lambda w: w.end_at)[-PAST:]
     if not current.rows.height or sum(w.rows.height for w in usable) < LEAST_ROWS:
         return None
     rows = spaced(current.rows, 10 * project.monitoring.sample)
     asked = ScoredWindow(current.start_at, current.end_at, rows.with_columns(label=pl.lit(None, rows["label"].dtype)))
-    table = _read([*usable, asked], project, positive)
-    gap, stretch = _gap(usable, current.end_at)
-    trials = _try(usable, table[:-1], gap, project)
-    said = _ways(project, table[:-1], table[-1])
+    # One thread: the bits must not depend on how many there are, and on small arrays they only wait for each other.
+    with threadpool_limits(1, "blas"):
+        return _estimated(usable, asked, project, positive)
+
+
+def _estimated(
+    usable: Sequence[ScoredWindow], asked: ScoredWindow, project: Project, positive: str | None
+) -> Estimate | None:
+    *past, current = _read([*usable, asked], project, positive)
+    said = _ways(project, past, current)
     if not said:
         return None
+    gap, stretch = _gap(usable, asked.end_at)
+    trials = _try(usable, past, gap, project)
     errors = past_errors(trials, gap)
-    half = half_width(errors, _noise(project, table[:-1], table[-1]))
+    half = half_width(errors, _noise(project, past, current))
     return _estimate(project.metric, combine(said, trials, gap), errors, None if half is None else half * stretch)
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-RECENT, BINS, MOST_ROWS, SEED = 3, 8, 8000, 0
+RECENT, BINS, MOST_ROWS, SEED = 3, 8, 4000, 0
 Row = tuple["Array", "Array", "Array"]
 
 
