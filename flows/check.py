@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from flows.estimates import with_estimates
 from flows.labels import with_labels
 from flows.loop import Loop, alert
 from flows.watch import fact_name, follow
@@ -21,12 +22,14 @@ from homeostat.records import (
     CheckResult,
     DriftResult,
     LearnedFact,
+    ModelRecord,
     Role,
     Severity,
     Window,
     WindowStatus,
 )
 from monitoring.drift import check_drift
+from monitoring.estimate_alert import warn_of_estimate
 from monitoring.learned import count_as_drift, describe, newly_seen
 from monitoring.performance import measure_window
 from monitoring.watching import to_plain
@@ -37,6 +40,8 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     """Measure the windows that are open or got labels at `at`, feed the alarm, and check the newest batch for drift."""
     late = _batches_with_new_labels(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
+    foreboding = warn_of_estimate(loop.champion(), _founder(loop), windows[Role.CHAMPION], loop.project, at)
     watch = follow(loop, at, windows[Role.CHAMPION])
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
@@ -49,6 +54,8 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
                 write.put_window(window, role)
         if watch is not None:
             write.put_fact(fact_name(watch.line), to_plain(watch))
+        if foreboding is not None:
+            write.append_alert(foreboding)
         if result is not None:
             write.put_check(result)
             if warn:
@@ -59,6 +66,11 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
                 write.append_alert(alert(at, Severity.WARNING, "facts", title, body))
         write.put_stage(at, "check", outcome)
     return outcome
+
+
+def _founder(loop: Loop) -> ModelRecord | None:
+    champion = loop.champion()
+    return None if champion is None else loop.store.get_model(champion.founder)
 
 
 def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Window]:
@@ -145,6 +157,10 @@ def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str
         newest = max(known, key=lambda w: w.end_at)
         values |= {f"realized.{name}": value for name, value in newest.metrics.items()}
         values["coverage"] = newest.coverage
+    estimated = [w for w in windows if w.estimated is not None]
+    if estimated:
+        newest = max(estimated, key=lambda w: w.end_at)
+        values[f"estimated.{newest.metric}"] = newest.estimated or 0.0
     return values | {"rows": float(batch.rows)}
 
 

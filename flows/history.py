@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from flows.settle import SMALL_STEPS
 from homeostat.errors import DataError
 from homeostat.metrics import compute_metrics
 from homeostat.project import Task
-from homeostat.records import FitCost, Role
+from homeostat.records import FitCost, Role, Window, WindowStatus
 from homeostat.store import rows as plain
 from monitoring.report import Mark, ReportData, write_report
 
@@ -48,6 +49,7 @@ def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
         "rollbacks": sum(d.stage == "rollback" for d in decisions),
         "alarms": sum(d.stage == "alarm" and d.kind == "alarm" for d in decisions),
         "alerts": len(store.list_alerts()),
+        **_estimates(store.list_windows()),
         "training_cpu_seconds": round(cost.cpu_seconds, 3),
         "wall_seconds": wall_seconds,
     }
@@ -121,6 +123,7 @@ def export_windows(loop: Loop) -> pl.DataFrame:
     when, number = pl.Datetime("us", "UTC"), pl.Float64
     schema: dict[str, Any] = {"start": when, "end": when, "batch": pl.String, "rows": pl.Int64, "labels": pl.Int64}
     schema |= {"coverage": number, "status": pl.String, "metric": pl.String, "realized": number}
+    schema |= {"realized_low": number, "realized_high": number}
     schema |= {"estimated": number, "estimated_low": number, "estimated_high": number}
     schema |= {"model_version": pl.Int64, "checked_at": when} | {f"metric_{name}": number for name in metrics}
     rows = [
@@ -161,6 +164,22 @@ def _scored(loop: Loop, role: Role) -> pl.DataFrame | None:
 
 def _metrics(loop: Loop, rows: pl.DataFrame | None) -> dict[str, float]:
     return {} if rows is None else compute_metrics(loop.project.task, rows["label"], rows, loop.positive)
+
+
+def _estimates(windows: Sequence[Window]) -> dict[str, Any]:
+    """What was published of the estimates' own error: its mean absolute size, and how often the interval held."""
+    both = [(w, w.estimated, w.realized) for w in windows if w.status is WindowStatus.FINAL]
+    errors = [abs(estimated - real) for _, estimated, real in both if estimated is not None and real is not None]
+    held = [
+        w.estimated_low <= real <= w.estimated_high
+        for w, _, real in both
+        if w.estimated_low is not None and w.estimated_high is not None and real is not None
+    ]
+    return {
+        "estimated_windows": len(errors),
+        "estimate_error": sum(errors) / len(errors) if errors else None,
+        "estimate_held": sum(held) / len(held) if held else None,
+    }
 
 
 def _mark(decision: Any) -> Mark | None:

@@ -1,4 +1,4 @@
-"""Predictions and what is known of their truth."""
+"""The labels that count at a time, joined to what was predicted."""
 
 from __future__ import annotations
 

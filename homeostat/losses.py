@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from homeostat.metrics import CLIP, chance_of_truth, class_chances
+from homeostat.metrics import CLIP, chance_of_truth, chances_and_truth
 from homeostat.project import Task
 from homeostat.sequential import CELLS
 
@@ -46,7 +46,7 @@ def scoring_losses(
         assert positive is not None
         of_truth = chance_of_truth(truth, scored, positive)
     else:
-        chances, at = class_chances(truth, scored)
+        chances, at = chances_and_truth(truth, scored)
         of_truth = chances[np.arange(len(at)), at]
     return np.minimum(-np.log(np.clip(of_truth, CLIP, 1.0)), MAX_LOSS)
 
@@ -176,7 +176,7 @@ def _brier(task: Task, truth: pl.Series, scored: pl.DataFrame, positive: str | N
             raise ValueError("a binary loss needs the positive class")
         wrong[whole] = (1 - np.nan_to_num(chance_of_truth(known, filled, positive))) ** 2
     else:
-        chances, at = class_chances(known, filled)
+        chances, at = chances_and_truth(known, filled)
         chances[np.arange(len(at)), at] -= 1
         wrong[whole] = (chances**2).sum(axis=1) / 2
     return wrong

@@ -127,7 +127,7 @@ def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None) -> dic
 
     prediction = scored["prediction"]
     if positive is None:
-        positive = positive_class([*_class_lists(scored), *truth.to_list(), *prediction.drop_nulls().to_list()])
+        positive = positive_class([*class_lists(scored), *truth.to_list(), *prediction.drop_nulls().to_list()])
     is_positive = (truth == positive).to_numpy()
     found = {"accuracy": _accuracy(truth, prediction)}
     if is_positive.any() or (prediction == positive).any():
@@ -149,7 +149,7 @@ def chance_of_truth(truth: pl.Series, scored: pl.DataFrame, positive: str) -> np
     import numpy as np
 
     is_positive, chance = (truth == positive).to_numpy(), scored["score"].cast(float).to_numpy()
-    named = _class_lists(scored)
+    named = class_lists(scored)
     unknown = ~truth.is_in(named).to_numpy() & ~is_positive if named else np.zeros(len(truth), bool)
     return np.where(unknown, 0.0, np.where(is_positive, chance, 1 - chance))
 
@@ -161,7 +161,7 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     found = {"accuracy": _accuracy(truth, prediction), "f1_macro": _f1_macro(truth, prediction)}
     if scored["scores"].null_count() or scored["classes"].null_count():
         return found
-    chances, at = class_chances(truth, scored)
+    chances, at = chances_and_truth(truth, scored)
     found["log_loss"] = _log_loss(chances[np.arange(len(at)), at])
     present = np.unique(at)
     if len(present) > 1:
@@ -169,12 +169,20 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
     return found
 
 
-def class_chances(truth: pl.Series, scored: pl.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def chances_and_truth(truth: pl.Series, scored: pl.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """The probability of every class, one row for each, and in which column each row's truth stands (rows,)."""
+    import numpy as np
+
+    columns = order_classes([*class_lists(scored), *truth.unique().to_list()])
+    place = {label: i for i, label in enumerate(columns)}
+    return class_chances(scored, columns), np.array([place[label] for label in truth.to_list()], dtype=np.intp)
+
+
+def class_chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, Any]:
+    """The scores of a predictions frame as float64 (rows, columns), one column a class; 0 where it is not listed."""
     import numpy as np
     import polars as pl
 
-    columns = order_classes([*_class_lists(scored), *truth.to_list()])
     flat = (
         scored.select("classes", "scores")
         .with_row_index("row")
@@ -184,11 +192,11 @@ def class_chances(truth: pl.Series, scored: pl.DataFrame) -> tuple[np.ndarray[An
     )
     chances = np.zeros((scored.height, len(columns)))
     chances[flat["row"].to_numpy(), flat["at"].to_numpy()] = flat["scores"].to_numpy()
-    place = {label: i for i, label in enumerate(columns)}
-    return chances, np.array([place[label] for label in truth.to_list()], dtype=np.intp)
+    return chances
 
 
-def _class_lists(scored: pl.DataFrame) -> list[str]:
+def class_lists(scored: pl.DataFrame) -> list[str]:
+    """The classes that the versions behind a predictions frame know, sorted; empty where none are listed."""
     if "classes" not in scored.columns or scored["classes"].null_count() == scored.height:
         return []
     return scored["classes"].drop_nulls().unique().explode().drop_nulls().unique().sort().to_list()

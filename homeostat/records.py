@@ -72,7 +72,9 @@ class Window:
     """Performance of the champion over one batch, as known at `checked_at`.
 
     `metric` names the metric whose value is `realized`; `metrics` holds all that apply to the task.
-    `coverage` is labels over rows. `realized` is None exactly when `status` is unknown.
+    `coverage` is labels over rows. `realized` is None exactly when `status` is unknown. `estimated`, between
+    `estimated_low` and `estimated_high`, is what the metric was expected to be before any label of the window was
+    looked at. `realized_low` and `realized_high` bound what the missing labels of a provisional window can make of it.
     """
 
     batch: str
@@ -90,6 +92,8 @@ class Window:
     estimated: float | None = None
     estimated_low: float | None = None
     estimated_high: float | None = None
+    realized_low: float | None = None
+    realized_high: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import Any
 from homeostat.durations import instant
 from homeostat.metrics import better
 from homeostat.records import Window, WindowStatus
+from monitoring.estimate_chart import estimate_traces
 from monitoring.story import ReportData, metric_name, number, told_text
 
 MARKS = {
@@ -28,6 +29,7 @@ def build_chart(data: ReportData) -> dict[str, Any]:
     heights = [_METRIC_HEIGHT, max(_LANE_HEIGHT * len(kinds), 1), _SMALL_HEIGHT, _SMALL_HEIGHT]
     domains, total = _domains(heights)
     traces = [
+        *estimate_traces(_in_order(data.windows), data.metric),
         _line(data.baseline, data.metric, "first model", "@base", 1.75),
         _line(data.windows, data.metric, "loop", "@loop", 2.5),
         *[_marks(data, kind) for kind in kinds],
@@ -129,7 +131,10 @@ def _line(windows: Sequence[Window], metric: str, name: str, color: str, width: 
 def _hover(window: Window, name: str) -> str:
     if window.realized is None:
         return f"{name}: unknown"
-    return f"{name}: <b>{number(window.realized)}</b> (version {window.model_version}, {window.status})"
+    told = f"{name}: <b>{number(window.realized)}</b> (version {window.model_version}, {window.status})"
+    if window.realized_low is None or window.realized_high is None:
+        return told
+    return f"{told}; {number(window.realized_low)} to {number(window.realized_high)} once its labels are there"
 
 
 def _marks(data: ReportData, kind: str) -> dict[str, Any]:

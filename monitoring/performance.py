@@ -13,6 +13,7 @@ from homeostat.errors import ProjectError
 from homeostat.metrics import compute_metrics
 from homeostat.project import Project
 from homeostat.records import Batch, Window, WindowStatus
+from monitoring.bounds import bound_metric
 
 
 def measure_window(
@@ -26,11 +27,11 @@ def measure_window(
 ) -> Window:
     """Measure the champion over one batch, as known at `now`.
 
-    `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
-    `evaluate` is the project's hook; it gets the known truths and their scored rows. The status is unknown
-    where nothing can be said of the watched metric; final where no more labels are waited for, because
-    every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
-    that come early are not a fair sample. Raises ProjectError where the hook fails.
+        `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
+        `evaluate` is the project's hook; it gets the known truths and their scored rows. The status is unknown
+        where nothing can be said of the watched metric; final where no more labels are waited for, because
+        every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
+    XX ProjectError where the hook fails.
     """
     labels = scored["label"]
     labels = labels.fill_nan(None) if labels.dtype.is_float() else labels
@@ -40,6 +41,9 @@ def measure_window(
     if evaluate is not None and len(truth):
         metrics = _evaluate(evaluate, truth, rows) | metrics
     realized = metrics.get(project.metric)
+    status = _status(scored, len(truth), realized, project, now)
+    provisional = status is WindowStatus.PROVISIONAL
+    bounds = bound_metric(project.task, project.metric, scored, positive) if provisional else None
     return Window(
         batch=batch.id,
         start_at=batch.start_at,
@@ -47,12 +51,14 @@ def measure_window(
         rows=scored.height,
         labels=len(truth),
         coverage=len(truth) / scored.height if scored.height else 0.0,
-        status=_status(scored, len(truth), realized, project, now),
+        status=status,
         metric=project.metric,
         realized=realized,
         metrics=metrics,
         model_version=_version(scored, batch),
         checked_at=now,
+        realized_low=None if bounds is None else bounds[0],
+        realized_high=None if bounds is None else bounds[1],
     )
 
 

@@ -47,6 +47,7 @@ def write_report(path: Path, data: ReportData) -> None:
         figures=_figures(data),
         decisions=_decisions(data),
         alerts=_alerts(data),
+        estimated=any(window.estimated is not None for window in data.windows),
         chart=_script_safe(build_chart(data)),
         plotly=get_plotlyjs(),
     )
@@ -141,6 +142,8 @@ def _figures(data: ReportData) -> list[tuple[str, str]]:
         shown.insert(min(3, len(shown)), ("of these labelled", f"{labels / rows:.1%}"))
     if summary.get("fit_row_rounds") is not None:
         shown.append(("fit cost, row-rounds", count(summary["fit_row_rounds"])))
+    if summary.get("estimate_error") is not None:
+        shown.append(("mean error of estimates", number(summary["estimate_error"])))
     shown += [(label, seconds(summary[key])) for key, label in _TIMES.items() if summary.get(key) is not None]
     return shown
 

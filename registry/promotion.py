@@ -35,9 +35,9 @@ class Comparison:
 def decide_promotion(comparison: Comparison, project: Project, now: datetime) -> Decision:
     """Promote, ask a person, or refuse; pure. A comparison that cannot be made is a refusal.
 
-    Where the losses were compared row by row, these decide, since a metric over a few hundred rows is mostly noise; the
-    project's metric must then not be worse by more than `monitoring.tolerance`, and better by `gates.min_gain` where
-    that is set. Else the metric decides alone.
+    Where the losses were compared row by row, these decide, since a metric over a few hundred rows is mostly noise.
+    From `gates.fresh_rows` rows on, the project's metric must not be worse by more than `monitoring.tolerance`; it must
+    be better by `gates.min_gain` where that is set. Without losses the metric decides alone.
     """
     metric = project.metric
     mine, other = comparison.challenger_metrics.get(metric), comparison.champion_metrics.get(metric)
@@ -85,7 +85,7 @@ def _by_loss(
     )
     if saved <= 0:
         return decided("refuse", f"{told}: it is not better")
-    if gained < -project.monitoring.tolerance:
+    if comparison.rows >= project.gates.fresh_rows and gained < -project.monitoring.tolerance:
         return decided("refuse", f"{told}: {project.metric} may fall by {project.monitoring.tolerance:g} at most")
     if wanted > 0 and gained <= wanted:
         return decided("refuse", f"{told}: a gain of more than {wanted:g} is asked for")

@@ -73,6 +73,8 @@ class WindowRow(Base):
     estimated: Mapped[float | None]
     estimated_low: Mapped[float | None]
     estimated_high: Mapped[float | None]
+    realized_low: Mapped[float | None]
+    realized_high: Mapped[float | None]
 
 
 class CheckRow(Base):

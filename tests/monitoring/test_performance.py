@@ -56,6 +56,13 @@ def test_a_half_labeled_window_is_provisional_until_the_horizon_has_passed():
     assert measure(labels, START + timedelta(days=3) + HORIZON).status is WindowStatus.FINAL
 
 
+def test_a_provisional_window_tells_what_its_missing_labels_can_make_of_the_metric():
+    window = measure(["0", "1", None, None], END)
+    assert (window.realized_low, window.realized, window.realized_high) == (pytest.approx(1 / 3), 1.0, 1.0)
+    final = measure(["0", "1", None, None], END + HORIZON)
+    assert (final.realized_low, final.realized_high) == (None, None)
+
+
 def test_a_window_with_every_label_is_final_at_once():
     window = measure(["0", "0", "1", "1"], END)
     assert (window.status, window.coverage, window.realized) == (WindowStatus.FINAL, 1.0, 1.0)

@@ -112,6 +112,22 @@ def test_plotly_takes_the_chart():
     assert len(go.Figure(painted(build_chart(DATA))).data) == 6
 
 
+def test_an_estimate_is_a_dashed_line_in_its_band_and_the_page_tells_how_far_they_were_off(tmp_path):
+    known = [replace(w, estimated=0.7, estimated_low=0.6, estimated_high=0.8) for w in WINDOWS[:2]]
+    data = replace(DATA, windows=(*known, WINDOWS[2]), summary=dict(DATA.summary) | {"estimate_error": 0.0123})
+    band, line = [trace for trace in build_chart(data)["data"] if trace["name"] == "estimated"]
+    assert line["y"] == [0.7, 0.7, None] and line["text"][0] == "estimated: 0.700 (0.600 to 0.800)"
+    assert sorted(band["y"]) == [0.6, 0.6, 0.8, 0.8] and band["fill"] == "toself"
+    write_report(tmp_path / "report.html", data)
+    page = own((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "mean error of estimates" in page and "0.012" in page and "estimated before its labels" in page
+
+
+def test_without_estimates_the_page_does_not_speak_of_them(page):
+    assert "estimated" not in own(page)
+    assert all(trace["name"] != "estimated" for trace in build_chart(DATA)["data"])
+
+
 def test_a_project_without_any_batch_has_a_page(tmp_path):
     write_report(tmp_path / "report.html", ReportData("new", Task.REGRESSION, "rmse", timedelta(days=1)))
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
