@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
+from flows import by_hand
 from flows.loop import Loop, forget_open_loops, open_loop
 from flows.replay import replay
 from flows.watch import fact_name
@@ -165,3 +166,24 @@ def test_without_a_holdout_the_first_batches_say_how_errors_are_measured_and_wha
     final = [w.labels for w in loop.store.list_windows() if w.status == "final"]
     assert watch.scale is not None and watch.scale > 0
     assert not stream.held_out and stream.reference_rows == sum(final[1:8]) and stream.wager is not None
+
+
+def test_a_version_of_the_same_line_goes_on_with_its_wager_and_one_of_another_begins_its_own(tmp_path: Path) -> None:
+    folder = world(tmp_path / "small")
+    live(folder, after(3))
+    for day, line in ((3.1, 1), (6.1, None)):
+        loop = opened(folder, Scope.LIVE)
+        made = by_hand.train(loop, after(day), "ann")["version"]
+        record = loop.store.get_model(made)
+        assert record is not None
+        with loop.store.write("test") as writing:
+            writing.put_model(replace(record, line=line))
+        by_hand.promote_version(loop, after(day), made, "ann", "")
+        live(folder, after(day + 2.9))
+    loop = opened(folder, Scope.LIVE)
+    scored = [b.model_version for b in loop.store.list_batches() if b.state == "scored"]
+    assert scored == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    batches = {line: stored for line in (1, 2, 3) if (stored := loop.store.get_fact(fact_name(line)))}
+    assert set(batches) == {1, 3}
+    taken = {line: from_plain(stored).streams[0].wager for line, stored in batches.items()}
+    assert {line: wager and wager.batches for line, wager in taken.items()} == {1: 5, 3: 2}
