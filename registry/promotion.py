@@ -37,7 +37,7 @@ def decide_promotion(comparison: Comparison, project: Project, now: datetime) ->
 
     Where the losses were compared row by row, these decide, since a metric over a few hundred rows is mostly noise.
     From `gates.fresh_rows` rows on, the project's metric must not be worse by more than `monitoring.tolerance`; it must
-    be better by `gates.min_gain` where that is set. Without losses the metric decides alone.
+    be better by `gates.min_gain` where that is set (below 0, it may be worse). Without losses the metric decides alone.
     """
     metric = project.metric
     mine, other = comparison.challenger_metrics.get(metric), comparison.champion_metrics.get(metric)
@@ -83,11 +83,11 @@ def _by_loss(
         f"a loss lower by {saved:.4f} ± {comparison.gain_error:.4f} a row, and a gain of {gained:.4f} in "
         f"{project.metric}, on the same {comparison.rows} fresh rows"
     )
-    if saved <= 0:
+    if saved <= 0 and wanted >= 0:
         return decided("refuse", f"{told}: it is not better")
-    if comparison.rows >= project.gates.fresh_rows and gained < -project.monitoring.tolerance:
+    if wanted >= 0 and comparison.rows >= project.gates.fresh_rows and gained < -project.monitoring.tolerance:
         return decided("refuse", f"{told}: {project.metric} may fall by {project.monitoring.tolerance:g} at most")
-    if wanted > 0 and gained <= wanted:
+    if wanted != 0 and gained <= wanted:
         return decided("refuse", f"{told}: a gain of more than {wanted:g} is asked for")
     if project.gates.approval == "human":
         return decided("ask", f"{told}; a person must approve")

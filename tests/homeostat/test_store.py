@@ -238,8 +238,13 @@ def test_a_model_of_before_lines_is_read_as_a_line_of_its_own(tmp_path: Path) ->
     with Store(url, "p").write("test") as write:
         write.put_model(MODEL)
     with sa.create_engine(url).begin() as connection:
-        connection.execute(sa.text("ALTER TABLE models DROP COLUMN line"))
-        connection.execute(sa.text("ALTER TABLE models DROP COLUMN loss"))
+        for table, column in (
+            ("models", "line"),
+            ("models", "loss"),
+            ("windows", "realized_low"),
+            ("windows", "realized_high"),
+        ):
+            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     found = Store(url, "p").get_model(3)
     assert found == MODEL and found.founder == 3 and LINED.founder == 2
