@@ -58,6 +58,7 @@ def estimate_window(
     """
     from threadpoolctl import threadpool_limits
 
+    current, *past = (_answered(window, project.task) for window in (current, *past))
     usable = [_labelled(w, project.monitoring.sample) for w in past if w.end_at <= current.start_at]
     usable = sorted((w for w in usable if w.rows.height), key=lambda w: w.end_at)[-PAST:]
     if not current.rows.height or sum(w.rows.height for w in usable) < LEAST_ROWS:
@@ -97,6 +98,14 @@ def _estimate(metric: str, value: float, errors: Sequence[tuple[float, float]], 
 def spaced(rows: pl.DataFrame, most: int) -> pl.DataFrame:
     """At most so many rows, evenly spaced."""
     return rows if rows.height <= most else rows[[i * rows.height // most for i in range(most)]]
+
+
+def _answered(window: ScoredWindow, task: Task) -> ScoredWindow:
+    """Without the rows for which a regressor gave no number."""
+    if task is not Task.REGRESSION:
+        return window
+    finite = pl.col("prediction").cast(pl.Float64).is_finite().fill_null(False)
+    return ScoredWindow(window.start_at, window.end_at, window.rows.filter(finite))
 
 
 def _labelled(window: ScoredWindow, most: int) -> ScoredWindow:

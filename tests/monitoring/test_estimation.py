@@ -127,6 +127,17 @@ def test_a_model_without_scores_is_estimated_where_its_predictions_suffice():
     assert estimate(current, past, metric="auc") is None
 
 
+def test_rows_without_an_answer_do_not_spoil_the_estimate_of_the_others():
+    def holed(made):
+        hole = pl.int_range(pl.len()) % 50 == 3
+        missing = pl.when(hole).then(None).otherwise("prediction").alias("prediction")
+        return replace(made, rows=made.rows.with_columns(missing))
+
+    for task in Task:
+        made = estimate(holed(window(11, task)), [holed(window(day, task)) for day in range(10)], task)
+        assert made is not None and np.isfinite([made.value, made.low, made.high]).all()
+
+
 def test_rows_like_the_current_ones_weigh_more():
     chance = np.random.default_rng(0)
     before, after = chance.normal(size=(4000, 1)), chance.normal(1, 1, (4000, 1))
