@@ -1,7 +1,8 @@
-"""Which retraining policy a backtest recommends: the cheapest whose metric is within noise of the best."""
+"""Which retraining policy a backtest recommends: the cheapest that is as good as the best, or nearly so."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,8 +14,8 @@ from homeostat.errors import DataError
 from homeostat.metrics import better, gain
 from homeostat.records import Decision, FitCost
 
-DRAWS, LEVEL = 2000, 0.95
-FEW_TICKS = 12
+SURE, FEW_TICKS = 1.96, 12
+ENOUGH = 0.95
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,24 +37,29 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better one policy was than another, a tick, with an interval of 95%; positive is better."""
+    """How much better one policy was than another, a tick, with its standard error; positive is better."""
 
     mean: float
-    low: float
-    high: float
+    error: float
     ticks: int
 
     @property
-    def is_noise(self) -> bool:
-        """Whether no difference at all is inside of the interval."""
-        return self.low <= 0 <= self.high
+    def low(self) -> float:
+        """The lower end of the interval of 95%."""
+        return self.mean - SURE * self.error
+
+    @property
+    def high(self) -> float:
+        """The upper end of the interval of 95%."""
+        return self.mean + SURE * self.error
 
 
 def compare(metric: str, one: Standing, other: Standing) -> Difference | None:
     """Compare two policies tick by tick, weighted by labels; None where no tick has both metrics.
 
-    The interval is that of a circular block bootstrap over ticks (Politis and Romano, 1992) with blocks of the cube
-    root of their number: what is good at one tick tends to be good at the next. The draws are always the same.
+    The noise is taken from the differences of successive ticks (von Neumann, "Distribution of the ratio of the mean
+    square successive difference to the variance", 1941), with a variance that falls with a tick's labels: a gain that
+    comes and goes with the world is no noise. With one tick the error is infinite.
     """
     both = [
         (gain(metric, a, b), weight)
@@ -63,36 +69,43 @@ def compare(metric: str, one: Standing, other: Standing) -> Difference | None:
     if not both:
         return None
     gains, weights = np.array(both, dtype=np.float64).T
-    count = len(gains)
-    block = max(1, round(count ** (1 / 3)))
-    starts = np.random.default_rng(0).integers(0, count, (DRAWS, -(-count // block)))
-    drawn = ((starts[:, :, None] + np.arange(block)) % count).reshape(DRAWS, -1)[:, :count]
-    means = (gains * weights)[drawn].sum(axis=1) / weights[drawn].sum(axis=1)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Difference(float(np.average(gains, weights=weights)), float(low), float(high), count)
+    mean = float(np.average(gains, weights=weights))
+    if len(gains) < 2:
+        return Difference(mean, math.inf, len(gains))
+    per_label = np.mean(np.diff(gains) ** 2 / (1 / weights[1:] + 1 / weights[:-1]))
+    return Difference(mean, math.sqrt(per_label / weights.sum()), len(gains))
 
 
 def decide_policy(standings: Sequence[Standing], metric: str, now: datetime) -> Decision:
-    """Recommend, among the policies that a project file can name, the cheapest within noise of the best; pure.
+    """Recommend, among the policies that a project file can name, the cheapest that is as good as the best; pure.
 
-    Best by the metric over all rows; within noise where the interval of the best's advantage a tick holds 0 or lies
-    below it; cheapest by rows times rounds. Raises DataError where no such policy has a metric.
+    Best is the best metric over all rows. As good is what is within noise of it (the interval of the best's advantage a
+    tick reaches 0), or keeps `ENOUGH` of its gain over the policy "never". Cheapest is by rows times rounds. Raises
+    DataError where no such policy has a metric.
     """
     able = [each for each in standings if each.setting is not None and each.metric is not None]
     if not able:
         raise DataError(f"{metric} is undefined for every policy that could be recommended.", "Wait for more labels.")
     best = _best(able, metric)
-    ahead = {each.name: compare(metric, best, each) for each in able if each is not best}
-    close = [best] + [e for e in able if e is not best and (found := ahead[e.name]) is not None and found.low <= 0]
-    chosen = min(close, key=lambda each: (each.cost.row_rounds, each.cost.fits))
-    evidence = {
-        "metric": metric,
-        "best": best.name,
-        "within_noise": [each.name for each in able if each in close],
-        "setting": dict(chosen.setting or {}),
-    }
-    reasons = (*_reasons(chosen, best, ahead, metric), *_beyond(standings, best, metric), *_warning(best))
+    never = next((each for each in able if each.name == "never"), best)
+    good = {each.name: why for each in able if (why := _as_good(each, best, never, metric)) is not None}
+    chosen = min((e for e in able if e.name in good), key=lambda each: (each.cost.row_rounds, each.cost.fits))
+    evidence = {"metric": metric, "best": best.name, "as_good": list(good), "setting": dict(chosen.setting or {})}
+    reasons = (*_reasons(chosen, best, good[chosen.name], metric), *_beyond(standings, best, metric), *_warning(best))
     return Decision(now, "backtest", chosen.name, reasons, evidence)
+
+
+def _as_good(each: Standing, best: Standing, never: Standing, metric: str) -> str | None:
+    """Why a policy is as good as the best; None where it is not."""
+    if each is best:
+        return "it is the best"
+    ahead = compare(metric, best, each)
+    if ahead is not None and ahead.low <= 0:
+        return f"the best is ahead by {_told(ahead)} a tick, which is noise"
+    assert each.metric is not None and best.metric is not None and never.metric is not None
+    room = gain(metric, best.metric, never.metric)
+    kept = gain(metric, each.metric, never.metric) / room if room > 0 else 0.0
+    return f"it keeps {kept:.0%} of what the best gains over {never.name}" if kept >= ENOUGH else None
 
 
 def _best(standings: Sequence[Standing], metric: str) -> Standing:
@@ -103,15 +116,12 @@ def _best(standings: Sequence[Standing], metric: str) -> Standing:
     return best
 
 
-def _reasons(chosen: Standing, best: Standing, ahead: Mapping[str, Difference | None], metric: str) -> tuple[str, ...]:
+def _reasons(chosen: Standing, best: Standing, why: str, metric: str) -> tuple[str, ...]:
     if chosen is best:
-        return (f"{best.name} has the best {metric}, {best.metric:.4f}, and nothing cheaper is within noise of it",)
-    found = ahead[chosen.name]
-    assert found is not None
+        return (f"{best.name} has the best {metric}, {best.metric:.4f}, and nothing cheaper is as good",)
     share = chosen.cost.row_rounds / best.cost.row_rounds if best.cost.row_rounds else 1.0
     return (
-        f"{chosen.name} has {metric} {chosen.metric:.4f}, and the best, {best.name}, {best.metric:.4f}: "
-        f"{_told(found)} a tick, which is noise",
+        f"{chosen.name} has {metric} {chosen.metric:.4f}, and the best, {best.name}, {best.metric:.4f}; {why}",
         f"it costs {share:.0%} of what {best.name} costs",
     )
 

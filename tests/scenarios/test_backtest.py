@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 from worlds import DAY, PROJECT, START, after, draw, write
 
 from flows.backtest import Outcome, backtest, read_history, run_backtest
-from flows.contenders import list_contenders
+from flows.contenders import Bench, Model, list_contenders, losses
 from homeostat.errors import DataError, HomeostatError
 from homeostat.metrics import compute_metrics
-from homeostat.project import load_project
+from homeostat.project import Retraining, load_project
+from monitoring.policies import POLICIES
+from pipelines.knowledge import Known
 from pipelines.refits import Learner
 from pipelines.training import train_model
 
@@ -177,6 +179,35 @@ def test_on_pure_noise_known_at_once_nothing_is_foreseen(tmp_path: Path) -> None
     folder = write(tmp_path / "small", made, labels, deep)
     error = (1 / (12 * 10 * 300 / 4)) ** 0.5
     assert all(abs((each.metric or 0) - 0.5) < 4 * error for each in run(folder).standings)
+
+
+class WhenOftenWrong:
+    """A policy of one's own: it trains as the loop does, on the newest ticks, when what it served was often wrong."""
+
+    name, setting, counts = "own", None, True
+
+    def learn(self, known: Known, bench: Bench) -> Model | None:
+        fresh = bench.scored(known.fresh)
+        if not len(fresh) or np.mean(losses(known, bench, fresh)) < 0.3:
+            return None
+        bench.trigger()
+        trained = train_model(known.frame(known.recent(3)), bench.project, known.history.hooks)
+        bench.charge(trained.cost)
+        return trained.predictor
+
+
+def test_a_policy_of_ones_own_takes_part_with_any_model_that_scores(world: Path, outcome: Outcome) -> None:
+    contenders = [*list_contenders(load_project(world))[:2], WhenOftenWrong()]
+    never, _, own = run_backtest(outcome.history, contenders).standings
+    assert own.triggers and own.cost.fits == never.cost.fits * (1 + own.triggers)
+    assert own.metric is not None and never.metric is not None and own.metric > never.metric + 0.05
+    assert own.by_tick[0] == never.by_tick[0]
+
+
+def test_what_may_be_recommended_can_be_named_in_a_project_file(world: Path) -> None:
+    for each in list_contenders(load_project(world)):
+        if each.setting is not None:
+            assert Retraining.model_validate(each.setting).policy in POLICIES
 
 
 def test_wrong_use_is_said(world: Path) -> None:
