@@ -11,9 +11,10 @@ import polars as pl
 from homeostat.errors import DataError
 from homeostat.hooks import Hooks
 from homeostat.project import Project
+from pipelines.canonical import canonical_key
 from pipelines.features import build_features
 from pipelines.sources import FOREVER, date_labels, load_feedback, load_inputs
-from pipelines.validation import decide_validation, validate_feedback, validate_inputs
+from pipelines.validation import Validated, decide_validation, validate_feedback, validate_inputs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,8 +102,8 @@ def load_history(project: Project, hooks: Hooks, last: int) -> History:
     """Load everything that is known by the end of tick `last`, validated batch by batch as the loop does it.
 
     Rows that break a stated rule are left out, and so are whole batches that would be held. Of several rows of a key
-    the first counts. A label is known at its `known_at`, without one at its event plus the horizon, and not before
-    its row. Features are built batch by batch, so no batch can see another. Raises DataError or ProjectError.
+    the first batch counts. A label is known at its `known_at`, without one at its event plus the horizon, and not
+    before its row. Features are built batch by batch, so no batch can see another. Raises DataError or ProjectError.
     """
     end = project.start_at + last * project.loop.tick
     frame = _inputs(project, hooks, end)
@@ -127,21 +128,31 @@ def load_history(project: Project, hooks: Hooks, last: int) -> History:
 
 
 def _inputs(project: Project, hooks: Hooks, end: datetime) -> pl.DataFrame:
+    """Accepted inputs with `_tick`: of a key that comes again the first batch counts, and of that its last row."""
+    key = project.data.key
     rows = load_inputs(project, hooks, None, end)
-    slots = rows.with_columns(_tick=_slot(pl.col("available_at"), project, closed_left=True).fill_null(0))
+    slot = _slot(pl.col("available_at"), project, closed_left=True).fill_null(0)
+    slots = rows.with_columns(_tick=slot, _batch=slot.clip(0)).sort("_tick", maintain_order=True)
     accepted: list[pl.DataFrame] = []
     dtype = None
-    for (tick,), part in slots.sort("_tick", maintain_order=True).group_by("_tick", maintain_order=True):
-        at = project.start_at + int(str(tick)) * project.loop.tick
-        checked = validate_inputs(part.drop("_tick"), project, dtype, at)
+    # What came before the start is one batch, as it is for the loop.
+    for part in slots.partition_by("_batch", maintain_order=True):
+        at = project.start_at + int(part["_batch"][0]) * project.loop.tick
+        checked = validate_inputs(part.drop("_tick", "_batch"), project, dtype, at)
         total = checked.accepted.height + checked.rejected.height
-        if decide_validation(checked.rejected_by_rule, total, project, at, "").kind == "accept":
-            accepted.append(checked.accepted.with_columns(_tick=pl.lit(tick, pl.Int64)))
-            dtype = checked.accepted.schema[project.data.key]
+        if checked.accepted.height and _is_accepted(checked, total, project, at):
+            dtype = checked.accepted.schema[key]
+            ticks = part.select(canonical_key(part[key], dtype), "_tick").unique(key, keep="last")
+            kept = checked.accepted.unique(key, keep="last", maintain_order=True)
+            accepted.append(kept.join(ticks, on=key, how="left", maintain_order="left"))
     if not accepted:
         return rows.clear()
     whole = pl.concat(accepted, how="diagonal_relaxed")
-    return whole.unique(project.data.key, keep="first", maintain_order=True).sort("event_at", project.data.key)
+    return whole.unique(key, keep="first", maintain_order=True).sort("event_at", key)
+
+
+def _is_accepted(checked: Validated, total: int, project: Project, at: datetime) -> bool:
+    return decide_validation(checked.rejected_by_rule, total, project, at, "").kind == "accept"
 
 
 def _labels(project: Project, hooks: Hooks, frame: pl.DataFrame, end: datetime) -> pl.DataFrame:

@@ -181,6 +181,48 @@ def test_on_pure_noise_known_at_once_nothing_is_foreseen(tmp_path: Path) -> None
     assert all(abs((each.metric or 0) - 0.5) < 4 * error for each in run(folder).standings)
 
 
+HOOK = """
+import polars as pl
+
+def build_features(frame):
+    return frame.select("x", "z", hour=pl.col("at").dt.hour(), c="c")
+"""
+
+
+@pytest.mark.parametrize("task", ["regression", "multiclass"])
+def test_every_task_and_hooks_of_features_are_backtested(tmp_path: Path, task: str) -> None:
+    made, _ = parts()
+    chance = np.random.default_rng(0).normal(0, 0.3, made.height)
+    value = pl.when(pl.col("at") < after(5)).then("x").otherwise("z") + pl.Series(chance)
+    named = pl.when(value < -0.5).then(pl.lit("low")).when(value < 0.5).then(pl.lit("middle")).otherwise(pl.lit("high"))
+    labels = made.with_columns(y=value if task == "regression" else named)
+    settings = SETTINGS.replace('"binary"', f'"{task}"') + "[retraining]\nevery = 3\n"
+    folder = write(tmp_path / "small", made, labels, settings)
+    (folder / "hooks.py").write_text(HOOK)
+    policies = {each["policy"]: each for each in backtest(folder)["policies"]}
+    assert ("ddm" in policies) == (task == "multiclass") and "periodic_3" in policies
+    assert policies["every_tick_2"]["gain"] > 0.05 and policies["adwin"]["triggers"] > 0
+
+
+def test_one_tick_alone_can_be_told_of(world: Path) -> None:
+    summary = backtest(world, until=after(1), policies=["never"])
+    assert len(summary["ticks"]) == 1 and summary["recommended"]["policy"] == "never"
+    json.loads((world / ".homeostat" / "backtest" / "summary.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_of_a_key_that_comes_again_the_first_batch_counts_and_its_last_row(tmp_path: Path) -> None:
+    made, _ = parts()
+    again = made.filter(pl.col("id") % 5 == 0).with_columns(x=pl.lit(5.0), seen_at=pl.col("seen_at") + DAY)
+    soon = made.filter(pl.col("id") % 5 == 1).with_columns(x=pl.lit(6.0), seen_at=pl.col("seen_at").dt.offset_by("1us"))
+    folder = write(tmp_path / "small", pl.concat([made, again, soon]), made, SETTINGS)
+    history = read_history(load_project(folder), None)
+    later = history.frame.filter(pl.Series(history.tick > 0))
+    assert history.frame["id"].is_unique().all() and history.frame.height == made.height
+    assert (later.filter(pl.col("id") % 5 == 0)["x"] != 5).all()
+    assert (later.filter(pl.col("id") % 5 == 1)["x"] == 6).all()
+    assert set(np.unique(history.tick)) == set(range(-3, TICKS + 2))
+
+
 class WhenOftenWrong:
     """A policy of one's own: it trains as the loop does, on the newest ticks, when what it served was often wrong."""
 
