@@ -139,7 +139,7 @@ def tell(results: list[dict[str, Any]]) -> str:
     if still:
         rows = [
             [name, with_interval(figure(still, name, "gain"), 4), _least(figure(still, name, "gain"), 4),
-             with_interval(figure(still, name, "relative_cost"))]
+             _cost(still, name)]
             for name in names
         ]  # fmt: skip
         parts.append(table(["no drift", "gain over never, median", "least", "C, median"], rows))
@@ -153,10 +153,13 @@ def _over_all(results: list[dict[str, Any]], names: list[str]) -> list[list[str]
     for name in names:
         whole = dict(enumerate(value for _, value in figure(results, "every_tick", "training_cpu_seconds")))
         mine = [(seed, cpu / whole[i]) for i, (seed, cpu) in enumerate(figure(results, name, "training_cpu_seconds"))]
-        cost = with_interval(figure(results, name, "relative_cost"))
         found = figure(results, name, "R")
-        rows.append([name, with_interval(found), _least(found), cost if name != FOREST else "–", with_interval(mine)])
+        rows.append([name, with_interval(found), _least(found), _cost(results, name), with_interval(mine)])
     return rows
+
+
+def _cost(results: list[dict[str, Any]], name: str) -> str:
+    return "–" if name == FOREST else with_interval(figure(results, name, "relative_cost"))
 
 
 def _split(results: list[dict[str, Any]], names: list[str], key: str, values: list[str]) -> list[list[str]]:
