@@ -103,3 +103,14 @@ def person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return os.environ.get("USER", "unknown")
+
+
+def instant_option(option: str, text: str | None) -> datetime | None:
+    """The instant that an option gives, UTC unless it says otherwise. Raises HomeostatError where it is no time."""
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise HomeostatError(f"{option} {text!r}: not a time.", "Expected ISO, as in 2020-03-01.") from None
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

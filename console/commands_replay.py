@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from console.arguments import HERE, AsJson, Folder
+from console.arguments import HERE, AsJson, Folder, instant_option
 from console.output import progress_bar, say, say_facts, say_json
 from homeostat.errors import HomeostatError
 
@@ -33,7 +33,7 @@ def replay(
     as_json: AsJson = False,
 ) -> None:
     """Run every tick from the loop's start to the end of the data, with a simulated clock; resumable."""
-    summary = _replay(folder, fresh, _instant(until), not no_prefect)
+    summary = _replay(folder, fresh, instant_option("--until", until), not no_prefect)
     if adopt:
         from flows.adopt import adopt_replay
 
@@ -60,16 +60,6 @@ def _replay(folder: Path, fresh: bool, until: datetime | None, with_prefect: boo
 
     with progress_bar(f"replay {load_project(folder).name}") as tell:
         return orchestrated_replay(folder, fresh=fresh, until=until, progress=tell, with_prefect=with_prefect)
-
-
-def _instant(text: str | None) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise HomeostatError(f"--until {text!r}: not a time.", "Expected ISO, as in 2020-03-01.") from None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import typer
 
 from console import (
+    commands_backtest,
     commands_inspect,
     commands_loop,
     commands_person,
@@ -37,7 +38,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for module in (
-    commands_project, commands_replay, commands_loop, commands_person, commands_inspect, commands_services,
+    commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_inspect,
+    commands_services,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -16,7 +16,8 @@ from flows.history import summarize, write_history
 from flows.loop import Loop, forget_open_loops, open_loop, slot, tick_index
 from flows.stages import due_slots, run_tick
 from homeostat.errors import ProjectError
-from homeostat.project import PROJECT_FILE, load_project
+from homeostat.hooks import Hooks
+from homeostat.project import PROJECT_FILE, Project, load_project
 from homeostat.records import Scope
 from homeostat.settings import find_house
 from pipelines.soundness import require_sound
@@ -51,7 +52,7 @@ def replay(
         progress(0, 1, "checking the project and its data")
         require_sound(project, loop.hooks)
         _keep_setup(loop)
-        end = last_slot(loop, until)
+        end = last_slot(project, loop.hooks, until)
         slots = due_slots(project.folder, end, Scope.REPLAY)
         total = tick_index(project, end) + 1
         for at in slots:
@@ -63,10 +64,9 @@ def replay(
         return summary
 
 
-def last_slot(loop: Loop, until: datetime | None) -> datetime:
+def last_slot(project: Project, hooks: Hooks, until: datetime | None) -> datetime:
     """The end of the last slot: the first that covers all inputs and labels, or the newest not after `until`."""
-    ends = span(loop.project, loop.hooks)
-    project = loop.project
+    ends = span(project, hooks)
     newest = [t for t in (ends.last_input_available, ends.last_label_available) if t is not None]
     if not newest:
         raise ProjectError(f"{project.file}: the data holds no row with a time.", "Check data.inputs and event_time.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,22 @@ _STAGES = ("validation", "alarm", "retraining", "promotion", "rollback")
 
 def write_report(path: Path, data: ReportData) -> None:
     """Write the page; the same data give the same bytes."""
+    render_page(
+        path,
+        "report.html",
+        charts=build_chart(data),
+        data=data,
+        lead=f"{data.task.value.capitalize()} model, watched by {metric_name(data.metric)}; {period(data)}",
+        hero=_hero(data),
+        figures=_figures(data),
+        decisions=_decisions(data),
+        alerts=_alerts(data),
+        estimated=any(window.estimated is not None for window in data.windows),
+    )
+
+
+def render_page(path: Path, template: str, charts: Mapping[str, Any], **content: Any) -> None:
+    """Write a page from a template of ours with Plotly's code in it; `charts` is what its script draws."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
 
@@ -40,17 +57,7 @@ def write_report(path: Path, data: ReportData) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page = environment.get_template("report.html").render(
-        data=data,
-        lead=f"{data.task.value.capitalize()} model, watched by {metric_name(data.metric)}; {period(data)}",
-        hero=_hero(data),
-        figures=_figures(data),
-        decisions=_decisions(data),
-        alerts=_alerts(data),
-        estimated=any(window.estimated is not None for window in data.windows),
-        chart=_script_safe(build_chart(data)),
-        plotly=get_plotlyjs(),
-    )
+    page = environment.get_template(template).render(charts=_script_safe(charts), plotly=get_plotlyjs(), **content)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(page, encoding="utf-8")
 

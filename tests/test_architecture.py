@@ -24,6 +24,8 @@ BELOW = {
 }
 ROOMS = {
     "mlflow": "registry",
+    "river": "monitoring.detectors",
+    "tomlkit": "homeostat.editing",
     "evidently": "monitoring.drift",
     "prefect": "flows",
     "prefect_dask": "flows",
