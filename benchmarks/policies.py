@@ -26,7 +26,8 @@ import polars as pl
 from streams import GENERATORS, KINDS, lay_out
 
 from flows.backtest import read_history, run_backtest, summarize
-from flows.contenders import Bench, list_contenders
+from flows.contenders import Bench
+from flows.lineup import list_contenders
 from homeostat.project import load_project
 from homeostat.records import FitCost
 from monitoring.recommendation import compare

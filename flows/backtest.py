@@ -18,7 +18,8 @@ import numpy as np
 import polars as pl
 
 from flows.claims import exclusive
-from flows.contenders import Bench, Contender, list_contenders
+from flows.contenders import Bench, Contender
+from flows.lineup import list_contenders
 from flows.loop import tick_index
 from flows.replay import last_slot
 from homeostat.durations import instant

@@ -1,7 +1,7 @@
 """The policies that a backtest sets against each other, and the door by which one more is let in.
 
-One more is a class with `name`, `setting`, `counts` and `learn`, added to `list_contenders`. It sees what `Known` and
-`Bench` give it, and nothing else: inputs and labels as known at the tick, what it served, fits that are counted.
+One more is a class with `name`, `setting`, `counts` and `learn`, added to `flows.lineup.list_contenders`. It sees
+what `Known` and `Bench` give it, and nothing else: inputs and labels as known at the tick, what it served, fits that are counted.
 """
 
 from __future__ import annotations
@@ -184,21 +184,3 @@ def losses(known: Known, bench: Bench, rows: np.ndarray) -> list[float]:
     before = known.truth().filter(pl.Series(history.tick <= bench.first_tick)).drop_nulls()
     scale = 3 * float(before.std() or 1.0)  # type: ignore[arg-type]
     return ((truth - said["prediction"]).abs() / scale).clip(0, 1).to_list()
-
-
-def list_contenders(project: Project) -> list[Contender]:
-    """Every policy that a backtest of this project can run, each anew."""
-    everything: list[Contender] = [
-        Refitting("never", lambda known, bench: False, setting={"policy": "never"}),
-        Refitting("every_tick", every_tick, setting={"policy": "every_tick"}),
-    ]
-    for ticks in (20, 6, 2):
-        everything.append(Refitting(f"every_tick_{ticks}", every_tick, lambda known, n=ticks: known.recent(n)))
-    for ticks in sorted({4, 10, project.retraining.every}):
-        setting = {"policy": "periodic", "every": ticks}
-        everything.append(Refitting(f"periodic_{ticks}", every(ticks), setting=setting))
-    everything.append(Refitting("adwin", when_errors_change("adwin"), counts=True))
-    if project.task is not Task.REGRESSION:
-        everything.append(Refitting("ddm", when_errors_change("ddm"), counts=True))
-    everything.append(Refitting("drift_share", when_inputs_drift, counts=True))
-    return everything

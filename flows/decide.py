@@ -9,19 +9,17 @@ import polars as pl
 
 from flows.loop import Loop, alert, tick_index
 from flows.outcomes import Ledger, settle_accounts
-from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
+from flows.refresh import can_refresh, find_base, fresh_count, new_windows
+from flows.steps import list_plans
 from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
-from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
+from monitoring.forecast import YARD_ROUNDS
 from monitoring.learned import describe as describe_fact
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 from monitoring.watching import Watch
-from pipelines.members import forecast_cost, list_specs
 
 BROKEN_SHARE = 0.5
-# Of an alarm that stands, everything is learned again once there is so much more to learn from.
-ALARMED_GROWTH = 1.1
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
@@ -99,7 +97,9 @@ def _learning(
     a_tick = sum(w.labels for w in windows) / ticks
     models = loop.store.list_models()
     learning = Learning(
-        plans=_plans(loop, base, labels, a_tick, alarmed=alarm.kind != "quiet"),
+        plans=list_plans(
+            loop.project, whole=base.labels, labels=labels, rows_a_tick=a_tick, alarmed=alarm.kind != "quiet"
+        ),
         outcomes=ledger.outcomes,
         rows_a_tick=a_tick,
         spent=sum(m.cost.row_rounds for m in models[1:]),
@@ -107,23 +107,6 @@ def _learning(
         broken=_broken(loop, at),
     )
     return learning, fresh_count(loop, windows)
-
-
-def _plans(loop: Loop, base: Base, labels: int, a_tick: float, *, alarmed: bool) -> tuple[Plan, ...]:
-    """Weights alone; the windows too; and, once the labels have doubled or an alarm stands, everything."""
-    costs = {
-        spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(a_tick * spec.ticks)))
-        for spec in list_specs(loop.project)
-    }
-    windowed = {spec: cost for spec, cost in costs.items() if spec.ticks is not None}
-    plans = [
-        Plan(RECALIBRATE, (), 0),
-        Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())),
-    ]
-    if labels >= (ALARMED_GROWTH if alarmed else 2) * base.labels:
-        growth = growth_gain(base.labels, labels)
-        plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
-    return tuple(plans)
 
 
 def _broken(loop: Loop, at: datetime) -> str | None:

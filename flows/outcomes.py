@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from flows.loop import Loop
-from flows.settle import labelled_rows, paired_gain
+from flows.settle import labelled_rows
+from flows.steps import paired_gain
 from homeostat.errors import RegistryError
 from homeostat.records import Window
 from homeostat.store import Writer
@@ -81,6 +82,8 @@ def _measure(loop: Loop, attempt: dict[str, Any], window: Window, at: datetime) 
     except RegistryError:
         return None
     raw = raw_view(rows, loop.project)
-    saved = paired_gain(loop, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive)
+    saved = paired_gain(
+        loop.project.task, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive
+    )
     kept = {name: attempt[name] for name in ("at", "kind", "forecast", "before", "after")}
     return {**kept, "gained": float(saved.mean()), "rows": rows.height, "batch": window.batch}

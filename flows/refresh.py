@@ -9,24 +9,21 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from flows.learn import RECORD, key_of, read_record, training_frame
 from flows.loop import Loop
 from flows.outcomes import ATTEMPTS, with_attempt
 from flows.settle import compare_rows, labelled_rows, settle
+from flows.steps import kept_apart, mean_losses, share_apart
 from homeostat.durations import instant
 from homeostat.errors import DataError, RegistryError
-from homeostat.losses import scoring_losses
-from homeostat.project import Task
 from homeostat.records import ModelRecord, Window
 from monitoring.alarms import is_mature
 from monitoring.forecast import RETRAIN
@@ -86,19 +83,8 @@ def new_windows(loop: Loop, base: Base, at: datetime) -> list[Window]:
 
 def fresh_count(loop: Loop, windows: Sequence[Window]) -> int:
     """About how many rows of these windows a comparison would have."""
-    return int(sum(w.labels for w in windows) * _share(loop, sum(w.labels for w in windows)))
-
-
-def _share(loop: Loop, labels: int) -> float:
-    """The share of new rows kept for the comparison: more of them where there are few."""
-    gates = loop.project.gates
-    return min(0.5, max(gates.fresh_share, 1.1 * gates.min_rows / max(labels, 1)))
-
-
-def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
-    """Which rows are kept for the comparison: a share of them, by their keys alone, the same in every run."""
-    marks = [zlib.crc32(key.encode()) for key in keys.cast(pl.String).to_list()]
-    return np.array(marks, dtype=np.float64) < share * 2**32
+    labels = sum(w.labels for w in windows)
+    return int(labels * share_apart(loop.project, labels))
 
 
 def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
@@ -114,7 +100,7 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     rows = labelled_rows(loop, tuple(w.batch for w in windows), at)
     if rows is None or rows.is_empty():
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
-    apart = kept_apart(rows[loop.key], _share(loop, rows.height))
+    apart = kept_apart(rows[loop.key], share_apart(loop.project, rows.height))
     names = decision.evidence.get("members")
     record = _make(loop, at, base, windows, rows.filter(~apart), rows.filter(apart), names)
     batches = tuple(w.batch for w in windows)
@@ -225,11 +211,4 @@ def _member_losses(loop: Loop, version: int, rows: pl.DataFrame) -> dict[str, fl
     raw, task = raw_view(rows, loop.project), loop.project.task
     together = model.score(raw)
     alone = model.score_members(raw) if model.manifest["family"] == COMMITTEE else {FIRST: together}
-    scale = 1.0
-    if task is Task.REGRESSION:
-        error = together["prediction"] - rows["label"].cast(pl.Float64)
-        scale = max(float((error**2).mean()), 1e-12)  # type: ignore[arg-type]
-    return {
-        name: float(scoring_losses(task, rows["label"], scored, model.positive, scale).mean())
-        for name, scored in alone.items()
-    }
+    return mean_losses(task, rows["label"], together, alone, model.positive)

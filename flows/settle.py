@@ -8,14 +8,12 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from flows.loop import Loop, alert
+from flows.steps import compare_scores
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
-from homeostat.losses import scoring_losses
-from homeostat.metrics import compute_metrics
 from homeostat.project import Task
 from homeostat.records import Decision, ModelRecord, Severity
 from homeostat.store import Writer
@@ -79,27 +77,14 @@ def compare_rows(
         return Comparison(champion, challenger, 0, batches, {}, {}, "no labelled rows came after the champion was made")
     raw, task, labels = raw_view(rows, loop.project), loop.project.task, rows["label"]
     mine, other = challenging.score(raw), standing.score(raw)
-    saved = paired_gain(loop, labels, before=other, after=mine, positive=challenging.positive)
-    return Comparison(
-        champion,
-        challenger,
-        rows.height,
-        batches,
-        champion_metrics=compute_metrics(task, labels, other, loop.positive),
-        challenger_metrics=compute_metrics(task, labels, mine, loop.positive),
-        gain=float(saved.mean()),
-        gain_error=float(saved.std(ddof=1) / np.sqrt(len(saved))) if len(saved) > 1 else 0.0,
+    return compare_scores(
+        task,
+        labels,
+        champion=(champion, other),
+        challenger=(challenger, mine),
+        batches=batches,
+        positive=challenging.positive,
     )
-
-
-def paired_gain(
-    loop: Loop, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
-) -> np.ndarray:
-    """The loss that each row is spared by the scores `after`, (rows,), against those `before`."""
-    task, scale = loop.project.task, 1.0
-    if task is Task.REGRESSION:
-        scale = max(float(((before["prediction"] - labels.cast(pl.Float64)) ** 2).mean()), 1e-12)  # type: ignore[arg-type]
-    return scoring_losses(task, labels, before, positive, scale) - scoring_losses(task, labels, after, positive, scale)
 
 
 def settle(

@@ -66,29 +66,48 @@ def refresh_committee(
     and key. `weights` are those of the members that are there; a new one is admitted beside them.
     """
     manifest, members = open_members(folder)
-    frames: dict[int | None, pl.DataFrame] = {}
-    classes, cost, learned = manifest["classes"], FitCost(), 0
-    for spec in specs:
-        if spec.ticks not in frames:
-            frames[spec.ticks] = rows(spec.ticks)
-        frame = frames[spec.ticks]
-        made = fit_member(spec, frame, project, hooks, classes, members.get(spec.base or ""))
-        if made is not None:
-            members[spec.name] = made
-            cost, learned = cost + made.cost, max(learned, frame.height)
-    settled = admit(weights, list(members))
-    told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
+    made, cost, frames = refit_members(members, specs, rows, manifest["classes"], project, hooks)
     whole = frames.get(None)
     return Committee(
-        manifest={**manifest, "family": COMMITTEE, "rounds": None, MEMBERS: told},
-        members=tuple(members.values()),
+        manifest=describe_committee(manifest, made, weights),
+        members=tuple(made.values()),
         hooks=hooks,
         folder=folder,
-        rows=learned,
+        rows=max((frame.height for frame in frames.values()), default=0),
         cost=cost,
         sample=None if whole is None else _sample(whole, project),
         facts=None if whole is None else learn_facts(whole, project),
     )
+
+
+def refit_members(
+    members: Mapping[str, Member],
+    specs: tuple[MemberSpec, ...],
+    rows: Rows,
+    classes: list[str] | None,
+    project: Project,
+    hooks: Hooks,
+) -> tuple[dict[str, Member], FitCost, dict[int | None, pl.DataFrame]]:
+    """Refit the members of `specs`: all members, what it cost, and the frames learned from, by their ticks."""
+    made, cost = dict(members), FitCost()
+    frames: dict[int | None, pl.DataFrame] = {}
+    for spec in specs:
+        if spec.ticks not in frames:
+            frames[spec.ticks] = rows(spec.ticks)
+        fitted = fit_member(spec, frames[spec.ticks], project, hooks, classes, made.get(spec.base or ""))
+        if fitted is not None:
+            made[spec.name] = fitted
+            cost += fitted.cost
+    return made, cost, frames
+
+
+def describe_committee(
+    manifest: Mapping[str, Any], members: Mapping[str, Member], weights: Mapping[str, float]
+) -> dict[str, Any]:
+    """The manifest of a committee of these members, from that of the model it came from."""
+    settled = admit(weights, list(members))
+    told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
+    return {**manifest, "family": COMMITTEE, "rounds": None, MEMBERS: told}
 
 
 def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from worlds import DAY, PROJECT, START, after, draw, write
 
 from flows.backtest import Outcome, backtest, read_history, run_backtest
-from flows.contenders import Bench, Model, list_contenders, losses
+from flows.contenders import Bench, Model, losses
+from flows.lineup import list_contenders
 from homeostat.errors import DataError, HomeostatError
 from homeostat.metrics import compute_metrics
 from homeostat.project import Retraining, load_project

@@ -1,0 +1,99 @@
+"""What a step of learning is made of, wherever it is taken: in the loop or in a backtest of it. Pure."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from homeostat.losses import scoring_losses
+from homeostat.metrics import compute_metrics
+from homeostat.project import Project, Task
+from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, Plan, growth_gain
+from pipelines.members import forecast_cost, list_specs
+from registry.promotion import Comparison
+
+# Of an alarm that stands, everything is learned again once there is so much more to learn from.
+ALARMED_GROWTH, GROWTH = 1.1, 2.0
+MOST_APART = 0.5
+
+
+def list_plans(project: Project, *, whole: int, labels: int, rows_a_tick: float, alarmed: bool) -> tuple[Plan, ...]:
+    """Weights alone; the windows too; and, once the labels have doubled or an alarm stands, everything.
+
+    `whole` is the number of labels that everything was last learned from, `labels` that of now.
+    """
+    costs = {
+        spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(rows_a_tick * spec.ticks)))
+        for spec in list_specs(project)
+    }
+    windowed = {spec: cost for spec, cost in costs.items() if spec.ticks is not None}
+    plans = [
+        Plan(RECALIBRATE, (), 0),
+        Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())),
+    ]
+    if labels >= (ALARMED_GROWTH if alarmed else GROWTH) * whole:
+        growth = growth_gain(whole, labels)
+        plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
+    return tuple(plans)
+
+
+def share_apart(project: Project, labels: int) -> float:
+    """The share of `labels` new rows that is kept for the comparison: more of them where there are few."""
+    gates = project.gates
+    return min(MOST_APART, max(gates.fresh_share, 1.1 * gates.min_rows / max(labels, 1)))
+
+
+def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
+    """Which rows are kept for the comparison: a share of them, by their keys alone, the same in every run."""
+    marks = [zlib.crc32(key.encode()) for key in keys.cast(pl.String).to_list()]
+    return np.array(marks, dtype=np.float64) < share * 2**32
+
+
+def paired_gain(
+    task: Task, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
+) -> np.ndarray:
+    """The loss that each row is spared by the scores `after`, (rows,), against those `before`."""
+    scale = squared_error(labels, before) if task is Task.REGRESSION else 1.0
+    return scoring_losses(task, labels, before, positive, scale) - scoring_losses(task, labels, after, positive, scale)
+
+
+def compare_scores(
+    task: Task,
+    labels: pl.Series,
+    *,
+    champion: tuple[int, pl.DataFrame],
+    challenger: tuple[int, pl.DataFrame],
+    batches: tuple[str, ...],
+    positive: str | None,
+) -> Comparison:
+    """Compare two versions by what they say, now, of the same labelled rows; one row of scores a label."""
+    (old, before), (new, after) = champion, challenger
+    saved = paired_gain(task, labels, before=before, after=after, positive=positive)
+    return Comparison(
+        old,
+        new,
+        len(labels),
+        batches,
+        champion_metrics=compute_metrics(task, labels, before, positive),
+        challenger_metrics=compute_metrics(task, labels, after, positive),
+        gain=float(saved.mean()),
+        gain_error=float(saved.std(ddof=1) / np.sqrt(len(saved))) if len(saved) > 1 else 0.0,
+    )
+
+
+def mean_losses(
+    task: Task, labels: pl.Series, together: pl.DataFrame, alone: Mapping[str, pl.DataFrame], positive: str | None
+) -> dict[str, float]:
+    """The mean loss of each member on labelled rows; of a regression in units of the committee's own squared error."""
+    scale = squared_error(labels, together) if task is Task.REGRESSION else 1.0
+    return {name: float(scoring_losses(task, labels, scored, positive, scale).mean()) for name, scored in alone.items()}
+
+
+def squared_error(labels: pl.Series, scored: pl.DataFrame) -> float:
+    """The mean squared error of predictions, never 0."""
+    error: Any = ((scored["prediction"] - labels.cast(pl.Float64)) ** 2).mean()
+    return max(float(error), 1e-12)
