@@ -1,7 +1,8 @@
 """The policies that a backtest sets against each other, and the door by which one more is let in.
 
 One more is a class with `name`, `setting`, `counts` and `learn`, added to `flows.lineup.list_contenders`. It sees
-what `Known` and `Bench` give it, and nothing else: inputs and labels as known at the tick, what it served, fits that are counted.
+what `Known` and `Bench` give it, and nothing else: inputs and labels as known at the tick, what it served, fits that
+are counted.
 """
 
 from __future__ import annotations
