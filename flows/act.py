@@ -11,6 +11,7 @@ from flows.learn import make_version
 from flows.loop import Loop, alert
 from flows.refresh import can_refresh, refresh
 from flows.settle import compare, note_training, promote, settle
+from flows.trial import fact_name, get_probation, renewed
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
 from homeostat.records import BatchState, Decision, FitCost, ModelRecord, Severity
@@ -25,6 +26,7 @@ def act(loop: Loop, at: datetime) -> dict[str, Any]:
     decision = loop.store.get_decision(at, "retraining")
     kind = decision.kind if decision is not None else "wait"
     steps = {"train_first": _train_first, "adopt": _adopt, "retrain": _retrain, RECALIBRATE: refresh, REFRESH: refresh}
+    steps |= {"rollback": _roll_back}
     if kind not in steps:
         return _finish(loop, at, {"did": kind})
     try:
@@ -62,6 +64,19 @@ def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
     verdict = Decision(at, "promotion", "promote", (f"the project starts with {uri}",), {}, version)
     outcome = {"did": "adopt", "version": version}
     promote(loop, at, record, verdict, outcome)
+    return outcome
+
+
+def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Put the founder of the champion's line back, because what came after it was worse."""
+    decision, champion = loop.store.get_decision(at, "retraining"), loop.champion()
+    assert decision is not None and champion is not None
+    probation = get_probation(loop, champion)
+    founder = loop.store.get_model(probation.line)
+    assert founder is not None
+    verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, founder.version)
+    outcome = {"did": "rollback", "version": founder.version}
+    promote(loop, at, founder, verdict, outcome, {fact_name(probation.line): renewed(probation, at)})
     return outcome
 
 

@@ -11,12 +11,14 @@ from flows.loop import Loop, alert, tick_index
 from flows.outcomes import Ledger, settle_accounts
 from flows.refresh import can_refresh, find_base, fresh_count, new_windows
 from flows.steps import list_plans
+from flows.trial import fact_name, follow_trial
 from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
 from monitoring.forecast import YARD_ROUNDS
 from monitoring.learned import describe as describe_fact
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
+from monitoring.probation import Probation, to_plain
 from monitoring.watching import Watch
 
 BROKEN_SHARE = 0.5
@@ -24,8 +26,8 @@ BROKEN_SHARE = 0.5
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
     """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person."""
-    ledger = settle_accounts(loop, at)
-    alarm, decision, accounts = _weigh(loop, at, ledger)
+    ledger, trial = settle_accounts(loop, at), _trial(loop, at)
+    alarm, decision, accounts = _weigh(loop, at, ledger, trial)
     if asked is not None and decision.kind in {"wait", "fix_data"} and decision.model_version is not None:
         decision = Decision(at, "retraining", "retrain", (asked,), decision.evidence, decision.model_version)
     with loop.store.write("decide") as write:
@@ -37,6 +39,8 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
             title = "the data need mending before anything is learned from them"
             write.append_alert(alert(at, Severity.CRITICAL, "fix_data", title, "; ".join(decision.reasons)))
         ledger.write(write, at)
+        if trial is not None:
+            write.put_fact(fact_name(trial.line), to_plain(trial))
         write.append_decision(decision)
         write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts})
     return {"alarm": alarm.kind, "decision": decision.kind, "reasons": list(decision.reasons)}
@@ -44,11 +48,17 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
-    alarm, decision, _ = _weigh(loop, at, settle_accounts(loop, at))
+    alarm, decision, _ = _weigh(loop, at, settle_accounts(loop, at), _trial(loop, at))
     return alarm, decision
 
 
-def _weigh(loop: Loop, at: datetime, ledger: Ledger) -> tuple[Decision, Decision, dict[str, Any]]:
+def _trial(loop: Loop, at: datetime) -> Probation | None:
+    return follow_trial(loop, at) if can_refresh(loop, at) else None
+
+
+def _weigh(
+    loop: Loop, at: datetime, ledger: Ledger, trial: Probation | None
+) -> tuple[Decision, Decision, dict[str, Any]]:
     champion = loop.champion()
     watch = get_watch(loop)
     alarm = decide_alarm(champion, watch, said=watch is not None and _said(loop, watch, at), now=at)
@@ -56,7 +66,7 @@ def _weigh(loop: Loop, at: datetime, ledger: Ledger) -> tuple[Decision, Decision
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
     labels = _count_labels(loop, at)
     accounts = _accounts(loop, at, labels)
-    learning, fresh = _learning(loop, at, labels, ledger, accounts, alarm)
+    learning, fresh = _learning(loop, at, labels, ledger, accounts, alarm, trial)
     if learning is None and champion is not None:
         fresh = sum(w.labels for w in fresh_windows(loop, champion, at))
     evidence = RetrainingEvidence(
@@ -84,7 +94,13 @@ def _accounts(loop: Loop, at: datetime, labels: int) -> dict[str, Any]:
 
 
 def _learning(
-    loop: Loop, at: datetime, labels: int, ledger: Ledger, accounts: dict[str, Any], alarm: Decision
+    loop: Loop,
+    at: datetime,
+    labels: int,
+    ledger: Ledger,
+    accounts: dict[str, Any],
+    alarm: Decision,
+    trial: Probation | None,
 ) -> tuple[Learning | None, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared; None where none can be taken."""
     base = find_base(loop) if can_refresh(loop, at) else None
@@ -105,6 +121,7 @@ def _learning(
         spent=sum(m.cost.row_rounds for m in models[1:]),
         yardstick=accounts["yardstick"],
         broken=_broken(loop, at),
+        harm=None if trial is None else trial.harm(loop.project.monitoring.alpha),
     )
     return learning, fresh_count(loop, windows)
 

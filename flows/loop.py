@@ -67,6 +67,11 @@ class Loop:
         version = self.version_of("champion")
         return None if version is None else self.store.get_model(version)
 
+    def standing_version(self, before: datetime) -> int | None:
+        """The newest version that was made before a time, champion or not; None before the first."""
+        versions = [m.version for m in self.store.list_models() if m.as_of < before]
+        return versions[-1] if versions else None
+
     def previous_tick(self, at: datetime) -> datetime | None:
         """The end of the newest slot ingested before `at`."""
         ends = [b.end_at for b in self.store.list_batches() if b.end_at < at]

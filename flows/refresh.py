@@ -18,10 +18,11 @@ from typing import Any
 import polars as pl
 
 from flows.learn import RECORD, key_of, read_record, training_frame
-from flows.loop import Loop
+from flows.loop import Loop, tick_index
 from flows.outcomes import ATTEMPTS, with_attempt
 from flows.settle import compare_rows, labelled_rows, settle
 from flows.steps import kept_apart, mean_losses, share_apart
+from flows.trial import get_probation
 from homeostat.durations import instant
 from homeostat.errors import DataError, RegistryError
 from homeostat.records import ModelRecord, Window
@@ -106,6 +107,10 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     batches = tuple(w.batch for w in windows)
     comparison = compare_rows(loop, champion.version, record.version, rows.filter(apart), batches)
     verdict = decide_promotion(comparison, loop.project, at)
+    late = tick_index(loop.project, at) - tick_index(loop.project, windows[-1].end_at)
+    doubt = get_probation(loop, champion).doubt(late)
+    if doubt is not None and verdict.kind != "refuse":
+        verdict = dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, doubt))
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
     anew = decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet"
     record = dataclasses.replace(record, line=None if anew else champion.founder)
@@ -197,12 +202,10 @@ def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series) -> An
 
 def _followed(loop: Loop, weights: dict[str, float], windows: Sequence[Window], rows: pl.DataFrame) -> dict[str, float]:
     """The weights after the new batches, each member's loss as of the version that stood when a batch was scored."""
-    models = loop.store.list_models()
     for window in windows:
-        mine = rows.filter(pl.col("_batch") == window.batch)
-        standing = [m for m in models if m.as_of < window.end_at]
-        if not mine.is_empty() and standing:
-            weights = follow(weights, _member_losses(loop, standing[-1].version, mine))
+        mine, standing = rows.filter(pl.col("_batch") == window.batch), loop.standing_version(window.end_at)
+        if not mine.is_empty() and standing is not None:
+            weights = follow(weights, _member_losses(loop, standing, mine))
     return weights
 
 

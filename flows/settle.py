@@ -53,7 +53,8 @@ def promote(
             write.put_fact(name, fact)
         if outcome is None or outcome["did"] not in SMALL_STEPS:
             title = f"version {record.version} is champion"
-            write.append_alert(alert(at, Severity.INFO, "promotion", title, "; ".join(verdict.reasons)))
+            severity = Severity.WARNING if verdict.stage == "rollback" else Severity.INFO
+            write.append_alert(alert(at, severity, "promotion", title, "; ".join(verdict.reasons)))
         if outcome is not None:
             note_training(loop, write, at)
             write.put_stage(at, "act", outcome)

@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 
 from flows.loop import Loop
-from flows.refresh import standing_version
 from flows.settle import labelled_rows
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
@@ -57,13 +56,14 @@ def renewed(probation: Probation, at: datetime) -> dict[str, Any]:
 
 def _taken(loop: Loop, probation: Probation, window: Window, at: datetime) -> Probation:
     end = instant(window.end_at)
-    newest = standing_version(loop, window.end_at)
+    newest = loop.standing_version(window.end_at)
     rows = labelled_rows(loop, (window.batch,), at)
     if rows is None or rows.is_empty() or {window.model_version, newest} <= {probation.line, None}:
         return probation.take(np.empty(0), None, end)
     try:
-        founder, served = _losses(loop, probation.line, rows), _losses(loop, window.model_version, rows)
-        shadow = None if newest is None else _losses(loop, newest, rows)
+        scale = _scale(loop, probation.line, rows)
+        founder, served = (_losses(loop, v, rows, scale) for v in (probation.line, window.model_version))
+        shadow = None if newest is None else _losses(loop, newest, rows, scale)
     except RegistryError:
         return probation.take(np.empty(0), None, end)
     differences = (served - founder).mean(axis=0)
@@ -73,13 +73,17 @@ def _taken(loop: Loop, probation: Probation, window: Window, at: datetime) -> Pr
     return probation.take(differences, None if gains is None else (float(gains[0]), float(gains[1])), end)
 
 
-def _losses(loop: Loop, version: int, rows: pl.DataFrame) -> np.ndarray:
+def _scale(loop: Loop, founder: int, rows: pl.DataFrame) -> float:
+    if loop.project.task is not Task.REGRESSION:
+        return 1.0
+    return max(loss_scale(rows["label"], loop.models.load(founder).score(raw_view(rows, loop.project))), 1e-12)
+
+
+def _losses(loop: Loop, version: int, rows: pl.DataFrame, scale: float) -> np.ndarray:
     """Two losses from 0 to 1 of each row, (2, rows): that of the alarm, and whether the prediction is wrong."""
-    model, labels = loop.models.load(version), rows["label"]
+    model, labels, task = loop.models.load(version), rows["label"], loop.project.task
     scored = model.score(raw_view(rows, loop.project))
-    if loop.project.task is Task.REGRESSION:
-        scale = loss_scale(labels, loop.models.load(version).score(raw_view(rows, loop.project)))
-        losses = row_losses(loop.project.task, labels, scored, None, scale)
+    losses = row_losses(task, labels, scored, getattr(model, "positive", None), scale)
+    if task is Task.REGRESSION:
         return np.stack([losses, losses])
-    losses = row_losses(loop.project.task, labels, scored, model.positive)
     return np.stack([losses, (scored["prediction"] != labels).fill_null(True).cast(pl.Float64).to_numpy()])

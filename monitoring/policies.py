@@ -18,7 +18,8 @@ class Learning:
     """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
 
     `rows_a_tick` counts labelled rows; `spent` and `yardstick` are rows x rounds (see `monitoring.forecast`). `broken`
-    says what is wrong with the newest rows, where they must not be learned from.
+    says what is wrong with the newest rows, where they must not be learned from, `harm` why the line's founder must
+    come back.
     """
 
     plans: tuple[Plan, ...]
@@ -27,6 +28,7 @@ class Learning:
     spent: float
     yardstick: float
     broken: str | None = None
+    harm: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,8 +150,8 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
     """Decide whether to train, by the project's policy; pure.
 
     Kinds: "train_first" (there is no champion and enough is labelled), "adopt" (a base model is named), "recalibrate"
-    (new weights for the champion's members), "refresh" (some of them refitted), "retrain", "fix_data", "wait". What
-    cannot be compared is not trained: without fresh labels the answer is "wait".
+    (new weights for the champion's members), "refresh" (some of them refitted), "retrain", "rollback", "fix_data",
+    "wait". What cannot be compared is not trained: without fresh labels the answer is "wait".
     """
     champion = evidence.champion
     seen: dict[str, Any] = {
@@ -161,6 +163,8 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
     }
     if champion is None:
         kind, reasons = _first(evidence, project)
+    elif evidence.learning is not None and evidence.learning.harm is not None:
+        kind, reasons = "rollback", (evidence.learning.harm,)
     elif evidence.fresh_labels < project.gates.min_rows:
         kind = "wait"
         reasons = (f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on",)

@@ -48,9 +48,7 @@ class Probation:
             return dataclasses.replace(self, wager=wager, until=end)
         count = self.count + 1
         old, new = self.means, tuple(m + (g - m) / count for m, g in zip(self.means, gains, strict=True))
-        squares = tuple(
-            s + (g - a) * (g - b) for s, g, a, b in zip(self.squares, gains, old, new, strict=True)
-        )
+        squares = tuple(s + (g - a) * (g - b) for s, g, a, b in zip(self.squares, gains, old, new, strict=True))
         return dataclasses.replace(
             self, wager=wager, until=end, count=count, means=(new[0], new[1]), squares=(squares[0], squares[1])
         )
@@ -61,9 +59,9 @@ class Probation:
             return None
         worse = 2 * ((self.wager.mean_since or EVEN) - EVEN)
         return (
-            f"since the founder, version {self.line}, was replaced, what was served lost {worse:.4f} a row more than it "
-            f"on the same {self.wager.rows - self.wager.since} rows; such a finding is false with a chance of at most "
-            f"{alpha:g}"
+            f"since version {self.line}, the founder, was replaced, what was served lost {worse:.4f} a row more than "
+            f"it on the same {self.wager.rows - self.wager.since} rows; such a finding is false with a chance of "
+            f"at most {alpha:g}"
         )
 
     def doubt(self, late_ticks: int) -> str | None:
