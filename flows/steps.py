@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import zlib
+import math
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from pipelines.members import forecast_cost, list_specs
 from registry.promotion import Comparison
 
 # Of an alarm that stands, everything is learned again once there is so much more to learn from.
-ALARMED_GROWTH, GROWTH = 1.1, 2.0
+ALARMED_GROWTH, GROWTH = 1.5, 2.0
 MOST_APART = 0.5
 
 
@@ -48,9 +49,12 @@ def share_apart(project: Project, labels: int) -> float:
 
 
 def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
-    """Which rows are kept for the comparison: a share of them, by their keys alone, the same in every run."""
-    marks = [zlib.crc32(key.encode()) for key in keys.cast(pl.String).to_list()]
-    return np.array(marks, dtype=np.float64) < share * 2**32
+    """Which rows are kept for the comparison: that share of them, drawn by their keys alone, the same in every run."""
+    marks = [blake2b(key.encode(), digest_size=8).digest() for key in keys.cast(pl.String).to_list()]
+    drawn = sorted(range(len(marks)), key=lambda at: (marks[at], at))[: math.ceil(share * len(marks))]
+    apart = np.zeros(len(marks), dtype=bool)
+    apart[drawn] = True
+    return apart
 
 
 def paired_gain(

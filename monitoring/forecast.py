@@ -89,7 +89,7 @@ def forecast_plan(
     gain = mean + plan.growth
     worth = (gain + spread) * rows_a_tick * HORIZON_TICKS * settings.error_price
     cost = plan.row_rounds / 1e6 * settings.price
-    return Forecast(plan, gain, spread, worth, cost, plan.row_rounds <= left)
+    return Forecast(plan, gain, spread, worth, cost, affordable=plan.row_rounds <= max(left, 0.0))
 
 
 def choose_plan(
@@ -101,8 +101,10 @@ def choose_plan(
     yardstick: float,
     settings: Retraining,
 ) -> tuple[Forecast | None, tuple[Forecast, ...]]:
-    """Choose the plan whose worth exceeds its cost by most, among those the budget allows; None where none pays.
+    """Choose the most thorough plan that pays and that the budget allows; None where none does.
 
+    `plans` come in order, each doing what those before it do and more. That is why they are not set against each other
+    by their gains, which were measured at other times: what a thorough step gained includes what a small one would.
     `spent` and `yardstick` are rows x rounds: of the loop since its first model, and of a retraining on everything at
     every tick. Returns the choice and every forecast.
     """
@@ -118,7 +120,7 @@ def choose_plan(
         for plan in plans
     )
     paying = [forecast for forecast in found if forecast.affordable and forecast.net > 0]
-    return max(paying, key=lambda forecast: forecast.net, default=None), found
+    return (paying[-1] if paying else None), found
 
 
 def describe(forecast: Forecast) -> str:

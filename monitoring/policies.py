@@ -88,7 +88,7 @@ def threshold(evidence: RetrainingEvidence, project: Project, now: datetime) -> 
 
 
 def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> Verdict:
-    """Do what is forecast to gain most beyond its cost, within the budget: recalibrate, refresh, retrain, or wait."""
+    """Do the most that is forecast to pay, within the budget: retrain, refresh, recalibrate, or wait."""
     learning, last = evidence.learning, evidence.last_attempt_at
     if learning is None:
         return threshold(evidence, project, now)
