@@ -128,6 +128,6 @@ def describe(forecast: Forecast) -> str:
     plan = forecast.plan
     what = f"{plan.kind} ({', '.join(plan.members)})" if plan.members else f"{plan.kind} (weights only)"
     seconds = plan.row_rounds / 1e6 * SECONDS_A_MILLION
-    price = f"{plan.row_rounds / 1e6:.2f} M rows x rounds, about {seconds:.1f} s"
+    price = f"{plan.row_rounds / 1e6:.2f} M rows x rounds, about {seconds:.2g} s of training" if seconds else "nothing"
     told = f"{what}: gain {forecast.gain:+.4f} ± {forecast.spread:.4f} a row, worth {forecast.worth:.1f}, costs {price}"
     return told if forecast.affordable else told + ", more than the budget allows now"

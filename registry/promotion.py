@@ -80,8 +80,9 @@ def _by_loss(
     saved, wanted = comparison.gain or 0.0, project.gates.min_gain
     evidence |= {"gain": saved, "gain_error": comparison.gain_error}
     told = (
-        f"a loss lower by {saved:.4f} ± {comparison.gain_error:.4f} a row, and a gain of {gained:.4f} in "
-        f"{project.metric}, on the same {comparison.rows} fresh rows"
+        f"a loss {'lower' if saved >= 0 else 'higher'} by {abs(saved):.4f} ± {comparison.gain_error:.4f} a row, and "
+        f"{project.metric} {'better' if gained >= 0 else 'worse'} by {abs(gained):.4f}, on the same {comparison.rows} "
+        "fresh rows"
     )
     if saved <= 0 and wanted >= 0:
         return decided("refuse", f"{told}: it is not better")
