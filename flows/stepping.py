@@ -1,7 +1,7 @@
 """Our own policy in a backtest: the steps that `flows.refresh` takes in the loop, taken in memory.
 
-What it leaves out of the loop: the alarm, which would have everything learned again sooner, and the check for a column
-that has gone.
+What it leaves out of the loop: the alarm, which would have everything learned again sooner and begin a new line, and
+the check for a column that has gone.
 """
 
 from __future__ import annotations
@@ -14,9 +14,19 @@ import numpy as np
 import polars as pl
 
 from flows.contenders import Bench, Model
-from flows.steps import compare_scores, kept_apart, list_plans, mean_losses, paired_gain, share_apart
+from flows.steps import (
+    compare_scores,
+    kept_apart,
+    list_plans,
+    mean_losses,
+    paired_gain,
+    share_apart,
+    trial_losses,
+    trial_scale,
+)
 from homeostat.records import FitCost
 from monitoring.forecast import RETRAIN, YARD_ROUNDS, Outcome, choose_plan
+from monitoring.probation import Probation
 from pipelines.committee import describe_committee, refit_members
 from pipelines.inference import Predictor
 from pipelines.knowledge import Known
@@ -48,10 +58,14 @@ class Stepping:
     champion: Predictor | None = None
     working: Predictor | None = None
     members: dict[str, Member] = field(default_factory=dict)
+    founder: Predictor | None = None
     weights: dict[str, float] = field(default_factory=dict)
     standing: dict[int, Predictor] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
+    served: dict[int, Predictor] = field(default_factory=dict)
+    trial: Probation | None = None
+    tried: int = 0
     until: int = 0
     whole: int = 0
     labels: int = 0
@@ -64,16 +78,20 @@ class Stepping:
             self._begin(known, bench)
         assert self.champion is not None and self.working is not None
         served, labels = self.champion, len(known.rows)
-        self.standing[known.tick] = self.working
+        self.standing[known.tick], self.served[known.tick] = self.working, served
         self.yardstick += labels * YARD_ROUNDS if labels > self.labels else 0
         self.labels = labels
         ticks = _mature(known, bench, self.until)
         self._settle_accounts(known, bench, ticks)
+        self._try(known, bench)
+        if self.trial is not None and self.trial.harm(bench.project.monitoring.alpha) is not None:
+            self._roll_back(known)
+            return self.champion
         fresh = {tick: rows for tick in ticks if len(rows := _labelled(known, tick))}
         count = sum(map(len, fresh.values()))
         if count * share_apart(bench.project, count) >= bench.project.gates.min_rows:
             self._step(known, bench, fresh, count / max(max(fresh) - self.until, 1))
-        for old in [tick for tick in self.standing if tick <= self.until]:
+        for old in [tick for tick in self.standing if tick <= min(self.until, self.tried)]:
             del self.standing[old]
         return None if self.champion is served else self.champion
 
@@ -85,6 +103,7 @@ class Stepping:
         self.weights = {FIRST: 1.0}
         self.until, self.whole = bench.first_tick, len(first.rows)
         self.champion = self.working = self._predictor(bench, first.manifest)
+        self.founder, self.trial, self.tried = self.working, Probation(0, ""), self.until
         self.standing = dict.fromkeys(range(self.until, known.tick), self.working)
 
     def _predictor(self, bench: Bench, manifest: dict[str, Any]) -> Predictor:
@@ -109,7 +128,7 @@ class Stepping:
         self._refit(known, bench, chosen.plan.members, max(fresh), rows[apart])
         before = self.champion
         self.working = self._predictor(bench, self.working.manifest)
-        if self._is_better(bench, frame.filter(apart)):
+        if self._is_better(bench, frame.filter(apart)) and not self._doubted(known.tick - max(fresh)):
             self.champion = self.working
         self.attempts.append(Attempt(known.tick, chosen.plan.kind, chosen.gain, before, self.working))
         self.until = max(fresh)
@@ -160,6 +179,37 @@ class Stepping:
         )
         verdict = decide_promotion(comparison, bench.project, bench.project.start_at)
         return verdict.kind in {"promote", "ask"}
+
+    def _doubted(self, late: int) -> bool:
+        return self.trial is not None and self.trial.doubt(late) is not None
+
+    def _try(self, known: Known, bench: Bench) -> None:
+        """Take the batches that have matured into the probation, as `flows.trial` does."""
+        assert self.trial is not None and self.founder is not None
+        task = bench.project.task
+        for tick in _mature(known, bench, self.tried):
+            self.tried = tick
+            served, newest, rows = self.served.pop(tick), self.standing[tick], _labelled(known, tick)
+            if not len(rows) or served is newest is self.founder:
+                continue
+            frame = known.frame(rows)
+            labels, said = frame["label"], self.founder.score(frame)
+            scale = trial_scale(task, labels, said)
+            founder, new, old = (
+                trial_losses(task, labels, scored, self.founder.positive, scale)
+                for scored in (said, newest.score(frame), served.score(frame))
+            )
+            differences = np.empty(0) if served is self.founder else (old - founder).mean(axis=0)
+            gains = None if newest is self.founder else (founder - new).mean(axis=1)
+            told = None if gains is None else (float(gains[0]), float(gains[1]))
+            self.trial = self.trial.take(differences, told, "")
+
+    def _roll_back(self, known: Known) -> None:
+        assert self.founder is not None
+        self.champion = self.working = self.founder
+        self.members, self.weights = {FIRST: self.members[FIRST]}, {FIRST: 1.0}
+        self.trial, self.until, self.tried = Probation(0, "", wary=True), known.tick, known.tick
+        self.served = {}
 
     def _settle_accounts(self, known: Known, bench: Bench, ticks: list[int]) -> None:
         """Measure what came of steps whose first batch has matured."""

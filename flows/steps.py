@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from homeostat.losses import scoring_losses
+from homeostat.losses import loss_scale, row_losses, scoring_losses
 from homeostat.metrics import compute_metrics
 from homeostat.project import Project, Task
 from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, Plan, growth_gain
@@ -95,6 +95,21 @@ def mean_losses(
     """The mean loss of each member on labelled rows; of a regression in units of the committee's own squared error."""
     scale = squared_error(labels, together) if task is Task.REGRESSION else 1.0
     return {name: float(scoring_losses(task, labels, scored, positive, scale).mean()) for name, scored in alone.items()}
+
+
+def trial_losses(
+    task: Task, labels: pl.Series, scored: pl.DataFrame, positive: str | None, scale: float = 1.0
+) -> np.ndarray:
+    """Two losses from 0 to 1 of each labelled row, (2, rows): the alarm's, and whether the prediction is wrong."""
+    losses = row_losses(task, labels, scored, positive, scale)
+    if task is Task.REGRESSION:
+        return np.stack([losses, losses])
+    return np.stack([losses, (scored["prediction"] != labels).fill_null(True).cast(pl.Float64).to_numpy()])
+
+
+def trial_scale(task: Task, labels: pl.Series, founder: pl.DataFrame) -> float:
+    """What the losses of a regression are measured in, by what the founder said."""
+    return max(loss_scale(labels, founder), 1e-12) if task is Task.REGRESSION else 1.0
 
 
 def squared_error(labels: pl.Series, scored: pl.DataFrame) -> float:

@@ -6,14 +6,12 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-import polars as pl
 
 from flows.loop import Loop
 from flows.settle import labelled_rows
+from flows.steps import trial_losses, trial_scale
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
-from homeostat.losses import loss_scale, row_losses
-from homeostat.project import Task
 from homeostat.records import ModelRecord, Window
 from monitoring.alarms import is_mature
 from monitoring.probation import Probation, from_plain, to_plain
@@ -57,33 +55,22 @@ def renewed(probation: Probation, at: datetime) -> dict[str, Any]:
 def _taken(loop: Loop, probation: Probation, window: Window, at: datetime) -> Probation:
     end = instant(window.end_at)
     newest = loop.standing_version(window.end_at)
+    found = {probation.line, window.model_version, newest}
     rows = labelled_rows(loop, (window.batch,), at)
-    if rows is None or rows.is_empty() or {window.model_version, newest} <= {probation.line, None}:
+    if rows is None or rows.is_empty() or found <= {probation.line, None}:
         return probation.take(np.empty(0), None, end)
     try:
-        scale = _scale(loop, probation.line, rows)
-        founder, served = (_losses(loop, v, rows, scale) for v in (probation.line, window.model_version))
-        shadow = None if newest is None else _losses(loop, newest, rows, scale)
+        scored = {v: loop.models.load(v).score(raw_view(rows, loop.project)) for v in found if v is not None}
     except RegistryError:
         return probation.take(np.empty(0), None, end)
+    task, labels = loop.project.task, rows["label"]
+    scale = trial_scale(task, labels, scored[probation.line])
+    positive = getattr(loop.models.load(probation.line), "positive", None)
+    losses = {v: trial_losses(task, labels, said, positive, scale) for v, said in scored.items()}
+    founder, served = losses[probation.line], losses[window.model_version]
+    shadow = None if newest is None else losses[newest]
     differences = (served - founder).mean(axis=0)
     if window.model_version == probation.line:
         differences = np.empty(0)
     gains = None if shadow is None or newest == probation.line else (founder - shadow).mean(axis=1)
     return probation.take(differences, None if gains is None else (float(gains[0]), float(gains[1])), end)
-
-
-def _scale(loop: Loop, founder: int, rows: pl.DataFrame) -> float:
-    if loop.project.task is not Task.REGRESSION:
-        return 1.0
-    return max(loss_scale(rows["label"], loop.models.load(founder).score(raw_view(rows, loop.project))), 1e-12)
-
-
-def _losses(loop: Loop, version: int, rows: pl.DataFrame, scale: float) -> np.ndarray:
-    """Two losses from 0 to 1 of each row, (2, rows): that of the alarm, and whether the prediction is wrong."""
-    model, labels, task = loop.models.load(version), rows["label"], loop.project.task
-    scored = model.score(raw_view(rows, loop.project))
-    losses = row_losses(task, labels, scored, getattr(model, "positive", None), scale)
-    if task is Task.REGRESSION:
-        return np.stack([losses, losses])
-    return np.stack([losses, (scored["prediction"] != labels).fill_null(True).cast(pl.Float64).to_numpy()])
