@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import polars as pl
+
 from flows.loop import Loop
 from flows.settle import labelled_rows
 from flows.steps import paired_gain
@@ -86,4 +88,14 @@ def _measure(loop: Loop, attempt: dict[str, Any], window: Window, at: datetime) 
         loop.project.task, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive
     )
     kept = {name: attempt[name] for name in ("at", "kind", "forecast", "before", "after")}
-    return {**kept, "gained": float(saved.mean()), "rows": rows.height, "batch": window.batch}
+    gained = float(saved.mean())
+    return {**kept, "gained": gained, "rows": rows.height, "batch": window.batch, "told": _told(attempt, gained, rows)}
+
+
+def _told(attempt: dict[str, Any], gained: float, rows: pl.DataFrame) -> str:
+    what = f"the {attempt['kind']} of {attempt['at']}, which made version {attempt['after']}"
+    verdict = "saved" if gained >= 0 else "cost"
+    return (
+        f"{what}, was forecast to save {attempt['forecast']:.4f} a row; over version {attempt['before']} it {verdict} "
+        f"{abs(gained):.4f} a row on the {rows.height} rows that were scored next"
+    )
