@@ -125,8 +125,8 @@ def test_a_regression_counts_in_halves_of_the_champions_squared_error() -> None:
 
 
 def test_members_are_weighed_in_units_of_what_they_are_together() -> None:
-    truth, together = pl.Series([0.0, 0.0]), numbers(1, -1)
-    alone = {"near": numbers(0, 0), "far": numbers(2, 2)}
+    truth, together = pl.Series([0.0, 0.0]), numbers(2, -2)
+    alone = {"near": numbers(0, 0), "far": numbers(4, 4)}
     found = mean_losses(Task.REGRESSION, truth, together, alone, None)
     assert found == pytest.approx({"near": 0, "far": 2})
     found = mean_losses(Task.BINARY, TRUTH, GOOD, {"good": GOOD, "poor": POOR}, "1")

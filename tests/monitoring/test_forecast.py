@@ -87,6 +87,11 @@ def test_the_forecast_lies_among_what_was_gained_and_what_was_thought_before(gai
     assert min(seen) - 1e-12 <= forecast(gains) <= max(seen) + 1e-12
 
 
+def test_what_more_data_teach_is_added_to_what_such_steps_gained() -> None:
+    steady = dataclasses.replace(WHOLE, growth=0.0)
+    assert forecast([0.1, 0.2], WHOLE) == pytest.approx(forecast([0.1, 0.2], steady) + WHOLE.growth)
+
+
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_newest_outcome_counts_most_and_that_of_another_kind_not_at_all(sign: int) -> None:
     assert sign * forecast([0.0, sign * 0.2]) > sign * forecast([sign * 0.2, 0.0])
