@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from homeostat.hooks import Hooks
+from homeostat.metrics import order_classes
 from homeostat.project import Project
 from homeostat.records import FitCost
 from pipelines import inference
@@ -107,7 +108,13 @@ def describe_committee(
     """The manifest of a committee of these members, from that of the model it came from."""
     settled = admit(weights, list(members))
     told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
-    return {**manifest, "family": COMMITTEE, "rounds": None, MEMBERS: told}
+    return {**manifest, "classes": _classes(manifest, members), "family": COMMITTEE, "rounds": None, MEMBERS: told}
+
+
+def _classes(manifest: Mapping[str, Any], members: Mapping[str, Member]) -> list[str] | None:
+    if manifest["classes"] is None:
+        return None
+    return list(order_classes([*manifest["classes"], *(c for m in members.values() for c in m.told["classes"])]))
 
 
 def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:

@@ -197,18 +197,22 @@ class Predictor:
         """Contributions (rows, features) in the order of the manifest's features; None where there are none to tell."""
         if self.manifest["family"] != COMMITTEE:
             return self._own_contributions(features, self.manifest, self.model)
+        said = self._frame(self._values(features))["prediction"].to_list()
         names = [feature["name"] for feature in self.manifest["features"]]
         total: np.ndarray | None = None
         for member, model in zip(self.manifest["members"], self.model, strict=True):
             told = {**self.manifest, **member}
-            parts = self._own_contributions(features, told, model)
+            parts = self._own_contributions(features, told, model, said)
             if parts is not None:
                 own = [feature["name"] for feature in told["features"]]
                 parts = member["weight"] * parts[:, [own.index(name) for name in names]]
                 total = parts if total is None else total + parts
         return total
 
-    def _own_contributions(self, features: pl.DataFrame, told: dict[str, Any], model: Any) -> np.ndarray | None:
+    def _own_contributions(
+        self, features: pl.DataFrame, told: dict[str, Any], model: Any, said: list[Any] | None = None
+    ) -> np.ndarray | None:
+        """Contributions of one model, multiclass to the classes `said`, its own prediction without; 0 where unknown."""
         matrix = encode(features, told["features"])
         if told["family"] == "xgboost":
             parts = _booster_parts(model, matrix, told)
@@ -217,8 +221,10 @@ class Predictor:
         else:
             return None
         if parts.ndim == 3:
-            best = model_values(model, told, matrix).argmax(axis=1)
-            parts = parts[np.arange(len(matrix)), best]
+            known = {label: at for at, label in enumerate(told["classes"])}
+            own = model_values(model, told, matrix).argmax(axis=1)
+            best = own if said is None else np.array([known.get(label, -1) for label in said])
+            parts = np.where(best[:, None] >= 0, parts[np.arange(len(matrix)), best], 0.0)
         return parts
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from homeostat.hooks import Hooks
+from homeostat.metrics import order_classes
 from homeostat.project import Project, Task
 from homeostat.records import FitCost
 from pipelines import inference
@@ -95,23 +96,20 @@ def fit_member(
 ) -> Member | None:
     """Fit a member on a frame of labelled rows, sorted by event and key.
 
-    None where there is too little to learn from: fewer rows than `LEAST_ROWS`, one class only, or no base.
-    Deterministic, bit for bit.
+    A class that is not among `classes` is learned too, where there are more than two. None where there is too little to
+    learn from: fewer rows than `LEAST_ROWS`, one class only, or no base. Deterministic, bit for bit.
     """
-    if frame.height < LEAST_ROWS or (spec.base is not None and base is None):
+    if spec.base is not None and base is None:
         return None
-    if project.task is not Task.REGRESSION and frame["label"].n_unique() < 2:
+    own = _classes_of(frame, project, classes, base)
+    frame = frame if own is None else frame.filter(pl.col("label").is_in(own))
+    if frame.height < LEAST_ROWS or (own is not None and frame["label"].n_unique() < 2):
         return None
     features = build_features(frame, project, hooks)
-    own = _classes_of(frame, classes, base)
     manifest = describe_model(frame, features, project, hooks, own)
     if base is not None:
         manifest["features"] = base.told["features"]
-    known = frame["label"].is_in(own) if own is not None else pl.Series([True] * frame.height)
-    table = Table(
-        inference.encode(features.filter(known), manifest["features"]),
-        encode_target(frame["label"].filter(known), manifest),
-    )
+    table = Table(inference.encode(features, manifest["features"]), encode_target(frame["label"], manifest))
     boosting = Boosting(STEP, spec.max_depth, None if base is None else base.model)
     fit = fit_candidate(spec.family, table, manifest, project, hooks, rounds=spec.rounds, boosting=boosting)
     return Member(describe_member(spec.name, fit, manifest), fit.model, fit.cost)
@@ -123,11 +121,13 @@ def describe_member(name: str, fit: Fit, manifest: dict[str, Any]) -> dict[str, 
     return {"name": name, "family": fit.family, "rounds": fit.rounds, **kept}
 
 
-def _classes_of(frame: pl.DataFrame, classes: list[str] | None, base: Member | None) -> list[str] | None:
-    """The classes a member knows: its base's, else all of the committee's; XGBoost wants none without a row."""
-    if classes is None:
-        return None
-    return base.told["classes"] if base is not None else classes
+def _classes_of(
+    frame: pl.DataFrame, project: Project, classes: list[str] | None, base: Member | None
+) -> list[str] | None:
+    """The classes a member knows: its base's, else all of the committee's and those that have come since."""
+    if classes is None or base is not None:
+        return None if base is None else base.told["classes"]
+    return list(order_classes([*classes, *frame["label"].unique()])) if project.task is Task.MULTICLASS else classes
 
 
 def follow(weights: Mapping[str, float], losses: Mapping[str, float]) -> dict[str, float]:

@@ -77,6 +77,56 @@ def test_a_decision_keeps_what_was_compared() -> None:
     }
 
 
+SAVED = dataclasses.replace(BETTER, gain=0.02, gain_error=0.004)
+LOSSES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
+    "it loses less": ("promote", {}, {}, "a loss lower by 0.0200 ± 0.0040 a row, and a gain of 0.0500 in auc"),
+    "it loses less, and a person is to approve": ("ask", {}, {"approval": "human"}, "a person must approve"),
+    "it loses as much": ("refuse", {"gain": 0.0}, {}, "it is not better"),
+    "it loses more, whatever the metric says": ("refuse", {"gain": -0.001}, {}, "it is not better"),
+    "it loses more, and a person is to approve": ("refuse", {"gain": -0.001}, {"approval": "human"}, "not better"),
+    "a metric of few rows is mostly noise": ("promote", {"rows": 999, "challenger_metrics": {"auc": 0.6}}, {}, "-0.1"),
+    "a metric that falls over many rows": (
+        "refuse", {"rows": 1000, "challenger_metrics": {"auc": 0.6}}, {}, "auc may fall by 0.01 at most"),
+    "a metric that falls within the tolerance": (
+        "promote", {"rows": 1000, "challenger_metrics": {"auc": 0.695}}, {}, "a gain of -0.0050 in auc"),
+    "many rows are fewer by the project": (
+        "refuse", {"challenger_metrics": {"auc": 0.6}}, {"fresh_rows": 500}, "auc may fall by 0.01 at most"),
+    "too few rows": ("refuse", {"rows": 99}, {}, "99 fresh rows"),
+    "no metric": ("refuse", {"challenger_metrics": {}}, {}, "auc is undefined"),
+    "no comparison": ("refuse", {"problem": "version 1 cannot be loaded"}, {}, "version 1 cannot be loaded"),
+    "better by what is asked": ("promote", {}, {"min_gain": 0.04}, "a gain of 0.0500"),
+    "better by less than is asked": ("refuse", {}, {"min_gain": 0.06}, "a gain of more than 0.06 is asked for"),
+    "better in the metric alone": ("refuse", {"gain": -0.1}, {"min_gain": 0.04}, "it is not better"),
+    "it may be worse, and is": (
+        "promote", {"gain": -0.1, "challenger_metrics": {"auc": 0.65}, "rows": 5000}, {"min_gain": -0.1}, "-0.0500"),
+    "it may be worse, and is by too much": (
+        "refuse", {"gain": 0.1, "challenger_metrics": {"auc": 0.5}}, {"min_gain": -0.1}, "more than -0.1 is asked for"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "evidence", "gates", "reason"), LOSSES.values(), ids=LOSSES)
+def test_what_is_decided_by_the_losses_of_each_row(
+    kind: str, evidence: dict[str, Any], gates: dict[str, Any], reason: str
+) -> None:
+    compared = dataclasses.replace(SAVED, **evidence)
+    decision = decide_promotion(compared, project(**gates), NOW)
+    assert (decision.kind, decision.model_version) == (kind, 2)
+    assert len(decision.reasons) == 1 and reason in decision.reasons[0], decision.reasons
+    if compared.problem is None and compared.rows >= 100 and reason != "auc is undefined":
+        assert (decision.evidence["gain"], decision.evidence["gain_error"]) == (compared.gain, compared.gain_error)
+
+
+@given(st.floats(-1, 1), st.floats(0, 1), st.floats(0, 1), st.integers(1, 5000), st.floats(0, 0.1))
+def test_what_does_not_lose_less_is_never_promoted_unless_that_was_asked_for(
+    saved: float, old: float, new: float, rows: int, min_gain: float
+) -> None:
+    compared = Comparison(1, 2, rows, ("b1",), {"auc": old}, {"auc": new}, gain=saved, gain_error=0.01)
+    decision = decide_promotion(compared, project(min_gain=min_gain), NOW)
+    fallen = rows >= 1000 and new - old < -0.01
+    fit = rows >= 100 and saved > 0 and not fallen and (min_gain == 0 or new - old > min_gain)
+    assert decision.kind == ("promote" if fit else "refuse")
+
+
 METRIC_OF_TASK = [(task.value, metric) for task in Task for metric in METRICS[task]]
 
 
