@@ -24,11 +24,15 @@ MOST_KEPT, MOST_A_TICK = 20, 5
 
 @dataclass(frozen=True, slots=True)
 class Ledger:
-    """Steps that wait for their outcome, outcomes so far (oldest first), and which of them are new at this tick."""
+    """Steps that wait for their outcome, outcomes so far (oldest first), and which of them are new at this tick.
+
+    `lost` counts those whose outcome can no longer be measured, since a model or every label is gone.
+    """
 
     waiting: list[dict[str, Any]] = field(default_factory=list)
     known: list[dict[str, Any]] = field(default_factory=list)
     new: list[dict[str, Any]] = field(default_factory=list)
+    lost: int = 0
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
@@ -37,7 +41,7 @@ class Ledger:
 
     def write(self, write: Writer, at: datetime) -> None:
         """Keep the ledger, and say each new outcome in the journal."""
-        if not self.new:
+        if not self.new and not self.lost:
             return
         write.put_fact(ATTEMPTS, {"list": self.waiting})
         write.put_fact(OUTCOMES, {"list": self.known})
@@ -56,7 +60,7 @@ def settle_accounts(loop: Loop, at: datetime) -> Ledger:
             left.append(attempt)
         elif (outcome := _measure(loop, attempt, window, at)) is not None:
             new.append(outcome)
-    return Ledger(left, [*known, *new][-MOST_KEPT:], new)
+    return Ledger(left, [*known, *new][-MOST_KEPT:], new, lost=len(waiting) - len(left) - len(new))
 
 
 def with_attempt(loop: Loop, attempt: dict[str, Any]) -> dict[str, Any]:

@@ -41,11 +41,15 @@ MOST_BATCHES = 12
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What the next step starts from: a version, the end of the last batch it knows, the labels it knew whole."""
+    """What the next step starts from: a version, the end of the last batch it knows, the labels it knew whole.
+
+    `anew` says that everything was learned anew because of an alarm, and that nothing of it has been promoted yet.
+    """
 
     version: int
     until: datetime
     labels: int
+    anew: bool = False
 
 
 def find_base(loop: Loop) -> Base | None:
@@ -55,7 +59,7 @@ def find_base(loop: Loop) -> Base | None:
         return None
     base = Base(champion.version, champion.promoted_at or champion.as_of, champion.rows)
     if fact is not None and (fact["version"] == champion.version or fact["champion"] == champion.version):
-        base = Base(fact["version"], datetime.fromisoformat(fact["until"]), fact["labels"])
+        base = Base(fact["version"], datetime.fromisoformat(fact["until"]), fact["labels"], fact["anew"])
     return base if _usable(loop, base.version) else None
 
 
@@ -112,13 +116,14 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     if doubt is not None and verdict.kind != "refuse":
         verdict = dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, doubt))
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
-    anew = decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet"
+    anew = base.anew or (decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet")
     record = dataclasses.replace(record, line=None if anew else champion.founder)
     if comparison.challenger_metrics:
         record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
     labels = decision.evidence["labels"] if decision.kind == RETRAIN else base.labels
     fact = {"version": record.version, "until": instant(windows[-1].end_at), "labels": labels}
-    fact["champion"] = record.version if verdict.kind == "promote" else champion.version
+    promoted = verdict.kind == "promote"
+    fact |= {"champion": record.version if promoted else champion.version, "anew": anew and not promoted}
     attempt = {
         "at": instant(at),
         "kind": decision.kind,
