@@ -290,7 +290,7 @@ class Retraining(_Section):
     """`[retraining]`: which policy decides, and its settings."""
 
     policy: str = "forecast"
-    budget: Annotated[Number, Field(gt=0)] = 0.2
+    budget: Annotated[Number, Field(gt=0)] = 0.17
     price: Annotated[Number, Field(ge=0)] = 1.0
     error_price: Annotated[Number, Field(ge=0)] = 1.0
     every: Annotated[Whole, Field(ge=1)] = 4
