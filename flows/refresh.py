@@ -59,7 +59,7 @@ def find_base(loop: Loop) -> Base | None:
         return None
     base = Base(champion.version, champion.promoted_at or champion.as_of, champion.rows)
     if fact is not None and (fact["version"] == champion.version or fact["champion"] == champion.version):
-        base = Base(fact["version"], datetime.fromisoformat(fact["until"]), fact["labels"], fact["anew"])
+        base = Base(fact["version"], datetime.fromisoformat(fact["until"]), fact["labels"], fact.get("anew", False))
     return base if _usable(loop, base.version) else None
 
 
