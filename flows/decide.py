@@ -15,29 +15,36 @@ from flows.trial import fact_name, follow_trial
 from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
+from monitoring.estimate_alert import warn_of_estimate
 from monitoring.forecast import YARD_ROUNDS
 from monitoring.learned import describe as describe_fact
+from monitoring.learned import gone_columns
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 from monitoring.probation import Probation, to_plain
 from monitoring.watching import Watch
 
-BROKEN_SHARE = 0.5
+UNLABELLED_BATCHES = 3
+PLEAS = {
+    "fix_data": (Severity.CRITICAL, "the data need mending before anything is learned from them"),
+    "label": (Severity.WARNING, "labels are wanted"),
+}
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
     """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person."""
     ledger, trial = settle_accounts(loop, at), _trial(loop, at)
     alarm, decision, accounts = _weigh(loop, at, ledger, trial)
-    if asked is not None and decision.kind in {"wait", "fix_data"} and decision.model_version is not None:
+    if asked is not None and decision.kind in {"wait", "fix_data", "label"} and decision.model_version is not None:
         decision = Decision(at, "retraining", "retrain", (asked,), decision.evidence, decision.model_version)
     with loop.store.write("decide") as write:
         if alarm.kind == "alarm":
             write.append_decision(alarm)
             title = f"version {alarm.model_version} has become worse"
             write.append_alert(alert(at, Severity.CRITICAL, "alarm", title, "; ".join(alarm.reasons)))
-        if decision.kind == "fix_data" and (loop.store.last_outcome("decide", at) or {}).get("decision") != "fix_data":
-            title = "the data need mending before anything is learned from them"
-            write.append_alert(alert(at, Severity.CRITICAL, "fix_data", title, "; ".join(decision.reasons)))
+        last = (loop.store.last_outcome("decide", at) or {}).get("decision")
+        if decision.kind in PLEAS and decision.kind != last:
+            severity, title = PLEAS[decision.kind]
+            write.append_alert(alert(at, severity, decision.kind, title, "; ".join(decision.reasons)))
         ledger.write(write, at)
         if trial is not None:
             write.put_fact(fact_name(trial.line), to_plain(trial))
@@ -121,18 +128,31 @@ def _learning(
         spent=sum(m.cost.row_rounds for m in models[1:]),
         yardstick=accounts["yardstick"],
         broken=_broken(loop, at),
+        unlabelled=_unlabelled(loop, at),
         harm=None if trial is None else trial.harm(loop.project.monitoring.alpha),
     )
     return learning, fresh_count(loop, windows)
 
 
+def _unlabelled(loop: Loop, at: datetime) -> str | None:
+    """Why labels are wanted: those of the last batches never came, or the newest batch is estimated to be worse."""
+    settings, horizon = loop.project.monitoring, loop.project.data.feedback.horizon
+    windows = [w for w in loop.store.list_windows() if w.end_at <= at and w.rows]
+    due = [w for w in windows if w.end_at + horizon <= at][-UNLABELLED_BATCHES:]
+    if len(due) == UNLABELLED_BATCHES and all(w.coverage < settings.min_coverage for w in due):
+        shares = ", ".join(f"{w.coverage:.0%}" for w in due)
+        return f"of the last {len(due)} batches whose horizon has passed, only {shares} of the labels came"
+    champion = loop.champion()
+    founder = None if champion is None else loop.store.get_model(champion.founder)
+    warning = warn_of_estimate(champion, founder, windows, loop.project, at)
+    return None if warning is None else warning.body
+
+
 def _broken(loop: Loop, at: datetime) -> str | None:
     """What is wrong with the newest batch, where a column that was there has gone."""
-    for check in reversed(loop.store.list_checks()):
-        if check.tick_at == at:
-            gone = [fact for fact in check.facts if fact.kind == "null_rate" and fact.share >= BROKEN_SHARE]
-            return f"of batch {check.batch}, {describe_fact(gone[0])}" if gone else None
-    return None
+    checks = [check for check in loop.store.list_checks() if check.tick_at <= at]
+    gone = gone_columns(checks[-1].facts) if checks else ()
+    return f"of batch {checks[-1].batch}, {describe_fact(gone[0])}" if gone else None
 
 
 def fresh_windows(loop: Loop, champion: ModelRecord, at: datetime) -> list[Window]:

@@ -28,6 +28,7 @@ from homeostat.errors import DataError, RegistryError
 from homeostat.records import ModelRecord, Window
 from monitoring.alarms import is_mature
 from monitoring.forecast import RETRAIN
+from monitoring.learned import gone_columns
 from pipelines.committee import refresh_committee, weights_of
 from pipelines.features import raw_view
 from pipelines.inference import COMMITTEE
@@ -81,9 +82,14 @@ def _usable(loop: Loop, version: int) -> bool:
 
 def new_windows(loop: Loop, base: Base, at: datetime) -> list[Window]:
     """The mature windows after what a base knows, oldest first, the newest `MOST_BATCHES`."""
-    settings = loop.project.monitoring
+    settings, broken = loop.project.monitoring, broken_batches(loop)
     found = [w for w in loop.store.list_windows() if base.until < w.end_at <= at and is_mature(w, settings)]
-    return found[-MOST_BATCHES:]
+    return [w for w in found if w.batch not in broken][-MOST_BATCHES:]
+
+
+def broken_batches(loop: Loop) -> set[str]:
+    """The batches in which a column that was there has gone: nothing is learned from them, and nothing compared."""
+    return {check.batch for check in loop.store.list_checks() if gone_columns(check.facts)}
 
 
 def fresh_count(loop: Loop, windows: Sequence[Window]) -> int:
@@ -195,12 +201,13 @@ def _make_and_register(
 
 
 def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series) -> Any:
-    """What may be learned from: labelled rows of batches up to `end`, those of the comparison left out."""
-    tick = loop.project.loop.tick
+    """What may be learned from: labelled rows of sound batches up to `end`, those of the comparison left out."""
+    tick, broken = loop.project.loop.tick, sorted(broken_batches(loop))
 
     def rows(ticks: int | None) -> pl.DataFrame:
         since = None if ticks is None else end - ticks * tick
-        return training_frame(loop, at, until=end, since=since, without=apart)
+        frame = training_frame(loop, at, until=end, since=since, without=apart)
+        return frame.filter(~pl.col("_batch").is_in(broken))
 
     return rows
 

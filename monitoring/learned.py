@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from homeostat.project import Monitoring
 from homeostat.records import ColumnDrift, DriftResult, LearnedFact
 
-WORTH_TELLING = 0.01
+WORTH_TELLING, BROKEN_SHARE = 0.01, 0.5
 _WORDS = {
     "range": "outside of the range learned",
     "category": "in categories never seen",
@@ -46,3 +46,8 @@ def _counted(column: ColumnDrift, fact: LearnedFact | None) -> ColumnDrift:
     if fact is None or column.drifted:
         return column
     return dataclasses.replace(column, drifted=True, reason=describe(fact))
+
+
+def gone_columns(facts: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
+    """Columns of which so many values have gone that they are broken, not drifted."""
+    return tuple(fact for fact in facts if fact.kind == "null_rate" and fact.share >= BROKEN_SHARE)

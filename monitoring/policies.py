@@ -19,7 +19,7 @@ class Learning:
 
     `rows_a_tick` counts labelled rows; `spent` and `yardstick` are rows x rounds (see `monitoring.forecast`). `broken`
     says what is wrong with the newest rows, where they must not be learned from, `harm` why the line's founder must
-    come back.
+    come back, `unlabelled` why labels are wanted where too few have come.
     """
 
     plans: tuple[Plan, ...]
@@ -29,6 +29,7 @@ class Learning:
     yardstick: float
     broken: str | None = None
     harm: str | None = None
+    unlabelled: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,8 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
 
     Kinds: "train_first" (there is no champion and enough is labelled), "adopt" (a base model is named), "recalibrate"
     (new weights for the champion's members), "refresh" (some of them refitted), "retrain", "rollback", "fix_data",
-    "wait". What cannot be compared is not trained: without fresh labels the answer is "wait".
+    "label", "wait". What cannot be compared is not trained: without fresh labels the answer is "wait", or "label" where
+    a person should see to it that they come.
     """
     champion = evidence.champion
     seen: dict[str, Any] = {
@@ -166,8 +168,9 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
     elif evidence.learning is not None and evidence.learning.harm is not None:
         kind, reasons = "rollback", (evidence.learning.harm,)
     elif evidence.fresh_labels < project.gates.min_rows:
-        kind = "wait"
-        reasons = (f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on",)
+        wanted = evidence.learning.unlabelled if evidence.learning is not None else None
+        few = f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on"
+        kind, reasons = ("wait", (few,)) if wanted is None else ("label", (wanted, few))
     else:
         kind, reasons, *more = get_policy(project)(evidence, project, now)
         seen |= more[0] if more else {}

@@ -60,7 +60,7 @@ def test_what_is_chosen(
     accounts: dict[str, Any],
     settings: dict[str, Any],
 ) -> None:
-    chosen, found = choose_plan(plans, outcomes, settings=Retraining(**settings), **(ROOM | accounts))
+    chosen, found = choose_plan(plans, outcomes, settings=Retraining(**{"budget": 0.2} | settings), **(ROOM | accounts))
     assert (chosen and chosen.plan.kind) == kind
     assert [forecast.plan for forecast in found] == list(plans)
 
@@ -146,6 +146,9 @@ DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "harm, and a column has gone": ("rollback", {"harm": "it lost more", "broken": "x is null"}, {}, "it lost more"),
     "harm, and nothing to compare on": ("rollback", {"harm": "it lost more"}, {"fresh_labels": 0}, "it lost more"),
     "too few fresh labels": ("wait", {}, {"fresh_labels": 99}, "99 of 100 fresh labels"),
+    "too few fresh labels, and a person should see to it": (
+        "label", {"unlabelled": "none came"}, {"fresh_labels": 99}, "none came"),
+    "labels are wanted elsewhere, and a step can be taken": ("refresh", {"unlabelled": "none came"}, {}, "refresh"),
     "a step may follow a tick later": ("refresh", {}, {"last_attempt_at": NOW - DAY}, "refresh"),
     "and no sooner": ("wait", {}, {"last_attempt_at": NOW - DAY / 2}, "cooldown"),
     "nothing can be refitted in steps, and no alarm": ("wait", {}, {"learning": None}, "no alarm"),

@@ -175,3 +175,28 @@ def test_where_labels_come_late_nothing_but_the_first_serves_before_it_has_prove
     assert {b.model_version for b in loop.store.list_batches() if b.state == "scored"} == {1}
     champion = loop.champion()
     assert champion is not None and champion.version == 1 and len(loop.store.list_models()) > 4
+
+
+def test_where_labels_stop_coming_somebody_is_asked_for_them_once(tmp_path: Path) -> None:
+    made = draw(120, START - 4 * DAY, 12, seed=3)
+    labels = made.filter(pl.col("at") < START + DAY)
+    loop = replayed(tmp_path, made, labels)
+    asked = [d for d in loop.store.list_decisions("retraining") if d.kind == "label"]
+    assert asked and "only 0%, 0%, 0% of the labels came" in asked[0].reasons[0]
+    assert [a.title for a in loop.store.list_alerts()].count("labels are wanted") == 1
+
+
+def test_nothing_is_learned_from_a_column_that_has_gone(tmp_path: Path) -> None:
+    made = draw(120, START - 4 * DAY, 10, seed=3)
+    gone = made.with_columns(x=pl.when(pl.col("at") < START + 2 * DAY).then("x"))
+    loop = replayed(tmp_path, gone, made)
+    kinds = [d.kind for d in loop.store.list_decisions("retraining") if d.tick_at > START + 2 * DAY]
+    assert set(kinds) == {"fix_data"}
+    assert max(m.as_of for m in loop.store.list_models()) <= START + 2 * DAY
+    assert [a.key.split("/")[-1] for a in loop.store.list_alerts()].count("fix_data") == 1
+
+
+def replayed(tmp_path: Path, inputs: pl.DataFrame, labels: pl.DataFrame) -> Loop:
+    folder = write(tmp_path / "small", inputs, labels, PROJECT + STEPS)
+    replay(folder)
+    return opened(folder)
