@@ -79,26 +79,26 @@ def test_a_decision_keeps_what_was_compared() -> None:
 
 SAVED = dataclasses.replace(BETTER, gain=0.02, gain_error=0.004)
 LOSSES: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
-    "it loses less": ("promote", {}, {}, "a loss lower by 0.0200 ± 0.0040 a row, and a gain of 0.0500 in auc"),
+    "it loses less": ("promote", {}, {}, "a loss lower by 0.0200 ± 0.0040 a row, and auc better by 0.0500"),
     "it loses less, and a person is to approve": ("ask", {}, {"approval": "human"}, "a person must approve"),
     "it loses as much": ("refuse", {"gain": 0.0}, {}, "it is not better"),
     "it loses more, whatever the metric says": ("refuse", {"gain": -0.001}, {}, "it is not better"),
     "it loses more, and a person is to approve": ("refuse", {"gain": -0.001}, {"approval": "human"}, "not better"),
-    "a metric of few rows is mostly noise": ("promote", {"rows": 999, "challenger_metrics": {"auc": 0.6}}, {}, "-0.1"),
+    "a metric of few rows is mostly noise": ("promote", {"rows": 999, "challenger_metrics": {"auc": 0.6}}, {}, "0.1"),
     "a metric that falls over many rows": (
         "refuse", {"rows": 1000, "challenger_metrics": {"auc": 0.6}}, {}, "auc may fall by 0.01 at most"),
     "a metric that falls within the tolerance": (
-        "promote", {"rows": 1000, "challenger_metrics": {"auc": 0.695}}, {}, "a gain of -0.0050 in auc"),
+        "promote", {"rows": 1000, "challenger_metrics": {"auc": 0.695}}, {}, "auc worse by 0.0050"),
     "many rows are fewer by the project": (
         "refuse", {"challenger_metrics": {"auc": 0.6}}, {"fresh_rows": 500}, "auc may fall by 0.01 at most"),
     "too few rows": ("refuse", {"rows": 99}, {}, "99 fresh rows"),
     "no metric": ("refuse", {"challenger_metrics": {}}, {}, "auc is undefined"),
     "no comparison": ("refuse", {"problem": "version 1 cannot be loaded"}, {}, "version 1 cannot be loaded"),
-    "better by what is asked": ("promote", {}, {"min_gain": 0.04}, "a gain of 0.0500"),
+    "better by what is asked": ("promote", {}, {"min_gain": 0.04}, "auc better by 0.0500"),
     "better by less than is asked": ("refuse", {}, {"min_gain": 0.06}, "a gain of more than 0.06 is asked for"),
     "better in the metric alone": ("refuse", {"gain": -0.1}, {"min_gain": 0.04}, "it is not better"),
     "it may be worse, and is": (
-        "promote", {"gain": -0.1, "challenger_metrics": {"auc": 0.65}, "rows": 5000}, {"min_gain": -0.1}, "-0.0500"),
+        "promote", {"gain": -0.1, "challenger_metrics": {"auc": 0.65}, "rows": 5000}, {"min_gain": -0.1}, "by 0.0500"),
     "it may be worse, and is by too much": (
         "refuse", {"gain": 0.1, "challenger_metrics": {"auc": 0.5}}, {"min_gain": -0.1}, "more than -0.1 is asked for"),
 }  # fmt: skip
