@@ -125,12 +125,16 @@ class DriftResult:
 
 @dataclass(frozen=True, slots=True)
 class LearnedFact:
-    """Something of a batch that the champion's training data had never shown; it warns, no more."""
+    """Something of a batch that the champion's training data had never shown; it warns, no more.
+
+    `share` is that of the rows it concerns, `learned` what it was in the training data.
+    """
 
     column: str
     kind: str  # "range" | "null_rate" | "category"
     share: float
     detail: str
+    learned: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

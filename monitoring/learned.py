@@ -49,5 +49,5 @@ def _counted(column: ColumnDrift, fact: LearnedFact | None) -> ColumnDrift:
 
 
 def gone_columns(facts: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
-    """Columns of which so many values have gone that they are broken, not drifted."""
-    return tuple(fact for fact in facts if fact.kind == "null_rate" and fact.share >= BROKEN_SHARE)
+    """Columns of which so many values have gone that were there before that they are broken, not drifted."""
+    return tuple(f for f in facts if f.kind == "null_rate" and f.share - f.learned >= BROKEN_SHARE)

@@ -81,4 +81,4 @@ def _unseen(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None
 def _more_nulls(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
     rate, was = _null_rate(values), learned["null_rate"]
     detail = f"{values.name}: {rate:.1%} of the values are missing; it was {was:.1%} in what it learned from"
-    return LearnedFact(values.name, "null_rate", rate, detail) if rate > was + NULL_RATE_STEP else None
+    return LearnedFact(values.name, "null_rate", rate, detail, was) if rate > was + NULL_RATE_STEP else None
