@@ -83,7 +83,7 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
 def _retrain(loop: Loop, at: datetime) -> dict[str, Any]:
     champion = loop.champion()
     assert champion is not None
-    if can_refresh(loop, at):
+    if can_refresh(loop):
         return refresh(loop, at)
     batches = _fresh_batches(loop, champion, at)
     record = make_version(loop, at, batches)

@@ -60,7 +60,7 @@ def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
 
 
 def _trial(loop: Loop, at: datetime) -> Probation | None:
-    return follow_trial(loop, at) if can_refresh(loop, at) else None
+    return follow_trial(loop, at) if can_refresh(loop) else None
 
 
 def _weigh(
@@ -110,7 +110,7 @@ def _learning(
     trial: Probation | None,
 ) -> tuple[Learning | None, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared; None where none can be taken."""
-    base = find_base(loop) if can_refresh(loop, at) else None
+    base = find_base(loop) if can_refresh(loop) else None
     if base is None:
         return None, 0
     windows = new_windows(loop, base, at)

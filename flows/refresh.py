@@ -53,6 +53,15 @@ class Base:
     anew: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What came since the base: its windows, oldest first, and its labelled rows, to learn from and kept apart."""
+
+    windows: Sequence[Window]
+    learn: pl.DataFrame
+    apart: pl.DataFrame
+
+
 def find_base(loop: Loop) -> Base | None:
     """The version to go on from: the newest one made, or the champion; None where it has no members of ours."""
     fact, champion = loop.store.get_fact(FACT), loop.champion()
@@ -64,7 +73,7 @@ def find_base(loop: Loop) -> Base | None:
     return base if _usable(loop, base.version) else None
 
 
-def can_refresh(loop: Loop, at: datetime) -> bool:
+def can_refresh(loop: Loop) -> bool:
     """Whether the policy learns in steps and there is a version to go on from."""
     return loop.project.retraining.policy == "forecast" and find_base(loop) is not None
 
@@ -113,9 +122,10 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
     apart = kept_apart(rows[loop.key], share_apart(loop.project, rows.height))
     names = decision.evidence.get("members")
-    record = _make(loop, at, base, windows, rows.filter(~apart), rows.filter(apart), names)
+    fresh = Fresh(windows, rows.filter(~apart), rows.filter(apart))
+    record = _make(loop, at, base, fresh, names)
     batches = tuple(w.batch for w in windows)
-    comparison = compare_rows(loop, champion.version, record.version, rows.filter(apart), batches)
+    comparison = compare_rows(loop, champion.version, record.version, fresh.apart, batches)
     verdict = decide_promotion(comparison, loop.project, at)
     late = tick_index(loop.project, at) - tick_index(loop.project, windows[-1].end_at)
     doubt = get_probation(loop, champion).doubt(late)
@@ -141,38 +151,23 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     return settle(loop, at, record, verdict, outcome, {FACT: fact, ATTEMPTS: with_attempt(loop, attempt)})
 
 
-def _make(
-    loop: Loop,
-    at: datetime,
-    base: Base,
-    windows: Sequence[Window],
-    learn: pl.DataFrame,
-    apart: pl.DataFrame,
-    names: Sequence[str] | None,
-) -> ModelRecord:
+def _make(loop: Loop, at: datetime, base: Base, fresh: Fresh, names: Sequence[str] | None) -> ModelRecord:
     """Make and register the challenger of a step; once, however often this is called for the same tick."""
     key = key_of(loop, at)
     version = loop.models.find(key)
     if version is None:
         with tempfile.TemporaryDirectory() as scratch:
-            version = _make_and_register(loop, at, base, windows, learn, apart, names, Path(scratch) / "model")
+            version = _make_and_register(loop, at, base, fresh, names, Path(scratch) / "model")
     return read_record(loop, version)
 
 
 def _make_and_register(
-    loop: Loop,
-    at: datetime,
-    base: Base,
-    windows: Sequence[Window],
-    learn: pl.DataFrame,
-    apart: pl.DataFrame,
-    names: Sequence[str] | None,
-    folder: Path,
+    loop: Loop, at: datetime, base: Base, fresh: Fresh, names: Sequence[str] | None, folder: Path
 ) -> int:
     specs = tuple(spec for spec in list_specs(loop.project) if names is None or spec.name in names)
-    origin, end = loop.models.folder(base.version), windows[-1].end_at
-    known = _rows_until(loop, at, end, apart[loop.key])
-    weights = _followed(loop, weights_of(read_manifest(origin)), windows, learn)
+    origin, end = loop.models.folder(base.version), fresh.windows[-1].end_at
+    known = _rows_until(loop, at, end, fresh.apart[loop.key])
+    weights = _followed(loop, weights_of(read_manifest(origin)), fresh.windows, fresh.learn)
     made = refresh_committee(origin, specs, weights, known, loop.project, loop.hooks)
     made.save(folder)
     told = {member["name"]: round(member["weight"], 6) for member in made.manifest["members"]}
