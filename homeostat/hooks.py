@@ -5,7 +5,8 @@ load_feedback(folder, until) -> polars.DataFrame     key, target and the time th
 build_features(frame) -> polars.DataFrame            raw rows in, one row of features for each, same order
 build_model(task, seed) -> estimator                 a scikit-learn estimator for the candidate "hook"
 evaluate(truth, scores) -> dict[str, float]          more metrics for a window
-label(frame) -> polars.DataFrame                     votes of a labeling function
+label(frame) -> polars.DataFrame                     votes of labeling functions, one column each; null abstains
+annotate(rows, now) -> polars.DataFrame              answers to labeling tasks: key, who, label
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Any
 
 from homeostat.errors import ProjectError
 
-HOOK_NAMES = ("load_inputs", "load_feedback", "build_features", "build_model", "evaluate", "label")
+HOOK_NAMES = ("load_inputs", "load_feedback", "build_features", "build_model", "evaluate", "label", "annotate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class Hooks:
     build_model: Callable[..., Any] | None = None
     evaluate: Callable[..., Any] | None = None
     label: Callable[..., Any] | None = None
+    annotate: Callable[..., Any] | None = None
     source: str | None = None
 
     @property

@@ -91,7 +91,7 @@ def _hint(loc: Location, unknown: dict[Location, str | None], model: type[BaseMo
     if sections := [place for place, _ in _sections(model) if place.split(".")[-1] == loc[-1]]:
         return f" Did you mean [{sections[0]}]?"
     known = sorted(_keys(_section_at(model, loc[:-1])) - hidden)
-    return f" Known here: {', '.join(known)}." if known else " This section has no settings yet."
+    return f" Known here: {', '.join(known)}."
 
 
 def _meant(loc: Location, model: type[BaseModel], hidden: set[str]) -> str | None:

@@ -131,9 +131,15 @@ class Source(_Section):
 
 
 class FeedbackSource(Source):
-    """`[data.feedback]`: `horizon` after the event a missing label counts as missing."""
+    """`[data.feedback]`: `horizon` after the event a missing label counts as missing.
+
+    `action` names a column that says whether something was done because of the model's score, `propensity` one with the
+    chance that the label was left to come by itself all the same.
+    """
 
     horizon: Duration = timedelta(days=7)
+    action: Column | None = None
+    propensity: Column | None = None
 
 
 class Range(_Section):
@@ -299,7 +305,29 @@ class Retraining(_Section):
 
 
 class Labeling(_Section):
-    """`[labeling]`: where labels are asked for."""
+    """`[labeling]`: whom to ask for labels, how many answers a `period`, and which rows to ask about."""
+
+    backend: Literal["console", "label-studio", "hook"] = "console"
+    budget: Annotated[Whole, Field(ge=0)] = 0
+    period: Duration = timedelta(days=7)
+    annotators: Annotated[Whole, Field(ge=1)] = 1
+    measure: Annotated[Number, Field(ge=0, le=1)] = 0.5
+    relabel: Annotated[Number, Field(ge=0, le=1)] = 0.1
+    pool: Annotated[Whole, Field(ge=1)] = 6
+    deadline: Duration = timedelta(days=7)
+    show_suggestion: bool = False
+    image: Column | None = None
+    text: Column | None = None
+    show: list[Column] = []
+    label_weight: Annotated[Number, Field(gt=0, le=1)] = 0.3
+    explore: Annotated[Number, Field(ge=0, lt=1)] = 0.0
+    max_caused: Annotated[Number, Field(ge=0, le=1)] = 0.5
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> Self:
+        if self.measure + self.relabel > 1:
+            raise ValueError(f"relabel: measure and relabel are {self.measure + self.relabel:g} together; at most 1")
+        return self
 
 
 class Notify(_Section):
@@ -366,7 +394,7 @@ class Project(_Section):
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:
-        for mistake in (self._metric_mistake(), self._class_mistake()):
+        for mistake in (self._metric_mistake(), self._class_mistake(), self._labeling_mistake()):
             if mistake is not None:
                 raise ValueError(mistake)
         if self.loop.tick <= timedelta(0):
@@ -379,6 +407,16 @@ class Project(_Section):
             return None
         expected = ", ".join(known)
         return f"monitoring.metric: {metric!r} is not a metric of a {self.task} task; expected one of {expected}"
+
+    def _labeling_mistake(self) -> str | None:
+        labeling, known = self.labeling, self.data.columns
+        named = [("image", labeling.image), ("text", labeling.text), *(("show", column) for column in labeling.show)]
+        for setting, column in named:
+            if column is not None and column not in known:
+                return f"labeling.{setting}: {column!r} is not a column of this project{_nearest(column, known)}"
+        if labeling.period <= timedelta(0):
+            return "labeling.period: must be longer than nothing, as in '7d'"
+        return None
 
     def _class_mistake(self) -> str | None:
         classes, positive = self.data.classes, self.data.positive

@@ -27,11 +27,11 @@ def measure_window(
 ) -> Window:
     """Measure the champion over one batch, as known at `now`.
 
-        `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
-        `evaluate` is the project's hook; it gets the known truths and their scored rows. The status is unknown
-        where nothing can be said of the watched metric; final where no more labels are waited for, because
-        every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
-    XX ProjectError where the hook fails.
+    `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
+    `evaluate` is the project's hook; it gets the known truths and their scored rows. The status is unknown
+    where nothing can be said of the watched metric; final where no more labels are waited for, because
+    every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
+    that come early are no fair sample. Raises ProjectError where the hook fails.
     """
     labels = scored["label"]
     labels = labels.fill_nan(None) if labels.dtype.is_float() else labels

@@ -7,6 +7,7 @@ from typing import Any
 
 from homeostat.records import (
     Alert,
+    Answer,
     Batch,
     BatchState,
     CheckResult,
@@ -15,9 +16,12 @@ from homeostat.records import (
     DriftResult,
     FitCost,
     JournalEntry,
+    LabelTask,
     LearnedFact,
     ModelRecord,
+    Purpose,
     Severity,
+    TaskState,
     Window,
     WindowStatus,
 )
@@ -74,6 +78,16 @@ def model(row: schema.ModelRow) -> ModelRecord:
 def alert(row: schema.AlertRow) -> Alert:
     """The record of a row."""
     return Alert(**_fields(Alert, row, severity=Severity(row.severity)))
+
+
+def task(row: schema.TaskRow) -> LabelTask:
+    """The record of a row."""
+    return LabelTask(**_fields(LabelTask, row, purpose=Purpose(row.purpose), state=TaskState(row.state)))
+
+
+def answer(row: schema.AnswerRow) -> Answer:
+    """The record of a row."""
+    return Answer(**_fields(Answer, row))
 
 
 def entry(row: schema.JournalRow) -> JournalEntry:

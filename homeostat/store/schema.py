@@ -136,6 +136,41 @@ class AlertRow(Base):
     problem: Mapped[str | None] = mapped_column(Text)
 
 
+class TaskRow(Base):
+    """One row that people are asked to label, and what their answers settled on."""
+
+    __tablename__ = "label_tasks"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    id: Mapped[str] = mapped_column(String(300), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), index=True)
+    batch: Mapped[str] = mapped_column(String(64))
+    purpose: Mapped[str] = mapped_column(String(16))
+    wanted: Mapped[int]
+    asked_at: Mapped[datetime] = mapped_column(index=True)
+    due_at: Mapped[datetime]
+    propensity: Mapped[float | None]
+    suggestion: Mapped[str | None] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16), index=True)
+    sent_at: Mapped[datetime | None]
+    remote: Mapped[str | None] = mapped_column(String(200))
+    settled_at: Mapped[datetime | None]
+    label: Mapped[str | None] = mapped_column(Text)
+    quality: Mapped[float | None]
+    agreement: Mapped[float | None]
+
+
+class AnswerRow(Base):
+    """What one person said of one task."""
+
+    __tablename__ = "label_answers"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    task: Mapped[str] = mapped_column(String(300), primary_key=True)
+    who: Mapped[str] = mapped_column(String(200), primary_key=True)
+    label: Mapped[str | None] = mapped_column(Text)
+    at: Mapped[datetime]
+    remote: Mapped[str | None] = mapped_column(String(200))
+
+
 class ReleaseRow(Base):
     """A person's word that a quarantined row may pass; `batch` is the one that took it in."""
 

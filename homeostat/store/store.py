@@ -20,19 +20,23 @@ from homeostat.boundaries import commit
 from homeostat.errors import StoreError
 from homeostat.records import (
     Alert,
+    Answer,
     Batch,
     BatchState,
     CheckResult,
     Decision,
     JournalEntry,
+    LabelTask,
     ModelRecord,
     Role,
+    TaskState,
     Window,
 )
 from homeostat.store import journal, rows
 from homeostat.store.engine import connect, first_line, lock_writers
 from homeostat.store.schema import (
     AlertRow,
+    AnswerRow,
     BatchRow,
     CheckRow,
     DecisionRow,
@@ -41,6 +45,7 @@ from homeostat.store.schema import (
     ModelRow,
     ReleaseRow,
     StageRow,
+    TaskRow,
     WindowRow,
 )
 
@@ -143,6 +148,24 @@ class Store:
         """Ids of all quarantine rows that were ever released."""
         return [r.row_id for r in self._list(ReleaseRow, order=[ReleaseRow.row_id])]
 
+    def list_tasks(self, state: TaskState | None = None, *, key: str | None = None) -> list[LabelTask]:
+        """Labeling tasks, oldest first; in one state, or of one row's key, where it is named."""
+        where = [] if state is None else [TaskRow.state == state.value]
+        where += [] if key is None else [TaskRow.key == key]
+        return [rows.task(r) for r in self._list(TaskRow, *where, order=[TaskRow.asked_at, TaskRow.id])]
+
+    def get_task(self, task: str) -> LabelTask | None:
+        """One labeling task."""
+        found = self._list(TaskRow, TaskRow.id == task, order=[TaskRow.id])
+        return rows.task(found[0]) if found else None
+
+    def list_answers(self, task: str | None = None) -> list[Answer]:
+        """What people said, oldest first; of one task where it is named."""
+        where = [] if task is None else [AnswerRow.task == task]
+        return [
+            rows.answer(r) for r in self._list(AnswerRow, *where, order=[AnswerRow.at, AnswerRow.task, AnswerRow.who])
+        ]
+
     def get_stage(self, tick_at: datetime, stage: str) -> dict[str, Any] | None:
         """The outcome of a stage of a tick; None while it is not done."""
         with self._reading() as session:
@@ -223,6 +246,26 @@ class Writer:
     def put_model(self, model: ModelRecord) -> None:
         """Keep what is known of a registered version."""
         self._session.merge(ModelRow(owner=self._owner, **rows.values(model)))
+
+    def put_task(self, task: LabelTask) -> None:
+        """Keep a labeling task's newest state."""
+        self._session.merge(TaskRow(owner=self._owner, **rows.values(task)))
+
+    def append_answer(self, answer: Answer) -> bool:
+        """Keep what a person said of a task; False, and nothing is changed, where they had answered it before."""
+        if self._session.get(AnswerRow, (self._owner, answer.task, answer.who)) is not None:
+            return False
+        self._session.add(AnswerRow(owner=self._owner, **rows.values(answer)))
+        self._session.flush()
+        return True
+
+    def drop_answer(self, task: str, who: str) -> bool:
+        """Take back what a person said of a task; False where they had said nothing."""
+        row = self._session.get(AnswerRow, (self._owner, task, who))
+        if row is not None:
+            self._session.delete(row)
+            self._session.flush()
+        return row is not None
 
     def append_alert(self, alert: Alert) -> None:
         """Raise an alert; the same key is one alert."""

@@ -159,8 +159,6 @@ KEYS = {
     "like nothing": ("[loop]", "[loop]\nzzz = 1", "loop.zzz: unknown key. Known here: start, tick."),
     "in a range": ("[loop]", "[data.rules.ranges]\ndistance = {mx = 2}\n[loop]",
         "data.rules.ranges.distance.mx: unknown key. Did you mean 'max'?"),
-    "under a section without settings": ("[loop]", "[labeling]\nzzz = 1\n[loop]",
-        "labeling.zzz: unknown key. This section has no settings yet."),
     "the folder": ("[project]", 'folder = "x"\n[project]',
         "folder: unknown key. A project lies where its file lies; take it out."),
     "missing": ('tick = "1d"', "", "loop.tick: missing; it must be set."),

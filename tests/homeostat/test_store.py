@@ -17,6 +17,7 @@ from alembic.migration import MigrationContext
 from homeostat.errors import StoreError
 from homeostat.records import (
     Alert,
+    Answer,
     Batch,
     BatchState,
     CheckResult,
@@ -24,10 +25,13 @@ from homeostat.records import (
     Decision,
     DriftResult,
     FitCost,
+    LabelTask,
     LearnedFact,
     ModelRecord,
+    Purpose,
     Role,
     Severity,
+    TaskState,
     Window,
     WindowStatus,
 )
@@ -63,6 +67,20 @@ LINED = replace(
     MODEL, version=4, line=2, loss={"mean": 1 / 3, "rows": 10.0, "scale": 0.1, "profile": [0.5, 9.5], "segments": {}}
 )
 ALERT = Alert("k1", AT, Severity.CRITICAL, "größer ☂", "line one\nline two")
+TASK = LabelTask("2024-01-01T00:00:00Z/größe", "größe", "b1", Purpose.MEASURE, 2, AT, LATER, 1 / 3, "late")
+SETTLED = replace(
+    TASK,
+    id="t2",
+    key="t2",
+    state=TaskState.SETTLED,
+    remote="17",
+    sent_at=AT,
+    settled_at=LATER,
+    label="☂",
+    quality=2 / 3,
+    agreement=0.5,
+)
+ANSWER = Answer(TASK.id, "ann", "☂", AT, "18")
 RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] = {
     "batch": (lambda w: w.put_batch(BATCH), lambda s: s.get_batch("b1"), BATCH),
     "bare batch": (
@@ -82,6 +100,9 @@ RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] 
     "model of a line": (lambda w: w.put_model(LINED), lambda s: s.get_model(4), LINED),
     "alert": (lambda w: w.append_alert(ALERT), lambda s: s.list_alerts(), [ALERT]),
     "release": (lambda w: w.append_release("r1", AT, "ann"), lambda s: s.list_releases(), ["r1"]),
+    "labeling task": (lambda w: w.put_task(TASK), lambda s: s.list_tasks(TaskState.OPEN), [TASK]),
+    "settled task": (lambda w: w.put_task(SETTLED), lambda s: s.get_task("t2"), SETTLED),
+    "answer": (lambda w: w.append_answer(ANSWER), lambda s: s.list_answers(TASK.id), [ANSWER]),
     "stage": (lambda w: w.put_stage(AT, "act", {"did": "wait"}), lambda s: s.get_stage(AT, "act"), {"did": "wait"}),
     "fact": (lambda w: w.put_fact("champion", {"version": 3}), lambda s: s.get_fact("champion"), {"version": 3}),
     "journal": (
@@ -245,6 +266,8 @@ def test_a_model_of_before_lines_is_read_as_a_line_of_its_own(tmp_path: Path) ->
             ("windows", "realized_high"),
         ):
             connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        for table in ("label_tasks", "label_answers"):
+            connection.execute(sa.text(f"DROP TABLE {table}"))
         connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
     found = Store(url, "p").get_model(3)
     assert found == MODEL and found.founder == 3 and LINED.founder == 2
