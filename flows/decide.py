@@ -9,19 +9,19 @@ import polars as pl
 
 from flows.loop import Loop, alert, tick_index
 from flows.outcomes import Ledger, settle_accounts
-from flows.refresh import can_refresh, find_base, fresh_count, new_windows
-from flows.steps import list_plans
+from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
+from flows.steps import list_plans, yard_rounds
 from flows.trial import fact_name, follow_trial
 from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
 from monitoring.alarms import decide_alarm, is_mature
 from monitoring.estimate_alert import warn_of_estimate
-from monitoring.forecast import YARD_ROUNDS
 from monitoring.learned import describe as describe_fact
 from monitoring.learned import gone_columns
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 from monitoring.probation import Probation, to_plain
 from monitoring.watching import Watch
+from registry.packing import read_manifest
 
 UNLABELLED_BATCHES = 3
 PLEAS = {
@@ -72,8 +72,9 @@ def _weigh(
     last = loop.store.get_fact("training")
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
     labels = _count_labels(loop, at)
-    accounts = _accounts(loop, at, labels)
-    learning, fresh = _learning(loop, at, labels, ledger, accounts, alarm, trial)
+    base = find_base(loop) if can_refresh(loop) else None
+    accounts = _accounts(loop, base, at, labels)
+    learning, fresh = _learning(loop, base, at, labels, ledger, accounts, alarm, trial)
     if learning is None and champion is not None:
         fresh = sum(w.labels for w in fresh_windows(loop, champion, at))
     evidence = RetrainingEvidence(
@@ -91,17 +92,18 @@ def _weigh(
     return alarm, decide_retraining(evidence, loop.project, at), accounts
 
 
-def _accounts(loop: Loop, at: datetime, labels: int) -> dict[str, Any]:
+def _accounts(loop: Loop, base: Base | None, at: datetime, labels: int) -> dict[str, Any]:
     """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
     last = loop.store.last_outcome("decide", at) or {}
     before, yardstick = last.get("labels", 0), last.get("yardstick", 0)
     if loop.version_of("champion") is not None and labels > before:
-        yardstick += labels * YARD_ROUNDS
+        yardstick += labels * yard_rounds(None if base is None else read_manifest(loop.models.folder(base.version)))
     return {"labels": labels, "yardstick": yardstick}
 
 
 def _learning(
     loop: Loop,
+    base: Base | None,
     at: datetime,
     labels: int,
     ledger: Ledger,
@@ -110,7 +112,6 @@ def _learning(
     trial: Probation | None,
 ) -> tuple[Learning | None, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared; None where none can be taken."""
-    base = find_base(loop) if can_refresh(loop) else None
     if base is None:
         return None, 0
     windows = new_windows(loop, base, at)

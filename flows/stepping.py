@@ -23,9 +23,10 @@ from flows.steps import (
     share_apart,
     trial_losses,
     trial_scale,
+    yard_rounds,
 )
 from homeostat.records import FitCost
-from monitoring.forecast import RETRAIN, YARD_ROUNDS, Outcome, choose_plan
+from monitoring.forecast import RETRAIN, Outcome, choose_plan
 from monitoring.probation import Probation
 from pipelines.committee import describe_committee, refit_members
 from pipelines.inference import Predictor
@@ -79,7 +80,7 @@ class Stepping:
         assert self.champion is not None and self.working is not None
         served, labels = self.champion, len(known.rows)
         self.standing[known.tick], self.served[known.tick] = self.working, served
-        self.yardstick += labels * YARD_ROUNDS if labels > self.labels else 0
+        self.yardstick += labels * yard_rounds(self.champion.manifest) if labels > self.labels else 0
         self.labels = labels
         ticks = _mature(known, bench, self.until)
         self._settle_accounts(known, bench, ticks)

@@ -13,7 +13,7 @@ import polars as pl
 from homeostat.losses import loss_scale, row_losses, scoring_losses
 from homeostat.metrics import compute_metrics
 from homeostat.project import Project, Task
-from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, Plan, growth_gain
+from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
 from pipelines.members import forecast_cost, list_specs
 from registry.promotion import Comparison
 
@@ -40,6 +40,15 @@ def list_plans(project: Project, *, whole: int, labels: int, rows_a_tick: float,
         growth = growth_gain(whole, labels)
         plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
     return tuple(plans)
+
+
+def yard_rounds(manifest: Mapping[str, Any] | None) -> int:
+    """The rounds of the retraining on everything that the budget is a share of: those of the first model of the line.
+
+    At most `YARD_ROUNDS`, and that many where the first model was not boosted, whose passes are no rounds.
+    """
+    told = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
+    return min(told["rounds"], YARD_ROUNDS) if told.get("family") == "xgboost" else YARD_ROUNDS
 
 
 def share_apart(project: Project, labels: int) -> float:

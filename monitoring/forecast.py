@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from homeostat.project import Retraining
 
-# The rounds of the retraining on everything against which the budget is reckoned.
+# The most rounds of the retraining on everything against which the budget is reckoned.
 YARD_ROUNDS = 60
 # Measured by the demo on two cores: CPU seconds per million rows x rounds; for people only.
 SECONDS_A_MILLION = 0.16
