@@ -29,10 +29,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """Answers that came since the last time, and where to go on from; the same answer may come again."""
+    """Answers that came since the last time, and where to go on from; the same answer may come again.
+
+    `told` is what a person should know besides, a line each, such as a task that somebody deleted there.
+    """
 
     answers: tuple[Answer, ...] = ()
     cursor: Mapping[str, Any] = field(default_factory=dict)
+    told: tuple[str, ...] = ()
 
 
 class Backend(Protocol):
