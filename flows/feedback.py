@@ -25,7 +25,8 @@ def feedback(loop: Loop, at: datetime) -> dict[str, Any]:
     batch = instant(at)
     if not loop.lake.appended("feedback", "feedback", batch):
         _append(loop, at, batch)
-    labels = loop.lake.read("feedback", pl.col("ingested_at") == at, [loop.key])
+    mine = (pl.col("ingested_at") == at) & (pl.col("provenance") == "observed")
+    labels = loop.lake.read("feedback", mine, [loop.key])
     mine = (pl.col("batch") == batch) & (pl.col("source") == "feedback")
     rejected = loop.lake.read("quarantine", mine, ["rule", "key"])
     outcome = {

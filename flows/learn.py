@@ -14,7 +14,7 @@ import polars as pl
 
 from flows.loop import Loop
 from homeostat.errors import DataError
-from homeostat.records import BatchState, FitCost, ModelRecord
+from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
 from pipelines.training import train_model
 
 RECORD = "record.json"
@@ -31,7 +31,8 @@ def training_frame(
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
-    `since`, where these are given; and no row whose key is in `without`. Raises DataError where there is none.
+    `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
+    Raises DataError where there is none.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -48,6 +49,9 @@ def training_frame(
         raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
     if without is not None:
         inputs = inputs.join(without.to_frame(), on=loop.key, how="anti")
+    doubtful = [task.key for task in loop.store.list_tasks(TaskState.OPEN) if task.purpose is Purpose.RELABEL]
+    if doubtful:
+        inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
     frame = inputs.join(labels.select(loop.key, "label"), on=loop.key, how="inner")
     return frame.sort("event_at", loop.key)
 

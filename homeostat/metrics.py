@@ -119,6 +119,16 @@ def compute_metrics(
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
+def stand_for(labelled: pl.DataFrame) -> Array | None:
+    """How many rows each labelled row stands for, (rows,): the inverse of its `propensity`; None where each for itself.
+
+    A row without a label stands for none.
+    """
+    if "propensity" not in labelled.columns or (labelled["propensity"].drop_nulls() == 1).all():
+        return None
+    return (1 / labelled["propensity"]).fill_null(0.0).to_numpy()
+
+
 def _regression(truth: pl.Series, scored: pl.DataFrame, weights: Array | None) -> dict[str, float]:
     import numpy as np
 
