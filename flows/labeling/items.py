@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from flows.labeling.answers import classes_of
-from flows.labeling.backends import Item
+from flows.labeling.exchange import Item
 from flows.loop import Loop
 from homeostat.project import Project
 from homeostat.records import LabelTask
@@ -15,10 +15,10 @@ from pipelines.sources import FOREVER
 
 
 def shown_columns(project: Project) -> list[str]:
-    """The columns a person is shown: those of `labeling.show`, else all features; the text and the image with them."""
+    """The columns a person is shown: text, image and those of `labeling.show`; all features where none is named."""
     labeling = project.labeling
-    wanted = [labeling.text, *(labeling.show or project.data.features), labeling.image]
-    return list(dict.fromkeys(column for column in wanted if column is not None))
+    named = [column for column in (labeling.text, *labeling.show, labeling.image) if column is not None]
+    return list(dict.fromkeys(named or project.data.features))
 
 
 def list_items(loop: Loop, tasks: Sequence[LabelTask]) -> list[Item]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
 
-from flows.labeling.backends import Item
+from flows.labeling.exchange import Item
 from flows.labeling.items import shown_columns
 from homeostat.project import Project, Task
 

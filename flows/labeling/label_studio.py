@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flows.labeling.backends import BackendError, Fetched, Item
+from flows.labeling.exchange import BackendError, Fetched, Item
 from flows.labeling.label_config import TASK, fits, make_config, make_task, read_label
 from flows.labeling.server_faults import asked_wait, may_pass, tell_fault, without_secrets
 from flows.loop import Loop

@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from flows.history import write_table
-from flows.labeling.backends import Item
+from flows.labeling.exchange import Item
 from flows.labeling.people import give_answers
 from flows.loop import Loop
 from homeostat.errors import DataError

@@ -46,6 +46,7 @@ start = "2020-01-07"
 backend = "{backend}"
 annotators = 2
 text = "words"
+show = ["x"]
 {extra}
 """
 HOOK = """

@@ -168,6 +168,13 @@ def test_a_wrong_key_and_a_server_that_is_not_there_are_one_line(
     assert "s3cret" not in str(told.value)
 
 
+def test_a_personal_access_token_does_as_well(make_desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk = make_desk()
+    put_tasks(desk.loop, 1)
+    monkeypatch.setenv("LABEL_STUDIO_API_KEY", desk.studio.call("POST", "/api/token/")["token"])
+    assert len(desk.send()) == len(desk.there()) == 1
+
+
 @pytest.mark.parametrize("name", ["LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"])
 def test_a_variable_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     loop = make_loop(tmp_path, "label-studio")
