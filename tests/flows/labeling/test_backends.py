@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from places import ANN, BEN, Console, Hook, LabelStudioPlace, Place, Sheet, put_tasks
-from studio import TOKEN, studio  # noqa: F401
+from labeling.places import ANN, BEN, Console, Hook, LabelStudioPlace, Place, Sheet, put_tasks
+from labeling.studio import TOKEN
 
 PLACES = {"console": Console, "sheet": Sheet, "hook": Hook}
 pytestmark = pytest.mark.xdist_group("label-studio")

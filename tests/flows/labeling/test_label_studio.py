@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from places import ANN, BEN, make_loop, note_sent, now, put_tasks, say
-from studio import TOKEN, Proxy, Studio, broken_proxy, studio  # noqa: F401
+from labeling.places import ANN, BEN, make_loop, note_sent, now, put_tasks, say
+from labeling.studio import TOKEN, Proxy, Studio, broken_proxy
 
 from flows.labeling.answers import Checked, take_answers
 from flows.labeling.backends import BackendError, Fetched
+from flows.labeling.collect import collect
 from flows.labeling.items import list_items
 from flows.labeling.label_studio import LabelStudio
 from flows.loop import Loop
@@ -62,7 +63,7 @@ class Desk:
 
 @pytest.fixture
 def make_desk(
-    studio: Studio,  # noqa: F811
+    studio: Studio,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Any]:
@@ -301,6 +302,25 @@ def test_a_task_due_while_the_server_was_down_is_refused_as_late_by_its_own_time
     checked = desk.take()
     assert [answer.who for answer in checked.accepted] == [ANN]
     assert [(each.answer.who, each.rule) for each in checked.refused] == [(BEN, "late")]
+
+
+def test_the_loop_settles_what_people_answer_there_and_tells_a_server_that_fails(make_desk: Any) -> None:
+    desk = make_desk()
+    put_tasks(desk.loop, 2)
+    first, second = desk.send().values()
+    for who, word in ((ANN, "bug"), (BEN, "bug")):
+        desk.studio.annotate(first, who, [say(word)])
+    desk.studio.annotate(second, ANN, [say("praise")])
+    desk.proxy.break_next("GET", "/api/tasks", *[503] * 4)
+    outcome = collect(desk.loop, now())
+    assert "answered 503 while annotations were pulled" in outcome["problem"]
+    assert [alert.title for alert in desk.loop.store.list_alerts()] == ["answers cannot be fetched"]
+    outcome = collect(desk.loop, now())
+    assert (outcome["answers"], outcome["settled"], outcome["refused"]) == (3, 1, 0)
+    found = desk.loop.lake.read("feedback")
+    assert found is not None
+    assert found.select("id", "label", "who").rows() == [(0, "bug", f"{ANN},{BEN}")]
+    assert collect(desk.loop, now())["answers"] == 0
 
 
 def one_line(fault: Exception) -> str:
