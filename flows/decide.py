@@ -123,7 +123,12 @@ def _learning(
     models = loop.store.list_models()
     learning = Learning(
         plans=list_plans(
-            loop.project, whole=base.labels, labels=labels, rows_a_tick=a_tick, alarmed=alarm.kind != "quiet"
+            loop.project,
+            members=len(read_manifest(loop.models.folder(base.version)).get("members", (None,))),
+            whole=base.labels,
+            labels=labels,
+            rows_a_tick=a_tick,
+            alarmed=alarm.kind != "quiet",
         ),
         outcomes=ledger.outcomes,
         rows_a_tick=a_tick,

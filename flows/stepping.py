@@ -116,7 +116,8 @@ class Stepping:
 
     def _step(self, known: Known, bench: Bench, fresh: dict[int, np.ndarray], a_tick: float) -> None:
         project = bench.project
-        plans = list_plans(project, whole=self.whole, labels=self.labels, rows_a_tick=a_tick, alarmed=False)
+        counts = {"members": len(self.members), "whole": self.whole, "labels": self.labels}
+        plans = list_plans(project, rows_a_tick=a_tick, alarmed=False, **counts)
         accounts = {"spent": self.spent, "yardstick": self.yardstick, "yard_a_tick": self.yard_a_tick}
         chosen, _ = choose_plan(plans, self.outcomes, rows_a_tick=a_tick, settings=project.retraining, **accounts)
         if chosen is None:

@@ -22,20 +22,21 @@ ALARMED_GROWTH, GROWTH = 1.5, 2.0
 MOST_APART = 0.5
 
 
-def list_plans(project: Project, *, whole: int, labels: int, rows_a_tick: float, alarmed: bool) -> tuple[Plan, ...]:
+def list_plans(
+    project: Project, *, members: int, whole: int, labels: int, rows_a_tick: float, alarmed: bool
+) -> tuple[Plan, ...]:
     """Weights alone; the windows too; and, once the labels have doubled or an alarm stands, everything.
 
-    `whole` is the number of labels that everything was last learned from, `labels` that of now.
+    `members` are those that there are: of one alone the weight is what it is. `whole` is the number of labels that
+    everything was last learned from, `labels` that of now.
     """
     costs = {
         spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(rows_a_tick * spec.ticks)))
         for spec in list_specs(project)
     }
     windowed = {spec: cost for spec, cost in costs.items() if spec.ticks is not None}
-    plans = [
-        Plan(RECALIBRATE, (), 0),
-        Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())),
-    ]
+    plans = [Plan(RECALIBRATE, (), 0)] if members > 1 else []
+    plans.append(Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())))
     if labels >= (ALARMED_GROWTH if alarmed else GROWTH) * whole:
         growth = growth_gain(whole, labels)
         plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))

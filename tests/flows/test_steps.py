@@ -143,7 +143,7 @@ PLANS: dict[str, tuple[list[str], int, bool]] = {
 
 @pytest.mark.parametrize(("kinds", "labels", "alarmed"), PLANS.values(), ids=PLANS)
 def test_which_plans_there_are(kinds: list[str], labels: int, alarmed: bool) -> None:
-    plans = list_plans(project(), whole=1000, labels=labels, rows_a_tick=100, alarmed=alarmed)
+    plans = list_plans(project(), members=2, whole=1000, labels=labels, rows_a_tick=100, alarmed=alarmed)
     assert [plan.kind for plan in plans] == kinds
     weights, windows = plans[:2]
     assert (weights.members, weights.row_rounds, windows.growth) == ((), 0, 0)
@@ -155,5 +155,5 @@ def test_which_plans_there_are(kinds: list[str], labels: int, alarmed: bool) -> 
 
 
 def test_a_window_costs_no_more_than_the_labels_there_are() -> None:
-    (_, windows) = list_plans(project(), whole=1000, labels=50, rows_a_tick=100, alarmed=False)
+    (windows,) = list_plans(project(), members=1, whole=1000, labels=50, rows_a_tick=100, alarmed=False)
     assert windows.row_rounds == 50 * (10 + 20 + 12 + 10)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_policies import CALM, DAY, NOW, alarm, project
 
 from homeostat.project import Retraining
-from monitoring.forecast import HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
+from monitoring.forecast import FREE, HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 
 WEIGHTS = Plan("recalibrate", (), 0)
@@ -22,6 +22,11 @@ AHEAD = 2e6 / HORIZON_TICKS
 ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "yardstick": 1e8, "yard_a_tick": 0}
 
 
+def left(room: float, yard_a_tick: float = 0) -> dict[str, Any]:
+    """Accounts in which so much of a budget of 0.2 is left, and what is free has been spent."""
+    return {"spent": FREE, "yardstick": (FREE + room) / 0.2, "yard_a_tick": yard_a_tick}
+
+
 def bad(kind: str, gained: float = -0.5, times: int = 10) -> tuple[Outcome, ...]:
     """So many steps of a kind that all gained so much."""
     return (Outcome(kind, 0.01, gained),) * times
@@ -30,13 +35,15 @@ def bad(kind: str, gained: float = -0.5, times: int = 10) -> tuple[Outcome, ...]
 TABLE: dict[str, tuple[str | None, tuple[Plan, ...], tuple[Outcome, ...], dict[str, Any], dict[str, Any]]] = {
     "everything pays, so the most thorough": ("retrain", PLANS, (), {}, {}),
     "the labels have not doubled": ("refresh", PLANS[:2], (), {}, {}),
-    "the whole costs more than the budget": ("refresh", PLANS, (), {"yardstick": 3e6}, {}),
-    "the whole may run ahead of the budget": ("retrain", PLANS, (), {"yardstick": 3e6, "yard_a_tick": AHEAD}, {}),
-    "but not by more": ("refresh", PLANS, (), {"yardstick": 2.999e6, "yard_a_tick": AHEAD}, {}),
-    "and windows may not at all": ("recalibrate", PLANS[:2], (), {"yardstick": 0, "yard_a_tick": 1e9}, {}),
-    "what a window costs may not run ahead": ("recalibrate", PLANS[:2], (), {"yardstick": 0.999e5 / 0.2}, {}),
-    "just enough for a window": ("refresh", PLANS[:2], (), {"yardstick": 1e5 / 0.2}, {}),
-    "nothing but weights can be paid": ("recalibrate", PLANS, (), {"yardstick": 0}, {}),
+    "the whole costs more than the budget": ("refresh", PLANS, (), left(6e5), {}),
+    "the whole may run ahead of the budget": ("retrain", PLANS, (), left(6e5, AHEAD), {}),
+    "but not by more": ("refresh", PLANS, (), left(5.99e5, AHEAD), {}),
+    "and windows may not at all": ("recalibrate", PLANS[:2], (), left(0, 1e9), {}),
+    "what a window costs may not run ahead": ("recalibrate", PLANS[:2], (), left(0.999e5), {}),
+    "just enough for a window": ("refresh", PLANS[:2], (), left(1e5), {}),
+    "nothing but weights can be paid": ("recalibrate", PLANS, (), left(0), {}),
+    "a first part of a second is free": ("retrain", PLANS, (), {"yardstick": 0}, {}),
+    "and no more than that": ("refresh", PLANS, (), {"yardstick": 0, "spent": 1}, {}),
     "all is spent and more": ("recalibrate", PLANS, (), {"spent": 1e9}, {}),
     "a fit costs more than an error": ("recalibrate", PLANS, (), {}, {"price": 1e6}),
     "errors cost nothing": (None, PLANS, (), {}, {"error_price": 0}),
@@ -137,14 +144,15 @@ def test_what_is_chosen_pays_is_affordable_and_nothing_more_thorough_does_and_is
     assert chosen == next((each for each, good in zip(found[::-1], fit[::-1], strict=True) if good), None)
     if chosen is not None and chosen.plan.row_rounds:
         ahead = HORIZON_TICKS * tick if chosen.plan.kind == "retrain" else 0
-        assert spent + chosen.plan.row_rounds <= settings.budget * (yardstick + ahead) * (1 + 1e-9)
+        allowed = max(settings.budget * yardstick, FREE) + settings.budget * ahead
+        assert spent + chosen.plan.row_rounds <= allowed * (1 + 1e-9)
 
 
 LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, yardstick=1e8, yard_a_tick=0)
 DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "a step pays": ("refresh", {}, {}, "refresh (recent, newest): gain +0.0100"),
     "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "retrain (everything, recent, newest)"),
-    "only weights are to be had": ("recalibrate", {"yardstick": 0}, {}, "recalibrate (weights only)"),
+    "only weights are to be had": ("recalibrate", {"yardstick": 0, "spent": FREE}, {}, "recalibrate (weights only)"),
     "nothing pays": ("wait", {"rows_a_tick": 0}, {}, "nothing pays: recalibrate (weights only)"),
     "a column has gone": ("fix_data", {"broken": "x is null"}, {}, "x is null; nothing is learned"),
     "what served did harm": ("rollback", {"harm": "it lost more"}, {}, "it lost more"),
@@ -198,6 +206,7 @@ LEARNINGS = st.builds(
     rows_a_tick=st.floats(0, 1000),
     spent=st.floats(0, 1e7),
     yardstick=st.floats(0, 1e8),
+    yard_a_tick=st.floats(0, 1e7),
     broken=st.none() | st.just("the column x has gone"),
     harm=st.none() | st.just("what was served lost more"),
 )

@@ -136,6 +136,51 @@ def quiet(folder: Path, *, rows: int = 120, ticks: int = 6, project: str = PROJE
     return write(folder, made, made.filter(pl.col("known_at") <= START + ticks * DAY), project)
 
 
+ASKED = PROJECT.replace('uri = "feedback.parquet"\nknown_at = "known_at"\n', "").replace(
+    'target = "y"', 'target = "y"\nclasses = [0, 1]'
+)
+LABELING = """
+[gates]
+min_rows = 10
+[monitoring]
+metric = "accuracy"
+min_rows = 30
+sample = 400
+[labeling]
+backend = "hook"
+budget = 840
+annotators = 2
+relabel = 0.2
+"""
+ANNOTATE = '''import hashlib
+from pathlib import Path
+
+import polars as pl
+
+TRUTH = dict(pl.read_parquet(Path(__file__).with_name("truth.parquet")).select("id", "y").iter_rows())
+
+
+def annotate(rows, now):
+    """Two people, one right in 95 of 100, the other in 85."""
+    said = []
+    for key in rows["id"]:
+        for who, right in (("ann", 0.95), ("ben", 0.85)):
+            luck = int.from_bytes(hashlib.blake2b(f"{key}/{who}".encode(), digest_size=8).digest(), "big") / 2**64
+            said.append((key, who, TRUTH[int(key)] if luck < right else 1 - TRUTH[int(key)]))
+    return pl.DataFrame(said, schema=["id", "who", "label"], orient="row")
+'''
+
+
+def asked(folder: Path, *, rows: int = 200, ticks: int = 6, project: str = ASKED + LABELING, **drawn: Any) -> Path:
+    """A world without a source of labels, in which two simulated people are asked."""
+    made = draw(rows, START - 2 * DAY, ticks + 2, **{"seed": 4, **drawn})
+    write(folder, made, made.head(0), project)
+    (folder / SOURCES[1]).unlink()
+    made.select("id", "at", "y").write_parquet(folder / "truth.parquet")
+    (folder / "hooks.py").write_text(ANNOTATE, encoding="utf-8")
+    return folder
+
+
 def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
     """Everything a loop remembers that must not depend on when or how often it was stopped."""
     from flows.loop import forget_open_loops, open_loop
@@ -155,6 +200,8 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
         "models": store.list_models(),
         "alerts": store.list_alerts(),
         "journal": store.list_journal(),
+        "tasks": store.list_tasks(),
+        "answers": store.list_answers(),
     }
     found: dict[str, Any] = {name: [_timeless(rows.values(r)) for r in records] for name, records in listed.items()}
     found["watches"] = [store.get_fact(f"alarm/{version}") for version in models.list_versions()]
