@@ -38,14 +38,19 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Encoded rows: `matrix` (rows, features) float32, `target` (rows,) class positions or values."""
+    """Encoded rows: `matrix` (rows, features) float32, `target` (rows,) class positions or values.
+
+    `weight` (rows,) says how much each row counts; None: all alike. A hook's estimator knows no weights.
+    """
 
     matrix: np.ndarray
     target: np.ndarray
+    weight: np.ndarray | None = None
 
     def part(self, positions: np.ndarray) -> Table:
         """Take the rows at these positions."""
-        return Table(self.matrix[positions], self.target[positions])
+        weight = None if self.weight is None else self.weight[positions]
+        return Table(self.matrix[positions], self.target[positions], weight)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +102,10 @@ def _fit_xgboost(
     settings = project.training
     kinds = ["c" if spec["kind"] == "categorical" else "q" for spec in manifest["features"]]
     shared = {"feature_types": kinds, "enable_categorical": True, "nthread": settings.threads}
-    table = xgboost.QuantileDMatrix(train.matrix, train.target, **shared)
+    table = xgboost.QuantileDMatrix(train.matrix, train.target, weight=train.weight, **shared)
     stop: dict[str, Any] = {}
     if valid is not None:
-        watched = xgboost.QuantileDMatrix(valid.matrix, valid.target, ref=table, **shared)
+        watched = xgboost.QuantileDMatrix(valid.matrix, valid.target, weight=valid.weight, ref=table, **shared)
         stop = {"evals": [(watched, "valid")], "early_stopping_rounds": settings.early_stopping}
     told = _objective(manifest, project, boosting)
     booster = xgboost.train(told, table, rounds, verbose_eval=False, xgb_model=boosting.base, **stop)
@@ -134,7 +139,7 @@ def _fit_linear(train: Table, manifest: dict[str, Any], project: Project) -> tup
     model = _linear_pipeline(manifest, project)
     with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(train.matrix, train.target)
+        model.fit(train.matrix, train.target, model__sample_weight=train.weight)
     passes = _passes(model)
     return model, passes, passes
 

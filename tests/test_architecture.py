@@ -25,6 +25,8 @@ BELOW = {
 ROOMS = {
     "mlflow": "registry",
     "river": "monitoring.detectors",
+    "cleanlab": "pipelines.label_quality",
+    "krippendorff": "pipelines.agreement",
     "tomlkit": "homeostat.editing",
     "evidently": "monitoring.drift",
     "prefect": "flows",
