@@ -18,6 +18,7 @@ from homeostat.records import BatchState, FitCost, ModelRecord
 from pipelines.training import train_model
 
 RECORD = "record.json"
+PROGRAMMATIC = "programmatic"
 
 
 def training_frame(
@@ -31,7 +32,9 @@ def training_frame(
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
-    `since`, where these are given; and no row whose key is in `without`. Raises DataError where there is none.
+    `since`, where these are given; and no row whose key is in `without`. `_provenance` says where each label comes
+    from; `_weight`, how much each counts, is given only where rules made some of them, and `_measured`, whether a model
+    may be measured on it, only where some label came without a known chance. Raises DataError where there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -48,8 +51,19 @@ def training_frame(
         raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
     if without is not None:
         inputs = inputs.join(without.to_frame(), on=loop.key, how="anti")
-    frame = inputs.join(labels.select(loop.key, "label"), on=loop.key, how="inner")
-    return frame.sort("event_at", loop.key)
+    labels = labels.select(loop.key, "label", _propensity="propensity", _provenance="provenance")
+    frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    return _weighed(loop, frame).drop("_propensity")
+
+
+def _weighed(loop: Loop, frame: pl.DataFrame) -> pl.DataFrame:
+    if frame["_propensity"].null_count():
+        frame = frame.with_columns(_measured=pl.col("_propensity").is_not_null())
+    ruled = pl.col("_provenance") == PROGRAMMATIC
+    if frame.select(ruled.any()).item():
+        weight = pl.when(ruled).then(loop.project.labeling.label_weight).otherwise(1.0)
+        frame = frame.with_columns(_weight=weight)
+    return frame
 
 
 def key_of(loop: Loop, at: datetime) -> str:

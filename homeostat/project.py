@@ -26,7 +26,10 @@ from homeostat.mistakes import told
 from homeostat.records import Severity
 
 PROJECT_FILE = "homeostat.toml"
-RESERVED = frozenset({"event_at", "available_at", "known_at", "_batch", "_correction", "_row", "_weight", "label"})
+RESERVED = frozenset({
+    "event_at", "available_at", "known_at", "label",
+    "_batch", "_correction", "_row", "_weight", "_measured", "_provenance",
+})  # fmt: skip
 RESERVED_KEYS = RESERVED | {
     "batch", "model_version", "role", "prediction", "score", "classes", "scores", "reasons", "scored_at",
     "ingested_at", "provenance", "who", "propensity", "caused", "explore",
