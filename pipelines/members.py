@@ -97,7 +97,8 @@ def fit_member(
     """Fit a member on a frame of labelled rows, sorted by event and key.
 
     How much each row counts is its `_weight`, where the frame has one. A class that is not among `classes` is learned
-    too, where there are more than two. None where there is too little to learn from: fewer rows than `LEAST_ROWS`, one class only, or no base. Deterministic, bit for bit.
+    too, where there are more than two. None where there is too little to learn from: fewer rows than `LEAST_ROWS`, one
+    class only, or no base. Deterministic, bit for bit.
     """
     if spec.base is not None and base is None:
         return None
