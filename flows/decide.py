@@ -97,9 +97,10 @@ def _accounts(loop: Loop, base: Base | None, at: datetime, labels: int) -> dict[
     """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
     last = loop.store.last_outcome("decide", at) or {}
     before, yardstick = last.get("labels", 0), last.get("yardstick", 0)
+    rounds = yard_rounds(None if base is None else read_manifest(loop.models.folder(base.version)))
     if loop.version_of("champion") is not None and labels > before:
-        yardstick += labels * yard_rounds(None if base is None else read_manifest(loop.models.folder(base.version)))
-    return {"labels": labels, "yardstick": yardstick}
+        yardstick += labels * rounds
+    return {"labels": labels, "yardstick": yardstick, "yard_a_tick": labels * rounds}
 
 
 def _learning(
@@ -129,6 +130,7 @@ def _learning(
         rows_a_tick=a_tick,
         spent=sum(m.cost.row_rounds for m in models[1:]),
         yardstick=accounts["yardstick"],
+        yard_a_tick=accounts["yard_a_tick"],
         broken=_broken(loop, at),
         unlabelled=_unlabelled(loop, at),
         harm=None if trial is None else trial.harm(loop.project.monitoring.alpha),

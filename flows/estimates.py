@@ -8,7 +8,7 @@ from datetime import datetime
 
 import polars as pl
 
-from flows.labels import with_labels
+from flows.labels import with_fair_labels
 from flows.loop import Loop
 from homeostat.records import Window, WindowStatus
 from monitoring.estimation import INPUT, PAST, ScoredWindow, estimate_window, spaced
@@ -59,7 +59,11 @@ def _scored(loop: Loop, batches: Collection[str], at: datetime) -> dict[str, pl.
         return {}
     parts = rows.sort("batch", "event_at", loop.key).partition_by("batch", maintain_order=True)
     rows = pl.concat([spaced(part, 10 * loop.project.monitoring.sample) for part in parts])
-    rows = with_labels(loop, rows, at).join(_inputs(loop, batches, rows), on=[loop.key, "batch"], how="left")
+    rows = (
+        with_fair_labels(loop, rows, at)
+        .drop("propensity")
+        .join(_inputs(loop, batches, rows), on=[loop.key, "batch"], how="left")
+    )
     rows = rows.sort("batch", "event_at", loop.key)
     return {name[0]: part for name, part in rows.partition_by("batch", as_dict=True, maintain_order=True).items()}
 

@@ -14,7 +14,7 @@ from flows.labels import with_labels
 from flows.loop import Loop
 from flows.settle import SMALL_STEPS
 from homeostat.errors import DataError
-from homeostat.metrics import compute_metrics
+from homeostat.metrics import compute_metrics, stand_for
 from homeostat.project import Task
 from homeostat.records import FitCost, Role, Window, WindowStatus
 from homeostat.store import rows as plain
@@ -168,7 +168,9 @@ def _scored(loop: Loop, role: Role) -> pl.DataFrame | None:
 
 
 def _metrics(loop: Loop, rows: pl.DataFrame | None) -> dict[str, float]:
-    return {} if rows is None else compute_metrics(loop.project.task, rows["label"], rows, loop.positive)
+    if rows is None:
+        return {}
+    return compute_metrics(loop.project.task, rows["label"], rows, loop.positive, stand_for(rows))
 
 
 def _estimates(windows: Sequence[Window]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from flows.labels import fair_share, measured_labels
 from flows.loop import Loop, alert
 from flows.steps import compare_scores
 from homeostat.durations import instant
@@ -120,15 +121,19 @@ def settle(
 
 
 def labelled_rows(loop: Loop, batches: tuple[str, ...], at: datetime) -> pl.DataFrame | None:
-    """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key."""
+    """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key.
+
+    Only labels that count for what is measured, and of likelier rows no more than of others (see `flows.labels`).
+    """
     chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
     rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
     if rows is None:
         return None
-    labels = loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
+    labels = measured_labels(loop, rows[loop.key], at)
     if labels is None:
         return None
-    return rows.join(labels.select(loop.key, "label"), on=loop.key, how="inner").sort("event_at", loop.key)
+    found = rows.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    return found.filter(pl.Series(fair_share(found, loop.key, "_batch"))).drop("propensity")
 
 
 def note_training(loop: Loop, write: Writer, at: datetime) -> None:

@@ -72,6 +72,7 @@ class Stepping:
     labels: int = 0
     spent: int = 0
     yardstick: int = 0
+    yard_a_tick: int = 0
 
     def learn(self, known: Known, bench: Bench) -> Model | None:
         """Take the step that is forecast to pay, if any; None where the model that serves stays."""
@@ -80,7 +81,8 @@ class Stepping:
         assert self.champion is not None and self.working is not None
         served, labels = self.champion, len(known.rows)
         self.standing[known.tick], self.served[known.tick] = self.working, served
-        self.yardstick += labels * yard_rounds(self.champion.manifest) if labels > self.labels else 0
+        self.yard_a_tick = labels * yard_rounds(self.champion.manifest)
+        self.yardstick += self.yard_a_tick if labels > self.labels else 0
         self.labels = labels
         ticks = _mature(known, bench, self.until)
         self._settle_accounts(known, bench, ticks)
@@ -115,7 +117,7 @@ class Stepping:
     def _step(self, known: Known, bench: Bench, fresh: dict[int, np.ndarray], a_tick: float) -> None:
         project = bench.project
         plans = list_plans(project, whole=self.whole, labels=self.labels, rows_a_tick=a_tick, alarmed=False)
-        accounts = {"spent": self.spent, "yardstick": self.yardstick}
+        accounts = {"spent": self.spent, "yardstick": self.yardstick, "yard_a_tick": self.yard_a_tick}
         chosen, _ = choose_plan(plans, self.outcomes, rows_a_tick=a_tick, settings=project.retraining, **accounts)
         if chosen is None:
             return

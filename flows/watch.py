@@ -7,7 +7,7 @@ from datetime import datetime
 
 import polars as pl
 
-from flows.labels import with_labels
+from flows.labels import with_fair_labels
 from flows.loop import Loop
 from homeostat.durations import instant
 from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, segment_values
@@ -93,7 +93,7 @@ def _matured(loop: Loop, batch: Batch, at: datetime) -> pl.DataFrame | None:
     rows = loop.lake.read("predictions", mine)
     if rows is None:
         return None
-    labelled = with_labels(loop, rows, at)
+    labelled = with_fair_labels(loop, rows, at)
     waits = labelled["label"].null_count() > 0 and awaits_labels(labelled, loop.project, at)
     return None if waits else labelled
 

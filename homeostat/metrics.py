@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     import numpy as np
     import polars as pl
 
+    Array = np.ndarray[Any, Any]
+
 CLIP = 1e-6
 _HIGHER_IS_BETTER = {
     "auc": True,
@@ -81,7 +83,11 @@ def better(metric: str, a: float, b: float) -> bool:
 
 
 def compute_metrics(
-    task: Task, truth: pl.Series, scored: pl.DataFrame, positive: str | None = None
+    task: Task,
+    truth: pl.Series,
+    scored: pl.DataFrame,
+    positive: str | None = None,
+    weights: Array | None = None,
 ) -> dict[str, float]:
     """Compute every metric of the task that is defined on these rows; one that is not is left out, never NaN.
 
@@ -89,6 +95,8 @@ def compute_metrics(
     null are left out. `scored`: columns prediction, score, classes, scores of a predictions frame. Rows of
     several model versions may carry different class lists. A truth that the model did not know counts as an
     error, its probability as `CLIP`. Metrics that need scores are left out where any row has none.
+    `weights` (rows,) says how many rows each stands for, the inverse of the chance that its truth became known
+    (Horvitz and Thompson, 1952; Hajek, 1971); without it each stands for itself.
 
     >>> import polars as pl
     >>> scored = pl.DataFrame({"prediction": ["1", "0"], "score": [0.75, 0.25]})
@@ -98,53 +106,68 @@ def compute_metrics(
     if len(truth) != scored.height:
         raise ValueError(f"{len(truth)} truths for {scored.height} scored rows")
     known = truth.is_not_null()
+    weights = None if weights is None else weights[known.to_numpy()]
     truth, scored = truth.filter(known), scored.filter(known)
     if not len(truth):
         return {}
     if task is Task.REGRESSION:
-        found = _regression(truth, scored)
+        found = _regression(truth, scored, weights)
     elif task is Task.BINARY:
-        found = _binary(truth, scored, positive)
+        found = _binary(truth, scored, positive, weights)
     else:
-        found = _multiclass(truth, scored)
+        found = _multiclass(truth, scored, weights)
     return {name: float(value) for name, value in found.items() if math.isfinite(value)}
 
 
-def _regression(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
+def stand_for(labelled: pl.DataFrame) -> Array | None:
+    """How many rows each labelled row stands for, (rows,): the inverse of its `propensity`; None where each for itself.
+
+    A row without a label stands for none.
+    """
+    if "propensity" not in labelled.columns or (labelled["propensity"].drop_nulls() == 1).all():
+        return None
+    return (1 / labelled["propensity"]).fill_null(0.0).to_numpy()
+
+
+def _regression(truth: pl.Series, scored: pl.DataFrame, weights: Array | None) -> dict[str, float]:
     import numpy as np
 
     true = truth.cast(float).to_numpy()
     error = scored["prediction"].cast(float).to_numpy() - true
-    found = {"rmse": math.sqrt(np.mean(error**2)), "mae": float(np.mean(np.abs(error)))}
-    spread = float(np.sum((true - true.mean()) ** 2))
+    found = {"rmse": math.sqrt(_mean(error**2, weights)), "mae": float(_mean(np.abs(error), weights))}
+    spread = float(_mean((true - _mean(true, weights)) ** 2, weights))
     if len(true) >= 2 and spread > 0:
-        found["r2"] = 1 - float(np.sum(error**2)) / spread
+        found["r2"] = 1 - float(_mean(error**2, weights)) / spread
     return found
 
 
-def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None) -> dict[str, float]:
+def _mean(values: Array, weights: Array | None) -> float:
     import numpy as np
 
+    return float(np.mean(values) if weights is None else np.average(values, weights=weights))
+
+
+def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None, weights: Array | None) -> dict[str, float]:
     prediction = scored["prediction"]
     if positive is None:
         positive = positive_class([*class_lists(scored), *truth.to_list(), *prediction.drop_nulls().to_list()])
     is_positive = (truth == positive).to_numpy()
-    found = {"accuracy": _accuracy(truth, prediction)}
+    found = {"accuracy": _accuracy(truth, prediction, weights)}
     if is_positive.any() or (prediction == positive).any():
-        found["f1"] = _f1(is_positive, (prediction == positive).fill_null(False).to_numpy())
+        found["f1"] = _f1(is_positive, (prediction == positive).fill_null(False).to_numpy(), weights)
     score = scored["score"].cast(float).fill_nan(None)
     if score.null_count():
         return found
     chance = score.to_numpy()
     of_truth = chance_of_truth(truth, scored, positive)
-    found["log_loss"] = _log_loss(of_truth)
-    found["brier"] = float(np.mean((1 - of_truth) ** 2))
+    found["log_loss"] = _log_loss(of_truth, weights)
+    found["brier"] = _mean((1 - of_truth) ** 2, weights)
     if is_positive.any() and not is_positive.all():
-        found["auc"] = _auc(is_positive, chance)
+        found["auc"] = _auc(is_positive, chance, weights)
     return found
 
 
-def chance_of_truth(truth: pl.Series, scored: pl.DataFrame, positive: str) -> np.ndarray[Any, Any]:
+def chance_of_truth(truth: pl.Series, scored: pl.DataFrame, positive: str) -> Array:
     """The probability that each binary row (rows,) gave to its truth; 0 where the model did not know that class."""
     import numpy as np
 
@@ -154,22 +177,22 @@ def chance_of_truth(truth: pl.Series, scored: pl.DataFrame, positive: str) -> np
     return np.where(unknown, 0.0, np.where(is_positive, chance, 1 - chance))
 
 
-def _multiclass(truth: pl.Series, scored: pl.DataFrame) -> dict[str, float]:
+def _multiclass(truth: pl.Series, scored: pl.DataFrame, weights: Array | None) -> dict[str, float]:
     import numpy as np
 
     prediction = scored["prediction"].fill_null("")
-    found = {"accuracy": _accuracy(truth, prediction), "f1_macro": _f1_macro(truth, prediction)}
+    found = {"accuracy": _accuracy(truth, prediction, weights), "f1_macro": _f1_macro(truth, prediction, weights)}
     if scored["scores"].null_count() or scored["classes"].null_count():
         return found
     chances, at = chances_and_truth(truth, scored)
-    found["log_loss"] = _log_loss(chances[np.arange(len(at)), at])
+    found["log_loss"] = _log_loss(chances[np.arange(len(at)), at], weights)
     present = np.unique(at)
     if len(present) > 1:
-        found["auc_macro"] = float(np.mean([_auc(at == i, chances[:, i]) for i in present]))
+        found["auc_macro"] = float(np.mean([_auc(at == i, chances[:, i], weights) for i in present]))
     return found
 
 
-def chances_and_truth(truth: pl.Series, scored: pl.DataFrame) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+def chances_and_truth(truth: pl.Series, scored: pl.DataFrame) -> tuple[Array, Array]:
     """The probability of every class, one row for each, and in which column each row's truth stands (rows,)."""
     import numpy as np
 
@@ -178,7 +201,7 @@ def chances_and_truth(truth: pl.Series, scored: pl.DataFrame) -> tuple[np.ndarra
     return class_chances(scored, columns), np.array([place[label] for label in truth.to_list()], dtype=np.intp)
 
 
-def class_chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> np.ndarray[Any, Any]:
+def class_chances(scored: pl.DataFrame, columns: tuple[str, ...]) -> Array:
     """The scores of a predictions frame as float64 (rows, columns), one column a class; 0 where it is not listed."""
     import numpy as np
     import polars as pl
@@ -202,29 +225,30 @@ def class_lists(scored: pl.DataFrame) -> list[str]:
     return scored["classes"].drop_nulls().unique().explode().drop_nulls().unique().sort().to_list()
 
 
-def _accuracy(truth: pl.Series, prediction: pl.Series) -> float:
-    return float((truth == prediction).fill_null(False).sum()) / len(truth)
+def _accuracy(truth: pl.Series, prediction: pl.Series, weights: Array | None) -> float:
+    right = (truth == prediction).fill_null(False)
+    return float(right.sum()) / len(truth) if weights is None else _mean(right.to_numpy(), weights)
 
 
-def _log_loss(of_truth: np.ndarray[Any, Any]) -> float:
+def _log_loss(of_truth: Array, weights: Array | None) -> float:
     import numpy as np
 
-    return float(-np.mean(np.log(np.clip(of_truth, CLIP, 1.0))))
+    return -_mean(np.log(np.clip(of_truth, CLIP, 1.0)), weights)
 
 
-def _f1(truth: np.ndarray[Any, Any], prediction: np.ndarray[Any, Any]) -> float:
+def _f1(truth: Array, prediction: Array, weights: Array | None) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth, prediction))
+    return float(f1_score(truth, prediction, sample_weight=weights))
 
 
-def _f1_macro(truth: pl.Series, prediction: pl.Series) -> float:
+def _f1_macro(truth: pl.Series, prediction: pl.Series, weights: Array | None) -> float:
     from sklearn.metrics import f1_score
 
-    return float(f1_score(truth.to_list(), prediction.to_list(), average="macro"))
+    return float(f1_score(truth.to_list(), prediction.to_list(), average="macro", sample_weight=weights))
 
 
-def _auc(truth: np.ndarray[Any, Any], score: np.ndarray[Any, Any]) -> float:
+def _auc(truth: Array, score: Array, weights: Array | None) -> float:
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(truth, score))
+    return float(roc_auc_score(truth, score, sample_weight=weights))

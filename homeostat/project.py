@@ -305,7 +305,7 @@ class Retraining(_Section):
     """`[retraining]`: which policy decides, and its settings."""
 
     policy: str = "forecast"
-    budget: Annotated[Number, Field(gt=0)] = 0.17
+    budget: Annotated[Number, Field(gt=0)] = 0.22
     price: Annotated[Number, Field(ge=0)] = 1.0
     error_price: Annotated[Number, Field(ge=0)] = 1.0
     every: Annotated[Whole, Field(ge=1)] = 4

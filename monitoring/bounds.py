@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from homeostat.metrics import CLIP
+from homeostat.metrics import CLIP, compute_metrics, stand_for
 from homeostat.project import Task
 from monitoring.class_scores import ClassScores, read_scores
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Bounds = tuple[float, float]
+DRAWS = 200
 
 
 def bound_metric(task: Task, metric: str, scored: pl.DataFrame, positive: str | None = None) -> Bounds | None:
@@ -35,6 +36,27 @@ def bound_metric(task: Task, metric: str, scored: pl.DataFrame, positive: str | 
         return _bound_auc(scores)
     losses = _losses(metric, scores, unseen=task is Task.MULTICLASS)
     return None if losses is None else _bound_mean(*losses, scores.known)
+
+
+def sampling_interval(task: Task, metric: str, scored: pl.DataFrame, positive: str | None = None) -> Bounds | None:
+    """Between which values a metric lies, in 95 of 100 samples, where the labelled rows are a sample of all.
+
+    `scored`: a predictions frame with `label` and `propensity`, null where there is none. The bootstrap of Efron
+    (1979) over the labelled rows, always with the same draws. None with fewer than two labels.
+    """
+    import numpy as np
+
+    rows = scored.filter(pl.col("label").is_not_null())
+    weights, chance = stand_for(rows), np.random.default_rng(0)
+    if rows.height < 2 or weights is None:
+        return None
+    found = []
+    for _ in range(DRAWS):
+        drawn = chance.integers(0, rows.height, rows.height)
+        part = rows[drawn]
+        value = compute_metrics(task, part["label"], part, positive, weights[drawn]).get(metric)
+        found += [] if value is None else [value]
+    return (float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))) if len(found) > DRAWS // 2 else None
 
 
 def _losses(metric: str, scores: ClassScores, unseen: bool) -> tuple[Array, Array] | None:

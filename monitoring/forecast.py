@@ -22,8 +22,6 @@ SECONDS_A_MILLION = 0.16
 HORIZON_TICKS = 5
 DECAY = 0.9
 PRIOR_GAIN, PRIOR_WEIGHT, PRIOR_SPREAD = 0.01, 2.0, 0.02
-# Retraining on everything comes seldom, so it may run ahead of the budget that the small fits then make up for.
-ADVANCE = 1.6
 RECALIBRATE, REFRESH, RETRAIN = "recalibrate", "refresh", "retrain"
 
 
@@ -99,6 +97,7 @@ def choose_plan(
     rows_a_tick: float,
     spent: float,
     yardstick: float,
+    yard_a_tick: float,
     settings: Retraining,
 ) -> tuple[Forecast | None, tuple[Forecast, ...]]:
     """Choose the most thorough plan that pays and that the budget allows; None where none does.
@@ -106,15 +105,18 @@ def choose_plan(
     `plans` come in order, each doing what those before it do and more. That is why they are not set against each other
     by their gains, which were measured at other times: what a thorough step gained includes what a small one would.
     `spent` and `yardstick` are rows x rounds: of the loop since its first model, and of a retraining on everything at
-    every tick. Returns the choice and every forecast.
+    every tick; `yard_a_tick` is that of one more tick. Retraining on everything comes seldom, so it may run ahead of
+    the budget, by what the ticks of the horizon will bring: further, and small fits would be missed when the world
+    turns. Returns the choice and every forecast.
     """
-    allowed = settings.budget * yardstick
+    left = settings.budget * yardstick - spent
+    ahead = left + settings.budget * yard_a_tick * HORIZON_TICKS
     found = tuple(
         forecast_plan(
             plan,
             outcomes,
             rows_a_tick=rows_a_tick,
-            left=(ADVANCE if plan.kind == RETRAIN else 1.0) * allowed - spent,
+            left=ahead if plan.kind == RETRAIN else left,
             settings=settings,
         )
         for plan in plans

@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 
 from homeostat.errors import ProjectError
-from homeostat.metrics import compute_metrics
+from homeostat.metrics import compute_metrics, stand_for
 from homeostat.project import Project
 from homeostat.records import Batch, Window, WindowStatus
-from monitoring.bounds import bound_metric
+from monitoring.bounds import Bounds, bound_metric, sampling_interval
 
 
 def measure_window(
@@ -28,7 +28,9 @@ def measure_window(
     """Measure the champion over one batch, as known at `now`.
 
     `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
-    `evaluate` is the project's hook; it gets the known truths and their scored rows. The status is unknown
+    `evaluate` is the project's hook; it gets the known truths and their scored rows.
+    `propensity`, where it is there, is the chance with which each label came: labels count by its inverse, and
+    `coverage` is the share of the batch that they stand for. The status is unknown
     where nothing can be said of the watched metric; final where no more labels are waited for, because
     every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
     that come early are no fair sample. Raises ProjectError where the hook fails.
@@ -37,20 +39,21 @@ def measure_window(
     labels = labels.fill_nan(None) if labels.dtype.is_float() else labels
     known = labels.is_not_null()
     truth, rows = labels.filter(known), scored.filter(known)
-    metrics = compute_metrics(project.task, truth, rows, positive)
+    weights = stand_for(rows)
+    metrics = compute_metrics(project.task, truth, rows, positive, weights)
     if evaluate is not None and len(truth):
         metrics = _evaluate(evaluate, truth, rows) | metrics
     realized = metrics.get(project.metric)
     status = _status(scored, len(truth), realized, project, now)
-    provisional = status is WindowStatus.PROVISIONAL
-    bounds = bound_metric(project.task, project.metric, scored, positive) if provisional else None
+    represented = float(len(truth)) if weights is None else min(float(weights.sum()), float(scored.height))
+    bounds = _bounds(scored, weights is not None, status, project, positive)
     return Window(
         batch=batch.id,
         start_at=batch.start_at,
         end_at=batch.end_at,
         rows=scored.height,
         labels=len(truth),
-        coverage=len(truth) / scored.height if scored.height else 0.0,
+        coverage=represented / scored.height if scored.height else 0.0,
         status=status,
         metric=project.metric,
         realized=realized,
@@ -60,6 +63,17 @@ def measure_window(
         realized_low=None if bounds is None else bounds[0],
         realized_high=None if bounds is None else bounds[1],
     )
+
+
+def _bounds(
+    scored: pl.DataFrame, sampled: bool, status: WindowStatus, project: Project, positive: str | None
+) -> Bounds | None:
+    """What missing labels can make of the metric; of a sample, what other samples would give 95 times in 100."""
+    if sampled and status is not WindowStatus.UNKNOWN:
+        return sampling_interval(project.task, project.metric, scored, positive)
+    if status is not WindowStatus.PROVISIONAL:
+        return None
+    return bound_metric(project.task, project.metric, scored, positive)
 
 
 def _status(scored: pl.DataFrame, labels: int, realized: float | None, project: Project, now: datetime) -> WindowStatus:

@@ -17,9 +17,9 @@ from monitoring.forecast import Outcome, Plan, choose_plan, describe
 class Learning:
     """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
 
-    `rows_a_tick` counts labelled rows; `spent` and `yardstick` are rows x rounds (see `monitoring.forecast`). `broken`
-    says what is wrong with the newest rows, where they must not be learned from, `harm` why the line's founder must
-    come back, `unlabelled` why labels are wanted where too few have come.
+    `rows_a_tick` counts labelled rows; `spent`, `yardstick` and `yard_a_tick` are rows x rounds (see
+    `monitoring.forecast`). `broken` says what is wrong with the newest rows, where they must not be learned from,
+    `harm` why the line's founder must come back, `unlabelled` why labels are wanted where too few have come.
     """
 
     plans: tuple[Plan, ...]
@@ -27,6 +27,7 @@ class Learning:
     rows_a_tick: float
     spent: float
     yardstick: float
+    yard_a_tick: float
     broken: str | None = None
     harm: str | None = None
     unlabelled: str | None = None
@@ -105,6 +106,7 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
         rows_a_tick=learning.rows_a_tick,
         spent=learning.spent,
         yardstick=learning.yardstick,
+        yard_a_tick=learning.yard_a_tick,
         settings=project.retraining,
     )
     seen = {
@@ -122,6 +124,7 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
         ],
         "spent": learning.spent,
         "yardstick": learning.yardstick,
+        "yard_a_tick": learning.yard_a_tick,
     }
     if chosen is None:
         return "wait", ("nothing pays: " + "; ".join(describe(each) for each in found),), seen

@@ -11,14 +11,15 @@ from hypothesis import strategies as st
 from test_policies import CALM, DAY, NOW, alarm, project
 
 from homeostat.project import Retraining
-from monitoring.forecast import ADVANCE, Outcome, Plan, choose_plan, forecast_plan, growth_gain
+from monitoring.forecast import HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 
 WEIGHTS = Plan("recalibrate", (), 0)
 WINDOWS = Plan("refresh", ("recent", "newest"), 100_000)
 WHOLE = Plan("retrain", ("everything", "recent", "newest"), 1_000_000, growth=0.01)
 PLANS = (WEIGHTS, WINDOWS, WHOLE)
-ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "yardstick": 1e8}
+AHEAD = 2e6 / HORIZON_TICKS
+ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "yardstick": 1e8, "yard_a_tick": 0}
 
 
 def bad(kind: str, gained: float = -0.5, times: int = 10) -> tuple[Outcome, ...]:
@@ -30,8 +31,9 @@ TABLE: dict[str, tuple[str | None, tuple[Plan, ...], tuple[Outcome, ...], dict[s
     "everything pays, so the most thorough": ("retrain", PLANS, (), {}, {}),
     "the labels have not doubled": ("refresh", PLANS[:2], (), {}, {}),
     "the whole costs more than the budget": ("refresh", PLANS, (), {"yardstick": 3e6}, {}),
-    "the whole may run ahead of the budget": ("retrain", PLANS, (), {"yardstick": 1e6 / 0.2 / ADVANCE}, {}),
-    "but not by more": ("refresh", PLANS, (), {"yardstick": 0.999e6 / 0.2 / ADVANCE}, {}),
+    "the whole may run ahead of the budget": ("retrain", PLANS, (), {"yardstick": 3e6, "yard_a_tick": AHEAD}, {}),
+    "but not by more": ("refresh", PLANS, (), {"yardstick": 2.999e6, "yard_a_tick": AHEAD}, {}),
+    "and windows may not at all": ("recalibrate", PLANS[:2], (), {"yardstick": 0, "yard_a_tick": 1e9}, {}),
     "what a window costs may not run ahead": ("recalibrate", PLANS[:2], (), {"yardstick": 0.999e5 / 0.2}, {}),
     "just enough for a window": ("refresh", PLANS[:2], (), {"yardstick": 1e5 / 0.2}, {}),
     "nothing but weights can be paid": ("recalibrate", PLANS, (), {"yardstick": 0}, {}),
@@ -122,20 +124,23 @@ def test_more_rows_gain_and_no_more_gain_nothing(before: int, now: int) -> None:
     st.floats(0, 1e4),
     st.floats(0, 1e8),
     st.floats(0, 1e8),
+    st.floats(0, 1e8),
     st.floats(0, 100),
 )
 def test_what_is_chosen_pays_is_affordable_and_nothing_more_thorough_does_and_is(
-    outcomes: list[Outcome], rows: float, spent: float, yardstick: float, price: float
+    outcomes: list[Outcome], rows: float, spent: float, yardstick: float, tick: float, price: float
 ) -> None:
     settings = Retraining(price=price)
-    chosen, found = choose_plan(PLANS, outcomes, rows_a_tick=rows, spent=spent, yardstick=yardstick, settings=settings)
+    accounts = {"spent": spent, "yardstick": yardstick, "yard_a_tick": tick}
+    chosen, found = choose_plan(PLANS, outcomes, rows_a_tick=rows, settings=settings, **accounts)
     fit = [each.affordable and each.worth > each.cost for each in found]
     assert chosen == next((each for each, good in zip(found[::-1], fit[::-1], strict=True) if good), None)
     if chosen is not None and chosen.plan.row_rounds:
-        assert spent + chosen.plan.row_rounds <= ADVANCE * settings.budget * yardstick * (1 + 1e-9)
+        ahead = HORIZON_TICKS * tick if chosen.plan.kind == "retrain" else 0
+        assert spent + chosen.plan.row_rounds <= settings.budget * (yardstick + ahead) * (1 + 1e-9)
 
 
-LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, yardstick=1e8)
+LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, yardstick=1e8, yard_a_tick=0)
 DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "a step pays": ("refresh", {}, {}, "refresh (recent, newest): gain +0.0100"),
     "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "retrain (everything, recent, newest)"),
