@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 
+from flows.labels import fair_share
 from flows.loop import Loop
 from homeostat.errors import DataError
 from homeostat.records import BatchState, FitCost, ModelRecord
@@ -34,7 +35,7 @@ def training_frame(
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; and no row whose key is in `without`. `_provenance` says where each label comes
     from; `_weight`, how much each counts, is given only where rules made some of them, and `_measured`, whether a model
-    may be measured on it, only where some label came without a known chance. Raises DataError where there is no row.
+    may be measured on it, only where not every row had the same chance. Raises DataError where there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -51,14 +52,17 @@ def training_frame(
         raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
     if without is not None:
         inputs = inputs.join(without.to_frame(), on=loop.key, how="anti")
-    labels = labels.select(loop.key, "label", _propensity="propensity", _provenance="provenance")
-    frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
-    return _weighed(loop, frame).drop("_propensity")
+    labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
+    chances = labels.select(loop.key, "propensity")
+    frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)
+    return _weighed(loop, frame, chances)
 
 
-def _weighed(loop: Loop, frame: pl.DataFrame) -> pl.DataFrame:
-    if frame["_propensity"].null_count():
-        frame = frame.with_columns(_measured=pl.col("_propensity").is_not_null())
+def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
+    drawn = frame.select(loop.key, "_batch").join(chances, on=loop.key, how="left", maintain_order="left")
+    fair = fair_share(drawn, loop.key, "_batch")
+    if not fair.all():
+        frame = frame.with_columns(_measured=pl.Series(fair))
     ruled = pl.col("_provenance") == PROGRAMMATIC
     if frame.select(ruled.any()).item():
         weight = pl.when(ruled).then(loop.project.labeling.label_weight).otherwise(1.0)
