@@ -10,13 +10,14 @@ from typing import Any
 
 import polars as pl
 
+from flows.labeling.collect import spent_on_labels
 from flows.labels import with_labels
 from flows.loop import Loop
 from flows.settle import SMALL_STEPS
 from homeostat.errors import DataError
 from homeostat.metrics import compute_metrics, stand_for
 from homeostat.project import Task
-from homeostat.records import FitCost, Role, Window, WindowStatus
+from homeostat.records import Role, Window, WindowStatus
 from homeostat.store import rows as plain
 from monitoring.report import Mark, ReportData, write_report
 
@@ -25,7 +26,7 @@ def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
     """Sum a replay up: its metric against the first model's, on the same rows, and what it took."""
     store, metric = loop.store, loop.project.metric
     champion, baseline = (_scored(loop, role) for role in (Role.CHAMPION, Role.BASELINE))
-    cost = sum((m.cost for m in store.list_models()), FitCost())
+    cost = sum((m.cost for m in store.list_models()), spent_on_labels(loop))
     decisions = store.list_decisions()
     return {
         "project": loop.project.name,

@@ -15,7 +15,7 @@ import polars as pl
 from flows.labels import fair_share
 from flows.loop import Loop
 from homeostat.errors import DataError
-from homeostat.records import BatchState, FitCost, ModelRecord
+from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
 from pipelines.training import train_model
 
 RECORD = "record.json"
@@ -33,9 +33,10 @@ def training_frame(
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
-    `since`, where these are given; and no row whose key is in `without`. `_provenance` says where each label comes
-    from; `_weight`, how much each counts, is given only where rules made some of them, and `_measured`, whether a model
-    may be measured on it, only where not every row had the same chance. Raises DataError where there is no row.
+    `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
+    `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
+    of them, and `_measured`, whether a model may be measured on it, only where not every row had the same chance.
+    Raises DataError where there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -52,6 +53,9 @@ def training_frame(
         raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
     if without is not None:
         inputs = inputs.join(without.to_frame(), on=loop.key, how="anti")
+    doubtful = [task.key for task in loop.store.list_tasks(TaskState.OPEN) if task.purpose is Purpose.RELABEL]
+    if doubtful:
+        inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
     labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
     chances = labels.select(loop.key, "propensity")
     frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)

@@ -12,6 +12,8 @@ from flows.check import check
 from flows.decide import decide
 from flows.feedback import feedback
 from flows.ingest import ingest
+from flows.labeling.ask import ask
+from flows.labeling.collect import collect
 from flows.loop import Loop, open_loop, slot, tick_index
 from flows.notify import notify
 from flows.predict import predict
@@ -21,10 +23,12 @@ from homeostat.records import Scope
 WORK: dict[str, Callable[[Loop, datetime], dict[str, Any]]] = {
     "ingest": ingest,
     "predict": predict,
+    "collect": collect,
     "feedback": feedback,
     "check": check,
     "decide": decide,
     "act": act,
+    "ask": ask,
     "notify": notify,
 }
 STAGES = tuple(WORK)

@@ -96,4 +96,6 @@ def _stage_flow(stage: str) -> Any:
 
 
 STAGE_FLOWS = {stage: _stage_flow(stage) for stage in STAGES}
-ingest_flow, predict_flow, feedback_flow, check_flow, decide_flow, act_flow, notify_flow = STAGE_FLOWS.values()
+(
+    ingest_flow, predict_flow, collect_flow, feedback_flow, check_flow, decide_flow, act_flow, ask_flow, notify_flow,
+) = STAGE_FLOWS.values()  # fmt: skip

@@ -141,7 +141,9 @@ def _without_labels(project: Project) -> Finding:
     where = "data.feedback"
     if project.training.base_model is not None:
         return Finding("ok", where, "there is no source of labels; the loop starts with the base model")
-    advice = "Set data.feedback.uri, or training.base_model to score with a model made elsewhere."
+    if project.labeling.budget:
+        return Finding("ok", where, f"labels come from people, {project.labeling.budget} answers at most a period")
+    advice = "Set data.feedback.uri, labeling.budget to ask people, or training.base_model with a model made elsewhere."
     return Finding("warning", where, f"there is no source of labels, so no model can be trained. {advice}")
 
 

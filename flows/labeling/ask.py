@@ -1,0 +1,170 @@
+"""Stage: ask people for the labels that matter, within the budget."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from flows.labeling.answers import classes_of
+from flows.labeling.backends import BackendError, Item, open_backend
+from flows.labeling.pool import DRAWN, Pool, chances_of, find_pool, said_of
+from flows.loop import Loop, alert, tick_index
+from homeostat.durations import instant
+from homeostat.errors import RegistryError
+from homeostat.records import Decision, LabelTask, Purpose, Role, Severity, TaskState
+from pipelines.active import choose_rows, disagreement, uncertainty, unusualness
+from pipelines.labeling import LabelingEvidence, decide_labeling
+from pipelines.sampling import draw_sample, inclusion_probabilities
+
+Chosen = list[tuple[Any, Purpose, float | None]]
+
+
+def ask(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Decide what to ask for, keep the tasks, and hand out those that were not yet; returns their counts."""
+    settings = loop.project.labeling
+    if not settings.budget or (loop.replaying and settings.backend != "hook"):
+        # In a replay nobody can be asked but the hook: what people said of the past is in the source of labels.
+        return _done(loop, at, {})
+    decision = loop.store.get_decision(at, "labeling") or _choose(loop, at)
+    outcome = {"decision": decision.kind, **{p.value: decision.evidence[p.value] for p in Purpose}}
+    return _hand_out(loop, at, outcome)
+
+
+def _done(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+    with loop.store.write("ask") as write:
+        write.put_stage(at, "ask", outcome)
+    return outcome
+
+
+def _choose(loop: Loop, at: datetime) -> Decision:
+    pool, tasks = find_pool(loop, at), loop.store.list_tasks()
+    lately = [task for task in tasks if task.asked_at > at - loop.project.labeling.period]
+    evidence = LabelingEvidence(
+        champion=loop.version_of("champion"),
+        ticks=max(tick_index(loop.project, at), 0) + 1,
+        asked=sum(task.wanted for task in tasks),
+        asked_lately=sum(task.wanted for task in lately),
+        to_measure=int(pool.measure.sum()),
+        unlabelled=pool.rows.height,
+        doubtful=pool.doubtful.height,
+    )
+    decision = decide_labeling(evidence, loop.project, at)
+    made = _tasks(loop, at, _chosen(loop, at, pool, decision.evidence))
+    with loop.store.write("asked") as write:
+        for task in made:
+            write.put_task(task)
+        if decision.evidence[Purpose.MEASURE.value]:
+            write.put_fact(DRAWN, {"drawn": instant(at)})
+        write.append_decision(decision)
+    return decision
+
+
+def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, Any]) -> Chosen:
+    """The rows to ask about, each with why and with the chance it was drawn with."""
+    again = pool.doubtful.head(counts["relabel"])
+    found: Chosen = [(key, Purpose.RELABEL, chance) for key, chance in again.select(loop.key, "propensity").iter_rows()]
+    if pool.rows.is_empty():
+        return found
+    keys = pool.rows[loop.key]
+    texts, chances = keys.cast(pl.String).to_list(), chances_of(loop, keys)
+    unsure = None if chances is None else uncertainty(chances)
+    drawn = np.zeros(pool.rows.height, dtype=bool)
+    if counts["measure"]:
+        at_hand = np.flatnonzero(pool.measure)
+        likely = inclusion_probabilities(
+            None if unsure is None else unsure[at_hand], counts["measure"], rows=len(at_hand)
+        )
+        mask = draw_sample(likely, [texts[i] for i in at_hand], instant(at))
+        drawn[at_hand[mask]] = True
+        found += [(keys[int(i)], Purpose.MEASURE, float(p)) for i, p in zip(at_hand[mask], likely[mask], strict=True)]
+    if counts["learn"]:
+        rest = np.flatnonzero(~drawn)
+        worth = _worth(loop, pool, chances, unsure)[rest]
+        features = pool.rows[rest].select(loop.project.data.features)
+        best = rest[choose_rows(features, worth, counts["learn"], keys=[texts[i] for i in rest])]
+        found += [(keys[int(i)], Purpose.LEARN, None) for i in best]
+    return found
+
+
+def _worth(loop: Loop, pool: Pool, chances: np.ndarray | None, unsure: np.ndarray | None) -> np.ndarray:
+    """What a label of each row is worth: how unsure the champion is, how far a challenger differs, how new it is."""
+    worth = np.zeros(pool.rows.height) if unsure is None else unsure.copy()
+    other = chances_of(loop, pool.rows[loop.key], Role.CHALLENGER)
+    if chances is not None and other is not None:
+        worth += np.nan_to_num(disagreement(chances, other))
+    checks = loop.store.list_checks()
+    drifted = [column.column for column in checks[-1].drift.columns if column.drifted] if checks else []
+    try:
+        folder = loop.models.folder(loop.version_of("champion") or 0) if drifted else None
+        reference = None if folder is None else pl.read_parquet(folder / "reference.parquet")
+    except (RegistryError, OSError):
+        reference = None
+    return worth if reference is None else worth + unusualness(reference, pool.rows, drifted)
+
+
+def _tasks(loop: Loop, at: datetime, chosen: Chosen) -> list[LabelTask]:
+    if not chosen:
+        return []
+    settings, keys = loop.project.labeling, pl.Series(loop.key, [key for key, _, _ in chosen], dtype=loop.key_dtype())
+    said = said_of(loop, keys)
+    said = [None] * len(chosen) if said is None else said["prediction"].cast(pl.String).to_list()
+    return [
+        LabelTask(
+            id=f"{instant(at)}/{key}",
+            key=str(key),
+            batch=instant(at),
+            purpose=purpose,
+            wanted=settings.annotators,
+            asked_at=at,
+            due_at=at + settings.deadline,
+            propensity=chance,
+            suggestion=suggestion,
+        )
+        for (key, purpose, chance), suggestion in zip(chosen, said, strict=True)
+    ]
+
+
+def _hand_out(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+    waiting = [task for task in loop.store.list_tasks(TaskState.OPEN) if task.sent_at is None]
+    try:
+        names = open_backend(loop).send(items_of(loop, waiting)) if waiting else {}
+    except BackendError as fault:
+        return _could_not(loop, at, outcome | {"waiting": len(waiting), "problem": str(fault)})
+    with loop.store.write("ask") as write:
+        for task in waiting:
+            write.put_task(replace(task, sent_at=at, remote=names.get(task.id)))
+        write.put_stage(at, "ask", outcome)
+    return outcome
+
+
+def _could_not(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+    before = (loop.store.last_outcome("ask", at) or {}).get("problem")
+    with loop.store.write("ask") as write:
+        if before is None:
+            title = f"{outcome['waiting']} labeling tasks cannot be handed out"
+            write.append_alert(alert(at, Severity.WARNING, "labeling", title, outcome["problem"]))
+        write.put_stage(at, "ask", outcome)
+    return outcome
+
+
+def items_of(loop: Loop, tasks: Sequence[LabelTask]) -> list[Item]:
+    """Tasks with what a person is shown of their rows, as last known."""
+    dtype = loop.key_dtype()
+    if not tasks or dtype is None:
+        return []
+    settings = loop.project.labeling
+    own: list[str] = [column for column in (settings.image, settings.text) if column is not None]
+    shown: list[str] = list(dict.fromkeys([*own, *(settings.show or ([] if own else loop.project.data.features))]))
+    keys = pl.Series(loop.key, [task.key for task in tasks]).cast(dtype)
+    inputs = loop.lake.scan("inputs")
+    assert inputs is not None
+    rows = inputs.join(keys.to_frame().lazy(), on=loop.key, how="semi").select(loop.key, "known_at", *shown)
+    found = loop.lake.collect("inputs", rows).sort("known_at").unique(loop.key, keep="last")
+    by_key = {str(row.pop(loop.key)): row for row in found.drop("known_at").to_dicts()}
+    classes = classes_of(loop)
+    return [Item(task, by_key.get(task.key, {}), classes) for task in tasks]

@@ -1,0 +1,133 @@
+"""The rows that people could be asked about, and what the models say of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from flows.labeling.answers import classes_of
+from flows.loop import Loop
+from homeostat.metrics import class_chances, positive_class
+from homeostat.project import Task
+from homeostat.records import Batch, BatchState, LabelTask, Purpose, Role
+from pipelines.doubts import find_doubts, is_doubtful
+
+DRAWN = "labeling"
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Rows without a label that nobody was asked about: key, `_batch` and features; `measure` marks those never drawn
+    from; `doubtful` has the key, label, propensity and doubt of labels that look wrong, the most doubtful first.
+    """
+
+    rows: pl.DataFrame
+    measure: np.ndarray
+    doubtful: pl.DataFrame
+
+
+def find_pool(loop: Loop, at: datetime) -> Pool:
+    """Gather what can be asked about at `at`."""
+    tasks, batches = loop.store.list_tasks(), _batches(loop, at)
+    rows = _unlabelled(loop, batches, {task.key for task in tasks}, at)
+    drawn = (loop.store.get_fact(DRAWN) or {}).get("drawn", "")
+    fresh = [batch.id for batch in batches if batch.id > drawn]
+    measure = rows["_batch"].is_in(fresh).to_numpy() if _wants_measuring(loop) else np.zeros(rows.height, dtype=bool)
+    return Pool(rows, measure, _doubtful(loop, batches, tasks, at))
+
+
+def _wants_measuring(loop: Loop) -> bool:
+    """Where labels come by themselves they are what is measured on."""
+    from pipelines.sources import has_feedback
+
+    return not has_feedback(loop.project, loop.hooks)
+
+
+def _batches(loop: Loop, at: datetime) -> list[Batch]:
+    if loop.version_of("champion") is None:
+        usable = {BatchState.VALIDATED, BatchState.HISTORY}
+        return [b for b in loop.store.list_batches() if b.state in usable and b.end_at <= at]
+    since = at - loop.project.labeling.pool * loop.project.loop.tick
+    return [b for b in loop.store.list_batches(BatchState.SCORED, after=since) if b.end_at <= at]
+
+
+def _unlabelled(loop: Loop, batches: list[Batch], asked: set[str], at: datetime) -> pl.DataFrame:
+    columns = [loop.key, "_batch", "event_at", *loop.project.data.features]
+    chosen = pl.col("_batch").is_in([b.id for b in batches]) & ~pl.col("_correction")
+    inputs = loop.lake.scan("inputs", at)
+    if inputs is None:
+        return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
+    rows = inputs.filter(chosen).select(columns)
+    labels = loop.lake.scan("feedback", at)
+    if labels is not None:
+        given = labels.filter(pl.col("provenance") != "programmatic")
+        rows = rows.join(given.select(loop.key), on=loop.key, how="anti")
+    found = loop.lake.collect("inputs", rows)
+    if asked:
+        found = found.filter(~found[loop.key].cast(pl.String).is_in(list(asked)))
+    return found.unique(loop.key, keep="last", maintain_order=True).sort("event_at", loop.key)
+
+
+def chances_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> np.ndarray | None:
+    """What the model in a role said of rows when they came, (rows, classes), NaN where it said nothing.
+
+    None where nobody said anything, and for regression.
+    """
+    classes = classes_of(loop)
+    found = said_of(loop, keys, role)
+    if found is None or loop.project.task is Task.REGRESSION or not classes:
+        return None
+    said = found["prediction"].is_not_null().to_numpy()
+    if not said.any():
+        return None
+    chances = np.full((len(keys), len(classes)), np.nan)
+    part = found.filter(pl.Series(said))
+    if loop.project.task is Task.BINARY:
+        score = part["score"].cast(pl.Float64).to_numpy()
+        at = classes.index(positive_class(classes, loop.project.data.positive))
+        chances[said, at], chances[said, 1 - at] = score, 1 - score
+    else:
+        chances[said] = class_chances(part, classes)
+    return chances
+
+
+def said_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> pl.DataFrame | None:
+    """The newest prediction of each key in a role, in the order of `keys`; null where there is none."""
+    scored = loop.lake.scan("predictions")
+    if scored is None:
+        return None
+    mine = scored.filter(pl.col("role") == role.value).join(keys.to_frame().lazy(), on=loop.key, how="semi")
+    newest = loop.lake.collect("predictions", mine).sort("scored_at").unique(loop.key, keep="last")
+    return keys.to_frame().join(newest, on=loop.key, how="left", maintain_order="left")
+
+
+def _doubtful(loop: Loop, batches: list[Batch], tasks: list[LabelTask], at: datetime) -> pl.DataFrame:
+    """Labels of the pool's batches that the model, which had not learned from them, makes look wrong."""
+    empty = pl.DataFrame(
+        schema={loop.key: pl.String, "label": pl.String, "propensity": pl.Float64, "doubt": pl.Float64}
+    )
+    if loop.version_of("champion") is None or loop.project.task is Task.REGRESSION or not loop.project.labeling.relabel:
+        return empty
+    chosen = pl.col("_batch").is_in([b.id for b in batches])
+    inputs = loop.lake.read("inputs", chosen & ~pl.col("_correction"), [loop.key])
+    if inputs is None or inputs.is_empty():
+        return empty
+    labels = loop.lake.latest("feedback", loop.key, at, keys=inputs[loop.key])
+    if labels is None or labels.is_empty():
+        return empty
+    again = {task.key for task in tasks if task.purpose is Purpose.RELABEL or task.wanted > 1}
+    labels = labels.filter(~pl.col(loop.key).cast(pl.String).is_in(list(again)))
+    chances, classes = chances_of(loop, labels[loop.key]), classes_of(loop)
+    if chances is None:
+        return empty
+    known = np.asarray(np.isfinite(chances).all(axis=1))
+    labels, chances = labels.filter(pl.Series(known)), chances[known]
+    if labels.is_empty():
+        return empty
+    doubt = find_doubts(labels["label"], chances, classes)
+    found = labels.select(loop.key, "label", "propensity").with_columns(doubt=doubt)
+    found = found.filter(pl.Series(is_doubtful(labels["label"], chances, classes)))
+    return found.sort(["doubt", loop.key], descending=[True, False])
