@@ -19,7 +19,7 @@ from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskSta
 from pipelines.training import train_model
 
 RECORD = "record.json"
-PROGRAMMATIC = "programmatic"
+PROGRAMMATIC, SOURCES = "programmatic", "labels"
 
 
 def training_frame(
@@ -92,8 +92,20 @@ def make_version(loop: Loop, at: datetime, without: Collection[str] = ()) -> Mod
 def read_record(loop: Loop, version: int) -> ModelRecord:
     """The record that was packed with a version."""
     raw = json.loads((loop.models.folder(version) / RECORD).read_text())
+    raw.pop(SOURCES, None)
     times = {name: datetime.fromisoformat(raw[name]) for name in ("as_of", "trained_until") if raw[name]}
     return ModelRecord(**raw | times | {"version": version, "cost": FitCost(**raw["cost"])})
+
+
+def count_sources(frame: pl.DataFrame) -> dict[str, int]:
+    """How many labels of a training frame came from each provenance."""
+    return dict(frame.group_by("_provenance").len().sort("_provenance").iter_rows())
+
+
+def read_sources(loop: Loop, version: int) -> dict[str, int] | None:
+    """How many labels of each provenance a version learned from; None where nobody wrote it down."""
+    file = loop.models.folder(version) / RECORD
+    return json.loads(file.read_text()).get(SOURCES) if file.exists() else None
 
 
 def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[str], folder: Path) -> int:
@@ -109,6 +121,7 @@ def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[
         "cost": dataclasses.asdict(trained.cost),
         "trained_until": frame["event_at"].max().isoformat(),  # type: ignore[union-attr]
         "loss": trained.loss,
+        SOURCES: count_sources(frame),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
     return loop.models.register(folder, key, **_described(loop, trained, at))

@@ -13,6 +13,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -53,7 +54,8 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     """Ink (1797, 64) from 0 to 16, and the true digits (1797,)."""
     from sklearn.datasets import load_digits
 
-    return load_digits(return_X_y=True)
+    made: Any = load_digits()
+    return made.data, made.target
 
 
 @functools.cache
