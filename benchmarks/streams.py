@@ -3,12 +3,14 @@
 Four generators (SEA: Street and Kim, 2001; Agrawal et al., 1993; the rotating hyperplane of Hulten et al., 2001; random
 radial basis functions) times four kinds of change. A row of a tick is scored at its end; its label is known right
 after, so the next tick can be scored by a model that knows it.
+
+Besides, from the same generators, streams whose concept has turned several times before the labels of a tick are known.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import numpy as np
 import polars as pl
 
 START, DAY, HISTORY = datetime(2024, 1, 7, tzinfo=UTC), timedelta(days=1), 6
+LATE = 20
 GENERATORS = ("sea", "agrawal", "hyperplane", "rbf")
 KINDS = ("abrupt", "gradual", "recurring", "still")
 CATEGORICAL = {"agrawal": ["elevel", "car", "zipcode"]}
@@ -39,7 +42,7 @@ uri = "inputs.parquet"
 [data.feedback]
 uri = "feedback.parquet"
 known_at = "known_at"
-horizon = "3d"
+horizon = "{horizon}d"
 
 [loop]
 tick = "1d"
@@ -57,16 +60,37 @@ metric = "accuracy"
 
 def lay_out(folder: Path, generator: str, kind: str, seed: int, ticks: int, rows: int) -> Path:
     """Write one stream as a project: `HISTORY` ticks before the start and `ticks` after it, of `rows` rows each."""
-    count = (HISTORY + ticks) * rows
-    drawn = [_flat(x, y) for x, y in draw(generator, kind, seed, count, HISTORY * rows)]
-    frame = pl.DataFrame(drawn)
-    day = np.repeat(np.arange(HISTORY + ticks), rows)
+    drawn = draw(generator, kind, seed, (HISTORY + ticks) * rows, HISTORY * rows)
+    return _write(folder, f"{generator}-{kind}-{seed}", CATEGORICAL.get(generator, []), drawn, rows)
+
+
+def lay_out_turning(
+    folder: Path, generator: str, every: int, seed: int, ticks: int, rows: int, *, mixed: bool = True
+) -> Path:
+    """Write a stream that turns `every` so many ticks and whose labels come `LATE` ticks late, as a project."""
+    drawn, name = draw_turning(generator, every, seed, ticks, rows, mixed=mixed), f"{generator}-turning-{every}-{seed}"
+    return _write(folder, name, CATEGORICAL.get(generator, []), drawn, rows, late=LATE, horizon=LATE + 5)
+
+
+def _write(
+    folder: Path,
+    name: str,
+    named: list[str],
+    drawn: Iterable[tuple[dict[Any, Any], Any]],
+    rows: int,
+    *,
+    late: int = 0,
+    horizon: int = 3,
+) -> Path:
+    """Write drawn rows as a project; labels of the history are known at once, others `late` ticks after their tick."""
+    frame = pl.DataFrame([_flat(x, y) for x, y in drawn])
+    count = frame.height
+    day = np.repeat(np.arange(count // rows), rows)
     first = START - HISTORY * DAY
     step = DAY // rows
     at = [first + int(d) * DAY + (i % rows) * step for i, d in enumerate(day)]
-    known = [t if d < HISTORY else first + (int(d) + 1) * DAY for t, d in zip(at, day, strict=True)]
+    known = [t if d < HISTORY else first + (int(d) + 1 + late) * DAY for t, d in zip(at, day, strict=True)]
     times = pl.DataFrame({"id": range(count), "at": at, "known_at": known})
-    named = CATEGORICAL.get(generator, [])
     features = [column for column in frame.columns if column != "y"]
     folder.mkdir(parents=True, exist_ok=True)
     texts = [pl.col(column).cast(pl.Int64).cast(pl.String) for column in named]
@@ -75,7 +99,7 @@ def lay_out(folder: Path, generator: str, kind: str, seed: int, ticks: int, rows
     times.select("id", "known_at").hstack(frame.select("y")).write_parquet(folder / "feedback.parquet")
     numeric = ", ".join(f'"{column}"' for column in features if column not in named)
     categorical = ", ".join(f'"{column}"' for column in named)
-    project = PROJECT.format(name=f"{generator}-{kind}-{seed}", numeric=numeric, categorical=categorical)
+    project = PROJECT.format(name=name, numeric=numeric, categorical=categorical, horizon=horizon)
     (folder / "homeostat.toml").write_text(project, encoding="utf-8")
     return folder
 
@@ -87,6 +111,25 @@ def draw(generator: str, kind: str, seed: int, count: int, before: int) -> Itera
     for i in range(count):
         share = max(i - before, 0) / (count - before)
         yield next(concepts[_concept(kind, share, chance.uniform())])
+
+
+def draw_turning(
+    generator: str, every: int, seed: int, ticks: int, rows: int, *, mixed: bool = True
+) -> Iterator[tuple[dict[Any, Any], Any]]:
+    """Draw rows of three concepts: after the history another one rules `every` so many ticks, which one is chance.
+
+    Where `mixed`, each row of the history is of any of them by chance, else all are of the first.
+    """
+    concepts = [iter(each) for each in _concepts(generator, "abrupt", seed)]
+    chance = np.random.default_rng(seed)
+    for _ in range(HISTORY * rows):
+        yield next(concepts[int(chance.integers(len(concepts))) if mixed else 0])
+    ruling = 0
+    for tick in range(ticks):
+        if tick % every == 0:
+            ruling = (ruling + int(chance.integers(1, len(concepts)))) % len(concepts)
+        for _ in range(rows):
+            yield next(concepts[ruling])
 
 
 def _concept(kind: str, share: float, luck: float) -> int:

@@ -120,7 +120,7 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     windows = new_windows(loop, base, at)
     if not windows:
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
-    rows = labelled_rows(loop, tuple(w.batch for w in windows), at)
+    rows = labelled_rows(loop, tuple(w.batch for w in windows), at, weighed=True)
     if rows is None or rows.is_empty():
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
     apart = kept_apart(rows[loop.key], share_apart(loop.project, rows.height))

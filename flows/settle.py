@@ -15,6 +15,7 @@ from flows.loop import Loop, alert
 from flows.steps import compare_scores
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
+from homeostat.metrics import stand_for
 from homeostat.project import Task
 from homeostat.records import Decision, ModelRecord, Severity
 from homeostat.store import Writer
@@ -63,14 +64,17 @@ def promote(
 
 def compare(loop: Loop, champion: int, challenger: int, batches: tuple[str, ...], at: datetime) -> Comparison:
     """Score both versions, now, on the labelled rows of `batches`."""
-    rows = labelled_rows(loop, batches, at)
+    rows = labelled_rows(loop, batches, at, weighed=True)
     return compare_rows(loop, champion, challenger, pl.DataFrame() if rows is None else rows, batches)
 
 
 def compare_rows(
     loop: Loop, champion: int, challenger: int, rows: pl.DataFrame, batches: tuple[str, ...]
 ) -> Comparison:
-    """Score both versions, now, on labelled rows that neither learned from, and compare their losses row by row."""
+    """Score both versions, now, on labelled rows that neither learned from, and compare their losses row by row.
+
+    Where the rows have a `propensity`, each counts for as many as it stands for.
+    """
     try:
         challenging, standing = loop.models.load(challenger), loop.models.load(champion)
     except RegistryError as fault:
@@ -86,6 +90,7 @@ def compare_rows(
         challenger=(challenger, mine),
         batches=batches,
         positive=challenging.positive,
+        weights=stand_for(rows),
     )
 
 
@@ -120,10 +125,11 @@ def settle(
     return outcome
 
 
-def labelled_rows(loop: Loop, batches: tuple[str, ...], at: datetime) -> pl.DataFrame | None:
+def labelled_rows(loop: Loop, batches: tuple[str, ...], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
     """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key.
 
-    Only labels that count for what is measured, and of likelier rows no more than of others (see `flows.labels`).
+    Only labels that count for what is measured. Of likelier rows no more than of others (see `flows.labels`); or all of
+    them, `weighed` by the `propensity` that then comes with them.
     """
     chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
     rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
@@ -133,6 +139,8 @@ def labelled_rows(loop: Loop, batches: tuple[str, ...], at: datetime) -> pl.Data
     if labels is None:
         return None
     found = rows.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    if weighed:
+        return found
     return found.filter(pl.Series(fair_share(found, loop.key, "_batch"))).drop("propensity")
 
 

@@ -82,8 +82,12 @@ def compare_scores(
     challenger: tuple[int, pl.DataFrame],
     batches: tuple[str, ...],
     positive: str | None,
+    weights: np.ndarray | None = None,
 ) -> Comparison:
-    """Compare two versions by what they say, now, of the same labelled rows; one row of scores a label."""
+    """Compare two versions by what they say, now, of the same labelled rows; one row of scores a label.
+
+    `weights` (rows,) say how many rows each stands for; without it each stands for itself.
+    """
     (old, before), (new, after) = champion, challenger
     saved = paired_gain(task, labels, before=before, after=after, positive=positive)
     return Comparison(
@@ -91,11 +95,21 @@ def compare_scores(
         new,
         len(labels),
         batches,
-        champion_metrics=compute_metrics(task, labels, before, positive),
-        challenger_metrics=compute_metrics(task, labels, after, positive),
-        gain=float(saved.mean()),
-        gain_error=float(saved.std(ddof=1) / np.sqrt(len(saved))) if len(saved) > 1 else 0.0,
+        champion_metrics=compute_metrics(task, labels, before, positive, weights),
+        challenger_metrics=compute_metrics(task, labels, after, positive, weights),
+        gain=float(np.average(saved, weights=weights)),
+        gain_error=_error_of_mean(saved, weights),
     )
+
+
+def _error_of_mean(values: np.ndarray, weights: np.ndarray | None) -> float:
+    """The standard error of a mean, or of one that is weighted by what the rows stand for (linearized)."""
+    if len(values) < 2:
+        return 0.0
+    if weights is None:
+        return float(values.std(ddof=1) / np.sqrt(len(values)))
+    off = weights * (values - np.average(values, weights=weights))
+    return float(np.sqrt(np.sum(off**2)) / weights.sum())
 
 
 def mean_losses(

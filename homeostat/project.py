@@ -320,6 +320,7 @@ class Labeling(_Section):
     budget: Annotated[Whole, Field(ge=0)] = 0
     period: Duration = timedelta(days=7)
     annotators: Annotated[Whole, Field(ge=1)] = 1
+    consensus: Literal["likelihood", "crowdlab"] = "likelihood"
     measure: Annotated[Number, Field(ge=0, le=1)] = 0.5
     relabel: Annotated[Number, Field(ge=0, le=1)] = 0.1
     pool: Annotated[Whole, Field(ge=1)] = 6

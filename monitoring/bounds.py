@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from homeostat.metrics import CLIP, compute_metrics, stand_for
+from homeostat.metrics import CLIP, stand_for
 from homeostat.project import Task
 from monitoring.class_scores import ClassScores, read_scores
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 Bounds = tuple[float, float]
-DRAWS = 200
+LEAST_SAMPLE, Z95 = 5, 1.959964
 
 
 def bound_metric(task: Task, metric: str, scored: pl.DataFrame, positive: str | None = None) -> Bounds | None:
@@ -39,26 +39,35 @@ def bound_metric(task: Task, metric: str, scored: pl.DataFrame, positive: str | 
 
 
 def sampling_interval(task: Task, metric: str, scored: pl.DataFrame, positive: str | None = None) -> Bounds | None:
-    """Between which values a metric lies, in 95 of 100 samples, where the labelled rows are a sample of all.
+    """The interval (95%) of a metric where the labelled rows are a sample; None with few labels, or of no mean of rows.
 
-    `scored`: a predictions frame with `label` and `propensity`, null where there is none. The bootstrap of Efron
-    (1979) over the labelled rows, always with the same draws. None with fewer than two labels.
+    `scored`: a predictions frame with `label` and `propensity`, null where there is none. Of the mean weighted by the
+    inverse of the propensity, by linearization (Sarndal, Swensson and Wretman, "Model assisted survey sampling", 1992).
     """
     import numpy as np
 
     rows = scored.filter(pl.col("label").is_not_null())
-    if task is Task.MULTICLASS and metric in ("accuracy", "f1_macro"):
-        rows = rows.with_columns(scores=pl.lit(None))  # the metrics of scores take most of the time
-    weights, chance = stand_for(rows), np.random.default_rng(0)
-    if rows.height < 2 or weights is None:
+    weights = stand_for(rows)
+    values = _values(task, metric, rows, positive)
+    if weights is None or values is None or rows.height < LEAST_SAMPLE:
         return None
-    found = []
-    for _ in range(DRAWS):
-        drawn = chance.integers(0, rows.height, rows.height)
-        part = rows[drawn]
-        value = compute_metrics(task, part["label"], part, positive, weights[drawn]).get(metric)
-        found += [] if value is None else [value]
-    return (float(np.quantile(found, 0.025)), float(np.quantile(found, 0.975))) if len(found) > DRAWS // 2 else None
+    mean = float(np.average(values, weights=weights))
+    error = float(np.sqrt(np.sum((weights * (values - mean)) ** 2)) / weights.sum())
+    low, high = mean - Z95 * error, mean + Z95 * error
+    if metric == "rmse":
+        return float(np.sqrt(max(low, 0.0))), float(np.sqrt(high))
+    return max(low, 0.0), min(high, 1.0) if metric in ("accuracy", "brier") else high
+
+
+def _values(task: Task, metric: str, rows: pl.DataFrame, positive: str | None) -> Array | None:
+    """What each labelled row adds to a metric that is a mean of rows; of "rmse" the squared error."""
+    import numpy as np
+
+    if task is not Task.REGRESSION:
+        found = _losses(metric, read_scores(task, rows, positive), unseen=False)
+        return None if found is None else found[0]
+    error = np.abs(rows["prediction"].cast(float).to_numpy() - rows["label"].cast(float).to_numpy())
+    return {"mae": error, "rmse": error**2}.get(metric)
 
 
 def _losses(metric: str, scores: ClassScores, unseen: bool) -> tuple[Array, Array] | None:

@@ -8,7 +8,8 @@ batch.
 
 Where labels come so late that harm would be long in being seen, trust must be earned first: in shadow, on batches
 scored as the loop would have scored them, both loss and errors must have been lower by two standard errors from batch
-to batch.
+to batch. Trust is given for as long as the labels are late, so it must rest on as many batches at least; and since
+batches of one spell of the world are alike, the standard error counts how they hang together (Newey and West, 1987).
 """
 
 from __future__ import annotations
@@ -26,24 +27,23 @@ from homeostat.sequential import Wager
 EVEN = 0.5
 # From so many ticks of lag on, and after a rollback, trust is earned before it is given.
 LATE_TICKS, PROOF_BATCHES, PROOF_ERRORS = 4, 6, 2.0
+MOST_BATCHES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Probation:
     """What is remembered of a line, in plain values of constant size. `until` is the end of the last batch taken.
 
-    `wager` is on (1 + served - founder) / 2 row by row, `worse` the mean of served - founder over `served` batches.
-    `count` batches gave gains of the newest version over the founder, of the mean loss and of the errors: `means`. The
-    squares are sums of squared deviations (Welford). After a rollback it is `wary`.
+    `wager` is on (1 + served - founder) / 2 row by row, `worse` the mean of served - founder over `served` batches,
+    with the sum of squared deviations (Welford). `gains` are those of the newest version over the founder in the newest
+    `MOST_BATCHES` batches, of the mean loss and of the errors. After a rollback it is `wary`.
     """
 
     line: int
     until: str
     wary: bool = False
     wager: Wager = dataclasses.field(default_factory=lambda: Wager(EVEN))
-    count: int = 0
-    means: tuple[float, float] = (0.0, 0.0)
-    squares: tuple[float, float] = (0.0, 0.0)
+    gains: tuple[tuple[float, float], ...] = ()
     served: int = 0
     worse: float = 0.0
     worse_squares: float = 0.0
@@ -54,12 +54,7 @@ class Probation:
             return self._served(served_less_founder).take(np.empty(0), gains, end)
         if gains is None:
             return dataclasses.replace(self, until=end)
-        count = self.count + 1
-        old, new = self.means, tuple(m + (g - m) / count for m, g in zip(self.means, gains, strict=True))
-        squares = tuple(s + (g - a) * (g - b) for s, g, a, b in zip(self.squares, gains, old, new, strict=True))
-        return dataclasses.replace(
-            self, until=end, count=count, means=(new[0], new[1]), squares=(squares[0], squares[1])
-        )
+        return dataclasses.replace(self, until=end, gains=(*self.gains, gains)[-MOST_BATCHES:])
 
     def _served(self, differences: np.ndarray) -> Probation:
         served, mean = self.served + 1, float(differences.mean())
@@ -86,16 +81,28 @@ class Probation:
         if late_ticks < LATE_TICKS and not self.wary:
             return None
         why = "after a rollback" if self.wary else f"where labels come {late_ticks} ticks late"
-        if self.count < PROOF_BATCHES:
-            return f"{why} a version must prove itself in shadow: {self.count} of {PROOF_BATCHES} batches are known"
-        errors = [math.sqrt(s / (self.count - 1) / self.count) for s in self.squares]
-        if self.means[0] > PROOF_ERRORS * errors[0] and self.means[1] >= PROOF_ERRORS * errors[1]:
+        count, wanted = len(self.gains), min(max(PROOF_BATCHES, late_ticks), MOST_BATCHES)
+        if count < wanted:
+            return f"{why} a version must prove itself in shadow: {count} of {wanted} batches are known"
+        (loss, loss_error), (wrong, wrong_error) = (
+            _mean_and_error(np.array(each)) for each in zip(*self.gains, strict=True)
+        )
+        if loss > PROOF_ERRORS * loss_error and wrong >= PROOF_ERRORS * wrong_error:
             return None
         return (
-            f"{why} a version must prove itself in shadow: over {self.count} batches it saved {self.means[0]:.4f} ± "
-            f"{errors[0]:.4f} in loss and {self.means[1]:.4f} ± {errors[1]:.4f} in errors; both must be "
-            f"{PROOF_ERRORS:g} standard errors above 0"
+            f"{why} a version must prove itself in shadow: over {count} batches it saved {loss:.4f} ± {loss_error:.4f} "
+            f"in loss and {wrong:.4f} ± {wrong_error:.4f} in errors; both must be {PROOF_ERRORS:g} standard errors "
+            "above 0"
         )
+
+
+def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
+    """A mean and its standard error where values (batches,) in a row are alike; never below that of unrelated ones."""
+    off, count = values - values.mean(), len(values)
+    lags = count // 3
+    variance = float(off @ off)
+    related = sum((1 - lag / (lags + 1)) * float(off[lag:] @ off[:-lag]) for lag in range(1, lags + 1))
+    return float(values.mean()), math.sqrt((variance + 2 * max(related, 0.0)) / (count - 1) / count)
 
 
 def to_plain(probation: Probation) -> dict[str, Any]:
@@ -104,7 +111,9 @@ def to_plain(probation: Probation) -> dict[str, Any]:
 
 
 def from_plain(raw: Mapping[str, Any]) -> Probation:
-    """The probation that `to_plain` made plain; equal to it, bit for bit."""
+    """The probation that `to_plain` made plain; equal to it, bit for bit. What it does not know is left out."""
     bet = raw["wager"]
     wager = Wager(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
-    return Probation(**{**raw, "wager": wager, "means": tuple(raw["means"]), "squares": tuple(raw["squares"])})
+    known = {field.name: raw[field.name] for field in dataclasses.fields(Probation) if field.name in raw}
+    gains = tuple((loss, wrong) for loss, wrong in raw.get("gains", ()))
+    return Probation(**{**known, "wager": wager, "gains": gains})

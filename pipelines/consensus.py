@@ -1,12 +1,14 @@
 """Consensus: one label an item from several people's answers, and how far each of them is to be trusted.
 
-With a model's chances at hand it counts as one more voice, by CROWDLAB; without, by the EM of Dawid and Skene.
+Where a model's chances are at hand it counts as one more voice: by CROWDLAB, or by the likelihood of the answers
+(`pipelines.dawid_skene`). Without, the EM of Dawid and Skene settles.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -34,14 +36,19 @@ class Consensus:
 
 
 def settle_answers(
-    answers: pl.DataFrame, classes: Sequence[str], chances: np.ndarray | None, items: Sequence[str]
+    answers: pl.DataFrame,
+    classes: Sequence[str],
+    chances: np.ndarray | None,
+    items: Sequence[str],
+    *,
+    method: Literal["crowdlab", "likelihood"] = "crowdlab",
 ) -> tuple[list[Consensus], pl.DataFrame]:
     """Settle one label for each of `items`, in their order, and rate the annotators.
 
     `answers`: item, annotator, label (text); null labels do not count, and of one annotator's answers to one item the
     last does. `chances` (items, classes) are a model's, out of sample, or None. A label that is not among `classes` is
-    a class too. CROWDLAB needs chances, two annotators, two classes and some items with two answers each; else a vote
-    weighted by the annotators' agreement settles, and the chances do no more than rate what it says.
+    a class too. `method` says how the model has its say; that needs two annotators, two classes and some items with two
+    answers. Else a vote weighted by the annotators' agreement settles, and the chances only rate what it says.
     The scoreboard is a frame: annotator, answers, agreement (with the consensus), quality, rank (1 is the best).
     Raises ValueError where an item has no answer, or the chances have another shape.
     """
@@ -49,8 +56,8 @@ def settle_answers(
     named = [*classes, *sorted(set(given["label"]) - set(classes))]
     people = sorted(set(given["annotator"]))
     matrix = _lay_out(given, items, people, named)
-    known = None if chances is None else _widen(chances, (len(items), len(classes)), len(named))
-    labels, quality, trust = _settle(matrix, known, len(named))
+    known = None if chances is None else _widen(chances, (len(items), len(classes)), matrix, len(named))
+    labels, quality, trust = _settle(matrix, known, len(named), method)
     agreed = (matrix == labels[:, None]).sum(axis=1) / np.maximum((matrix >= 0).sum(axis=1), 1)
     made = [
         Consensus(named[label], float(sure), float(share), tuple(people[a] for a in np.flatnonzero(row >= 0)))
@@ -107,24 +114,28 @@ def _lay_out(answers: pl.DataFrame, items: Sequence[str], people: list[str], cla
     return matrix
 
 
-def _widen(chances: np.ndarray, shape: tuple[int, int], width: int) -> np.ndarray:
+def _widen(chances: np.ndarray, shape: tuple[int, int], matrix: np.ndarray, width: int) -> np.ndarray:
+    """Chances (items, width), none of them 0; a class that the model does not know has its share of the answers."""
     if chances.shape != shape:
         raise ValueError(f"chances have the shape {chances.shape}; expected {shape}")
-    wide = np.full((len(chances), width), LEAST_CHANCE)
-    wide[:, : chances.shape[1]] = np.clip(np.nan_to_num(chances, nan=1 / width), LEAST_CHANCE, None)
+    wide = np.empty((len(chances), width))
+    wide[:, : shape[1]] = np.clip(np.nan_to_num(chances, nan=1 / width), LEAST_CHANCE, None)
+    wide[:, shape[1] :] = [np.mean(matrix[matrix >= 0] == label) for label in range(shape[1], width)]
     return wide / wide.sum(axis=1, keepdims=True)
 
 
-def _settle(matrix: np.ndarray, chances: np.ndarray | None, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _settle(
+    matrix: np.ndarray, chances: np.ndarray | None, classes: int, method: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Class positions (items,), quality (items,), and each annotator's quality (annotators,)."""
-    weighed, accuracies = weigh_answers(matrix, classes)
-    if chances is not None and _is_comparable(matrix):
-        found = crowdlab(matrix, chances)
-        if found is not None:
-            trust = np.where(np.isfinite(found.annotators), found.annotators, accuracies)
-            return found.labels, np.clip(found.quality, 0, 1), np.clip(trust, 0, 1)
+    heard = chances if _is_comparable(matrix) else None
+    weighed, accuracies = weigh_answers(matrix, classes, heard if method == "likelihood" else None)
+    found = crowdlab(matrix, heard) if heard is not None and method == "crowdlab" else None
+    if found is not None:
+        trust = np.where(np.isfinite(found.annotators), found.annotators, accuracies)
+        return found.labels, np.clip(found.quality, 0, 1), np.clip(trust, 0, 1)
     labels = weighed.argmax(axis=1)
-    rated = weighed if chances is None else (weighed + chances) / 2
+    rated = weighed if chances is None or heard is not None else (weighed + chances) / 2
     return labels, rated[np.arange(len(labels)), labels], accuracies
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import polars as pl
 
-from pipelines.dawid_skene import posterior
+from pipelines.dawid_skene import log_odds
 
 USUAL = 0.7
 RESULT = {"label": pl.String, "confidence": pl.Float64}
@@ -36,7 +36,8 @@ def vote(
         for place, label in enumerate(named):
             told[:, at, place] = (column == label).fill_null(False).to_numpy()
     known = np.array([(accuracies or {}).get(name, USUAL) for name in votes.columns], dtype=np.float64)
-    chances = posterior(told, known, np.full(width, 1 / width))
+    weight = np.exp(np.einsum("iac,a->ic", told, log_odds(known, width)))
+    chances = weight / weight.sum(axis=1, keepdims=True)
     best, spoken = chances.argmax(axis=1).tolist(), [bool(row.any()) for row in told]
     labels = [named[at] if said else None for at, said in zip(best, spoken, strict=True)]
     confidence = [top if said else None for top, said in zip(chances.max(axis=1).tolist(), spoken, strict=True)]

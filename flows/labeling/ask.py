@@ -12,7 +12,7 @@ import polars as pl
 
 from flows.labeling.answers import classes_of
 from flows.labeling.backends import BackendError, Item, open_backend
-from flows.labeling.pool import DRAWN, Pool, chances_of, find_pool, said_of
+from flows.labeling.pool import DRAWN, Pool, chances_now, chances_of, find_pool, said_of
 from flows.loop import Loop, alert, tick_index
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
@@ -71,7 +71,7 @@ def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, Any]) -> 
     if pool.rows.is_empty():
         return found
     keys = pool.rows[loop.key]
-    texts, chances = keys.cast(pl.String).to_list(), chances_of(loop, keys)
+    texts, chances = keys.cast(pl.String).to_list(), chances_now(loop, keys, at)
     unsure = None if chances is None else uncertainty(chances)
     drawn = np.zeros(pool.rows.height, dtype=bool)
     if counts["measure"]:

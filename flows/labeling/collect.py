@@ -149,7 +149,8 @@ def _consensus(
     else:
         classes = classes_of(loop) or tuple(sorted(set(answers["label"].drop_nulls())))
         chances, cost = _chances(loop, at, tasks, answers, classes)
-        made, board = settle_answers(answers, classes, chances, items)
+        method = loop.project.labeling.consensus
+        made, board = settle_answers(answers, classes, chances, items, method=method)
     wanted = {t.id for t in said}
     return {i: c for i, c in zip(items, made, strict=True) if i in wanted}, board, cost
 

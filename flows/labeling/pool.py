@@ -14,6 +14,7 @@ from homeostat.metrics import class_chances, positive_class
 from homeostat.project import Task
 from homeostat.records import Batch, BatchState, LabelTask, Purpose, Role
 from pipelines.doubts import find_doubts, is_doubtful
+from pipelines.features import raw_view
 
 DRAWN = "labeling"
 
@@ -34,9 +35,11 @@ def find_pool(loop: Loop, at: datetime) -> Pool:
     tasks, batches = loop.store.list_tasks(), _batches(loop, at)
     rows = _unlabelled(loop, batches, {task.key for task in tasks}, at)
     drawn = (loop.store.get_fact(DRAWN) or {}).get("drawn", "")
-    fresh = [batch.id for batch in batches if batch.id > drawn]
+    begun = loop.version_of("champion") is not None
+    scored = [batch for batch in batches if not begun or batch.state is BatchState.SCORED]
+    fresh = [batch.id for batch in scored if batch.id > drawn]
     measure = rows["_batch"].is_in(fresh).to_numpy() if _wants_measuring(loop) else np.zeros(rows.height, dtype=bool)
-    return Pool(rows, measure, _doubtful(loop, batches, tasks, at))
+    return Pool(rows, measure, _doubtful(loop, scored, tasks, at))
 
 
 def _wants_measuring(loop: Loop) -> bool:
@@ -51,7 +54,8 @@ def _batches(loop: Loop, at: datetime) -> list[Batch]:
         usable = {BatchState.VALIDATED, BatchState.HISTORY}
         return [b for b in loop.store.list_batches() if b.state in usable and b.end_at <= at]
     since = at - loop.project.labeling.pool * loop.project.loop.tick
-    return [b for b in loop.store.list_batches(BatchState.SCORED, after=since) if b.end_at <= at]
+    usable = {BatchState.SCORED, BatchState.HISTORY}
+    return [b for b in loop.store.list_batches(after=since) if b.state in usable and b.end_at <= at]
 
 
 def _unlabelled(loop: Loop, batches: list[Batch], asked: set[str], at: datetime) -> pl.DataFrame:
@@ -84,14 +88,36 @@ def chances_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> np.nd
     if not said.any():
         return None
     chances = np.full((len(keys), len(classes)), np.nan)
-    part = found.filter(pl.Series(said))
-    if loop.project.task is Task.BINARY:
-        score = part["score"].cast(pl.Float64).to_numpy()
-        at = classes.index(positive_class(classes, loop.project.data.positive))
-        chances[said, at], chances[said, 1 - at] = score, 1 - score
-    else:
-        chances[said] = class_chances(part, classes)
+    chances[said] = _class_chances(loop, found.filter(pl.Series(said)), classes)
     return chances
+
+
+def chances_now(loop: Loop, keys: pl.Series, at: datetime) -> np.ndarray | None:
+    """As `chances_of` the champion, and for rows it said nothing of when they came what it says now.
+
+    Rows without a label only: of others a model that learned from them would be too sure.
+    """
+    version, classes = loop.version_of("champion"), classes_of(loop)
+    if version is None or not classes:
+        return None
+    found = chances_of(loop, keys)
+    chances = np.full((len(keys), len(classes)), np.nan) if found is None else found
+    silent = np.isnan(chances).any(axis=1)
+    rows = loop.lake.latest("inputs", loop.key, at, keys=keys.filter(pl.Series(silent))) if silent.any() else None
+    if rows is not None and not rows.is_empty():
+        said = loop.models.load(version).score(raw_view(rows, loop.project))
+        place = {key: i for i, key in enumerate(keys.to_list())}
+        chances[[place[key] for key in rows[loop.key].to_list()]] = _class_chances(loop, said, classes)
+    return chances
+
+
+def _class_chances(loop: Loop, said: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+    """The scores of predictions as (rows, classes)."""
+    if loop.project.task is not Task.BINARY:
+        return class_chances(said, classes)
+    score = said["score"].cast(pl.Float64).to_numpy()
+    at = classes.index(positive_class(classes, loop.project.data.positive))
+    return np.stack([score if i == at else 1 - score for i in range(2)], axis=1)
 
 
 def said_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> pl.DataFrame | None:

@@ -108,13 +108,14 @@ TABLE: dict[str, tuple[str | None, list[tuple[float, float]], int, bool]] = {
     "labels come soon": (None, [], LATE_TICKS - 1, False),
     "labels come soon, and it is worse": (None, [(-0.1, -0.1)] * 9, 0, False),
     "labels come late": ("where labels come 4 ticks late", [], LATE_TICKS, False),
-    "late, one batch short of proof": (f"{PROOF_BATCHES - 1} of {PROOF_BATCHES} batches", WELL[1:], 9, False),
-    "late and proven": (None, WELL, 9, False),
-    "late and worse": ("both must be 2 standard errors", [(-a, -b) for a, b in WELL], 9, False),
-    "late, a lower loss and more errors": ("both must be", [(a, -b) for a, b in WELL], 9, False),
-    "late, fewer errors and a higher loss": ("both must be", [(-a, b) for a, b in WELL], 9, False),
+    "late, and proven for less long": (f"{PROOF_BATCHES} of 9 batches", WELL, 9, False),
+    "late, one batch short of proof": (f"{PROOF_BATCHES - 1} of {PROOF_BATCHES}", WELL[1:], PROOF_BATCHES, False),
+    "late and proven": (None, WELL, PROOF_BATCHES, False),
+    "late and worse": ("both must be 2 standard errors", [(-a, -b) for a, b in WELL], PROOF_BATCHES, False),
+    "late, a lower loss and more errors": ("both must be", [(a, -b) for a, b in WELL], PROOF_BATCHES, False),
+    "late, fewer errors and a higher loss": ("both must be", [(-a, b) for a, b in WELL], PROOF_BATCHES, False),
     "late, better now and worse then": ("both must be", [(0.1, 0.1), (-0.1, -0.1)] * 5, 9, False),
-    "late, and errors as before": (None, [(a, 0.0) for a, _ in WELL], 9, False),
+    "late, and errors as before": (None, [(a, 0.0) for a, _ in WELL], PROOF_BATCHES, False),
     "late, and nothing changed": ("both must be", [(0.0, 0.0)] * 9, 9, False),
     "after a rollback": ("after a rollback a version must prove itself", [], 0, True),
     "after a rollback, proven": (None, WELL, 0, True),
@@ -127,9 +128,23 @@ def test_who_may_serve(why: str | None, gains: list[tuple[float, float]], late: 
     assert told is None if why is None else told is not None and why in told, told
 
 
-@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=30))
-def test_means_and_squares_are_those_of_all_batches(gains: list[tuple[float, float]]) -> None:
-    state, seen = proven(gains), np.array(gains)
-    assert state.count == len(gains)
-    assert state.means == pytest.approx(tuple(seen.mean(axis=0)), abs=1e-12)
-    assert state.squares == pytest.approx(tuple(((seen - seen.mean(axis=0)) ** 2).sum(axis=0)), abs=1e-9)
+def test_batches_of_one_spell_prove_less_than_as_many_that_are_unrelated() -> None:
+    spell, mixed = [(0.05, 0.05)] * 8 + [(-0.01, -0.01)] * 8, [(0.05, 0.05), (-0.01, -0.01)] * 8
+    assert proven(mixed).doubt(LATE_TICKS + 1) is None
+    assert "both must be" in (proven(spell).doubt(LATE_TICKS + 1) or "")
+
+
+@given(st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), min_size=2, max_size=100), st.integers(0, 40))
+def test_a_state_stays_of_one_size_and_proof_takes_as_many_batches_as_labels_are_late(
+    gains: list[tuple[float, float]], late: int
+) -> None:
+    state = proven(gains)
+    assert state.gains == tuple(gains[-60:])
+    if late >= LATE_TICKS and len(gains) < max(PROOF_BATCHES, late):
+        assert f"{len(gains)} of {max(PROOF_BATCHES, late)} batches" in (state.doubt(late) or "")
+
+
+def test_a_state_of_an_earlier_version_is_read() -> None:
+    raw = to_plain(FRESH) | {"count": 7, "means": [0.0, 0.0], "squares": [0.0, 0.0]}
+    del raw["gains"]
+    assert from_plain(raw) == FRESH

@@ -1,0 +1,130 @@
+"""Run retraining policies on streams whose concept moves faster than its labels arrive, and print what each loses.
+
+    python benchmarks/harm.py
+    python benchmarks/harm.py --seeds 1 --every 6 --generator sea
+
+Labels come 20 ticks late, and every 5 to 7 ticks another concept rules, so the newest labels are of a concept that has
+gone. The first model has learned from a history in which all concepts are mixed, or of one concept only. Each figure is
+the accuracy over all rows less that of `never`, the first model kept for ever. What each stream gave goes to
+RESULTS.json of the scratch folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from policies import figure, table
+from streams import GENERATORS, lay_out_turning
+
+from flows.backtest import choose_contenders, read_history, run_backtest, summarize
+from flows.lineup import list_contenders
+from homeostat.project import load_project
+
+POLICIES = ("every_tick", "every_tick_6", "forecast")
+EVERY, HISTORIES = (5, 6, 7), ("mixed", "one")
+BOUND = 0.005
+
+Result = dict[str, Any]
+
+
+def run(folder: Path) -> Result:
+    """Backtest one project under the policies and `never`; its summary, without what was at each tick."""
+    project = load_project(folder)
+    contenders = choose_contenders(list_contenders(project), POLICIES)
+    summary = summarize(run_backtest(read_history(project, None), contenders))
+    for each in summary["policies"]:
+        each.pop("by_tick")
+    summary.pop("ticks")
+    return summary
+
+
+def gains(results: Iterable[Result], policy: str) -> list[float]:
+    """The accuracy of a policy less that of `never`, on each stream."""
+    return [value for _, value in figure(list(results), policy, "gain")]
+
+
+def tell(results: list[Result]) -> str:
+    """The tables of a run: each generator and period, then all streams of a history together."""
+    parts = []
+    for history in [each for each in HISTORIES if any(r["history"] == each for r in results)]:
+        mine = [r for r in results if r["history"] == history]
+        head = [f"history: {history}", "turns every", "streams", *(f"{name}, median (least)" for name in POLICIES)]
+        parts.append(table(head, _by_case(mine)))
+    parts.append(table(["history", "policy", "streams", "median", "least", f"below −{BOUND:g}"], _over_all(results)))
+    worst = min(results, key=lambda r: gains([r], "forecast"))
+    parts.append(f"The worst of forecast: {_signed(*gains([worst], 'forecast'))}, on {_name(worst)}.\n")
+    return "\n".join(parts)
+
+
+def _by_case(results: list[Result]) -> list[list[str]]:
+    rows = []
+    for generator, every in dict.fromkeys((r["generator"], r["every"]) for r in results):
+        mine = [r for r in results if (r["generator"], r["every"]) == (generator, every)]
+        rows.append([generator, str(every), str(len(mine)), *(_middle_and_least(gains(mine, p)) for p in POLICIES)])
+    return rows
+
+
+def _over_all(results: list[Result]) -> list[list[str]]:
+    rows = []
+    for history, policy in product(dict.fromkeys(r["history"] for r in results), POLICIES):
+        found = gains((r for r in results if r["history"] == history), policy)
+        below = sum(value < -BOUND for value in found)
+        middle, least = _signed(statistics.median(found)), _signed(min(found))
+        rows.append([history, policy, str(len(found)), middle, least, str(below)])
+    return rows
+
+
+def _middle_and_least(values: list[float]) -> str:
+    return f"{_signed(statistics.median(values))} ({_signed(min(values))})"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}".replace("-", "−")
+
+
+def _name(result: Result) -> str:
+    return f"{result['generator']}, turning every {result['every']}, history {result['history']}, seed {result['seed']}"
+
+
+def main(words: list[str]) -> int:
+    """Run what is asked for and print its tables; returns an exit code."""
+    asked = argparse.ArgumentParser(description="Retraining policies where the concept moves faster than its labels.")
+    asked.add_argument("--seeds", type=int, default=3)
+    asked.add_argument("--ticks", type=int, default=80)
+    asked.add_argument("--rows", type=int, default=300)
+    asked.add_argument("--generator", action="append", choices=GENERATORS)
+    asked.add_argument("--every", action="append", type=int, help="ticks from one turn to the next")
+    asked.add_argument("--history", action="append", choices=HISTORIES, help="what the first model learns from")
+    asked.add_argument("--out", type=Path, help="the scratch folder; a temporary one without it")
+    given = asked.parse_args(words)
+    with tempfile.TemporaryDirectory() as scratch:
+        print(tell(_run_streams(given, given.out or Path(scratch))))
+    return 0
+
+
+def _run_streams(given: argparse.Namespace, out: Path) -> list[Result]:
+    results: list[Result] = []
+    cases = product(given.history or HISTORIES, given.generator or GENERATORS, given.every or EVERY, range(given.seeds))
+    wanted = list(cases)
+    for done, (history, generator, every, seed) in enumerate(wanted):
+        began, folder = time.monotonic(), out / f"{generator}-{every}-{history}-{seed}"
+        lay_out_turning(folder, generator, every, seed, given.ticks, given.rows, mixed=history == "mixed")
+        case = {"generator": generator, "every": every, "history": history, "seed": seed}
+        results.append(case | run(folder))
+        (out / "RESULTS.json").write_text(json.dumps(results, indent=1))
+        told = f"{done + 1} of {len(wanted)}: {folder.name}, {time.monotonic() - began:.0f} s"
+        print(told, file=sys.stderr, flush=True)
+    return results
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
