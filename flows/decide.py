@@ -135,7 +135,7 @@ def _learning(
         unlabelled=_unlabelled(loop, at),
         harm=None if trial is None else trial.harm(loop.project.monitoring.alpha),
     )
-    return learning, fresh_count(loop, windows, at)
+    return learning, fresh_count(loop, windows)
 
 
 def _unlabelled(loop: Loop, at: datetime) -> str | None:

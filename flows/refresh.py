@@ -101,12 +101,9 @@ def broken_batches(loop: Loop) -> set[str]:
     return {check.batch for check in loop.store.list_checks() if gone_columns(check.facts)}
 
 
-def fresh_count(loop: Loop, windows: Sequence[Window], at: datetime) -> int:
+def fresh_count(loop: Loop, windows: Sequence[Window]) -> int:
     """About how many rows of these windows a comparison would have."""
     labels = sum(w.labels for w in windows)
-    if labels and (loop.project.labeling.budget or loop.project.data.feedback.propensity is not None):
-        rows = labelled_rows(loop, tuple(w.batch for w in windows), at)  # not all had the same chance, and some go
-        labels = 0 if rows is None else rows.height
     return int(labels * share_apart(loop.project, labels))
 
 

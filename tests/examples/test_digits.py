@@ -21,7 +21,7 @@ from homeostat.hooks import import_source
 from homeostat.records import Scope
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "digits"
-FLOOR, BETTER = 0.82, 0.03
+FLOOR, BETTER = 0.84, 0.04
 ANNOTATORS = {"ann", "ben", "cho"}
 
 
@@ -72,7 +72,7 @@ def test_every_label_is_peoples_and_the_consensus_is_better_than_the_best_of_the
     assert labels.height == 600 and set(labels["provenance"]) == {"human"}
     answers = pl.DataFrame([(a.task, a.who, a.label) for a in loop.store.list_answers()], orient="row")
     assert answers.height == 3 * labels.height and set(answers["column_1"]) == ANNOTATORS
-    assert (labels["label"] == labels["digit"]).mean() > 0.96  # type: ignore[operator]
+    assert (labels["label"] == labels["digit"]).mean() > 0.98  # type: ignore[operator]
     board = loop.store.get_fact(BOARD)
     assert board is not None
     assert [row["annotator"] for row in sorted(board["annotators"], key=lambda r: r["rank"])] == ["ann", "ben", "cho"]
