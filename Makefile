@@ -10,7 +10,7 @@ help:
 	@echo "make test       the tests"
 	@echo "make test-long  the tests that take long: random kills"
 	@echo "make check      lint, format and types"
-	@echo "make system     Debian packages that some tests need (chromium, postgresql)"
+	@echo "make system     what some tests need: chromium, postgresql, and a Label Studio server"
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -15,6 +15,7 @@ import typer
 from console import (
     commands_backtest,
     commands_inspect,
+    commands_label,
     commands_loop,
     commands_person,
     commands_project,
@@ -38,8 +39,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for module in (
-    commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_inspect,
-    commands_services,
+    commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_label,
+    commands_inspect, commands_services,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -39,7 +39,7 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
 
     Where it would get less `room` than that in characters, it goes beneath the others.
     """
-    listed = [[_cell(value) for value in row] for row in rows]
+    listed = [[format_cell(value) for value in row] for row in rows]
     if not listed:
         say(f"{title}: none")
         return
@@ -103,7 +103,8 @@ def _print_beneath(columns: Sequence[str], rows: list[list[str]], widths: list[i
             out.print(Padding(Text(row[-1]), (0, 0, 0, 4), expand=False))
 
 
-def _cell(value: Any) -> str:
+def format_cell(value: Any) -> str:
+    """A value as tables show it."""
     if value is None or value == "":
         return "–"
     if isinstance(value, bool):
@@ -117,10 +118,10 @@ def _cell(value: Any) -> str:
 
 def _fact(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return "; ".join(map(_cell, value)) or "none"
+        return "; ".join(map(format_cell, value)) or "none"
     if isinstance(value, dict):
-        return ", ".join(f"{name} {_cell(part)}" for name, part in value.items()) or "none"
-    return f"{_cell(value)} UTC" if isinstance(value, datetime) else _cell(value)
+        return ", ".join(f"{name} {format_cell(part)}" for name, part in value.items()) or "none"
+    return f"{format_cell(value)} UTC" if isinstance(value, datetime) else format_cell(value)
 
 
 def _plain(value: Any) -> Any:

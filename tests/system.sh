@@ -1,6 +1,7 @@
 #!/bin/sh
-# Installs the Debian packages that some tests need; what is there already is left alone.
+# Installs what some tests need: Debian packages, and a Label Studio server. What is there already is left alone.
 set -eu
+"$(dirname "$0")/label_studio.sh" >/dev/null
 missing=""
 command -v chromium >/dev/null 2>&1 || missing="$missing chromium"
 ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || command -v initdb >/dev/null 2>&1 || missing="$missing postgresql"

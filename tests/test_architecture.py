@@ -32,6 +32,7 @@ ROOMS = {
     "prefect": "flows",
     "prefect_dask": "flows",
     "deltalake": "homeostat.lake",
+    "label_studio_sdk": "flows.labeling.label_studio",
     **dict.fromkeys(("fastapi", "starlette", "uvicorn", "flask", "aiohttp"), "console"),
 }
 HEAVY = {"mlflow", "evidently", "prefect", "xgboost", "sklearn", "polars", "pandas"}

@@ -137,7 +137,9 @@ def commands() -> dict[str, Any]:
 
 
 def options(command: Any) -> set[str]:
-    return {name for param in command.params for name in param.opts if name.startswith("--")}
+    """The options of a command, and of the commands under it."""
+    params = [param for each in (command, *getattr(command, "commands", {}).values()) for param in each.params]
+    return {name for param in params for name in param.opts if name.startswith("--")}
 
 
 def document_of_commands() -> dict[str, str]:
@@ -190,8 +192,11 @@ def usage_fault(words: list[str]) -> str | None:
         return None
     if not words or words[0] not in commands():
         return f"there is no command {words[:1]}"
+    command, rest = commands()[words[0]], list(words[1:])
+    if rest[:1] and rest[0] in getattr(command, "commands", {}):
+        command, rest = command.commands[rest[0]], rest[1:]
     try:
-        commands()[words[0]].make_context(words[0], list(words[1:]))
+        command.make_context(words[0], rest)
     except Exception as mistake:
         return f"{type(mistake).__name__}: {mistake}"
     return None

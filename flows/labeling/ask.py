@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.labeling.answers import classes_of
-from flows.labeling.backends import BackendError, Item, open_backend
+from flows.labeling.backends import BackendError, open_backend
+from flows.labeling.items import list_items
 from flows.labeling.pool import DRAWN, Pool, chances_now, chances_of, find_pool, said_of
 from flows.loop import Loop, alert, tick_index
 from homeostat.durations import instant
@@ -132,7 +132,7 @@ def _tasks(loop: Loop, at: datetime, chosen: Chosen) -> list[LabelTask]:
 def _hand_out(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
     waiting = [task for task in loop.store.list_tasks(TaskState.OPEN) if task.sent_at is None]
     try:
-        names = open_backend(loop).send(items_of(loop, waiting)) if waiting else {}
+        names = open_backend(loop).send(list_items(loop, waiting)) if waiting else {}
     except BackendError as fault:
         return _could_not(loop, at, outcome | {"waiting": len(waiting), "problem": str(fault)})
     with loop.store.write("ask") as write:
@@ -150,21 +150,3 @@ def _could_not(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, A
             write.append_alert(alert(at, Severity.WARNING, "labeling", title, outcome["problem"]))
         write.put_stage(at, "ask", outcome)
     return outcome
-
-
-def items_of(loop: Loop, tasks: Sequence[LabelTask]) -> list[Item]:
-    """Tasks with what a person is shown of their rows, as last known."""
-    dtype = loop.key_dtype()
-    if not tasks or dtype is None:
-        return []
-    settings = loop.project.labeling
-    own: list[str] = [column for column in (settings.image, settings.text) if column is not None]
-    shown: list[str] = list(dict.fromkeys([*own, *(settings.show or ([] if own else loop.project.data.features))]))
-    keys = pl.Series(loop.key, [task.key for task in tasks]).cast(dtype)
-    inputs = loop.lake.scan("inputs")
-    assert inputs is not None
-    rows = inputs.join(keys.to_frame().lazy(), on=loop.key, how="semi").select(loop.key, "known_at", *shown)
-    found = loop.lake.collect("inputs", rows).sort("known_at").unique(loop.key, keep="last")
-    by_key = {str(row.pop(loop.key)): row for row in found.drop("known_at").to_dicts()}
-    classes = classes_of(loop)
-    return [Item(task, by_key.get(task.key, {}), classes) for task in tasks]

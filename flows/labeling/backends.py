@@ -3,36 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
 import polars as pl
 
+from flows.labeling.exchange import BackendError, Fetched, Item
 from flows.loop import Loop
 from homeostat.errors import HomeostatError
-from homeostat.records import Answer, LabelTask
-
-
-class BackendError(HomeostatError):
-    """A labeling backend cannot be reached, or refuses; what was not sent or fetched is tried again later."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A task with what a person is shown of its row, by column, and the classes to choose from (none: a number)."""
-
-    task: LabelTask
-    shown: Mapping[str, Any]
-    classes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """Answers that came since the last time, and where to go on from; the same answer may come again."""
-
-    answers: tuple[Answer, ...] = ()
-    cursor: Mapping[str, Any] = field(default_factory=dict)
+from homeostat.records import Answer
 
 
 class Backend(Protocol):
@@ -103,3 +82,6 @@ def open_backend(loop: Loop) -> Backend:
 
         return LabelStudio(loop)
     return Console()
+
+
+__all__ = ["Annotators", "Backend", "BackendError", "Console", "Fetched", "Item", "open_backend"]

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from flows.labeling.answers import check_now, classes_of, keep_answers
-from flows.labeling.ask import items_of
 from flows.labeling.backends import BackendError, open_backend
+from flows.labeling.items import list_items
 from flows.labeling.pool import chances_of
 from flows.labeling.programmatic import label_by_rule
 from flows.loop import Loop, alert
@@ -53,7 +53,7 @@ def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
     waiting = _waiting(loop, at)
     cursor = loop.store.get_fact(CURSOR) or {}
     try:
-        fetched = open_backend(loop).fetch(cursor, items_of(loop, waiting), at)
+        fetched = open_backend(loop).fetch(cursor, list_items(loop, waiting), at)
     except BackendError as fault:
         return {"answers": 0, "refused": 0, "problem": str(fault)}
     checked = check_now(loop, fetched.answers)
@@ -64,6 +64,9 @@ def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
         if checked.refused:
             title, body = f"{len(checked.refused)} answers do not count", checked.refused[0].detail
             write.append_alert(alert(at, Severity.WARNING, "answers", title, body))
+        if fetched.told:
+            title = "something is amiss where people answer"
+            write.append_alert(alert(at, Severity.WARNING, "backend", title, " ".join(fetched.told)))
     return {"answers": len(checked.accepted), "refused": len(checked.refused)}
 
 
@@ -75,7 +78,8 @@ def _waiting(loop: Loop, at: datetime) -> list[LabelTask]:
 
 
 def _lacks(task: LabelTask, given: Answers) -> bool:
-    return len(given.get(task.id, ())) < task.wanted
+    """Whether people should still be asked: one who passed has not said what it is."""
+    return sum(answer.label is not None for answer in given.get(task.id, ())) < task.wanted
 
 
 def _by_task(answers: Sequence[Answer]) -> dict[str, list[Answer]]:

@@ -103,7 +103,11 @@ def chances_now(loop: Loop, keys: pl.Series, at: datetime) -> np.ndarray | None:
     found = chances_of(loop, keys)
     chances = np.full((len(keys), len(classes)), np.nan) if found is None else found
     silent = np.isnan(chances).any(axis=1)
-    rows = loop.lake.latest("inputs", loop.key, at, keys=keys.filter(pl.Series(silent))) if silent.any() else None
+    rows = (
+        loop.lake.latest("inputs", loop.key, at, keys=keys.filter(pl.Series(np.asarray(silent))))
+        if silent.any()
+        else None
+    )
     if rows is not None and not rows.is_empty():
         said = loop.models.load(version).score(raw_view(rows, loop.project))
         place = {key: i for i, key in enumerate(keys.to_list())}

@@ -1,0 +1,230 @@
+"""The places where people answer, each behind the same few words: hand out, see, answer, collect."""
+
+from __future__ import annotations
+
+import csv
+import json
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from labeling.studio import Studio
+from typer.testing import CliRunner
+
+from console.main import app
+from flows.by_hand import ingest
+from flows.labeling.answers import take_answers
+from flows.labeling.backends import open_backend
+from flows.labeling.items import list_items
+from flows.loop import Loop, open_loop
+from homeostat.errors import HomeostatError
+from homeostat.records import LabelTask, Purpose, Scope
+
+START = datetime(2020, 1, 7, tzinfo=UTC)
+ANN, BEN = "ann@example.org", "ben@example.org"
+PROJECT = """
+[project]
+name = "{name}"
+task = "{task}"
+[data]
+key = "id"
+event_time = "at"
+target = "topic"
+{classes}
+numeric = ["x"]
+keep = ["words"]
+[data.inputs]
+uri = "inputs.parquet"
+[loop]
+tick = "1d"
+start = "2020-01-07"
+[labeling]
+backend = "{backend}"
+annotators = 2
+text = "words"
+show = ["x"]
+{extra}
+"""
+HOOK = """
+import json
+from pathlib import Path
+import polars as pl
+
+def annotate(rows, now):
+    said = json.loads((Path(__file__).parent / "said.json").read_text())
+    return pl.DataFrame(said, schema={"id": pl.String, "who": pl.String, "label": pl.String}, orient="row")
+"""
+
+
+def now() -> datetime:
+    """The wall clock, which is also Label Studio's."""
+    return datetime.now(UTC)
+
+
+def make_loop(folder: Path, backend: str, *, task: str = "multiclass", extra: str = "", rows: int = 6) -> Loop:
+    """A project with rows in the lake and no model, under a name of its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    at = [START + timedelta(minutes=i) for i in range(rows)]
+    words = [f"ticket {i}, “quoted”; and\nmore" for i in range(rows)]
+    pl.DataFrame({"id": range(rows), "at": at, "x": [i / 2 for i in range(rows)], "words": words}).write_parquet(
+        folder / "inputs.parquet"
+    )
+    classes = "" if task == "regression" else 'classes = ["bug", "praise", "question & more"]'
+    name = f"tickets-{uuid.uuid4().hex[:8]}"
+    text = PROJECT.format(name=name, task=task, classes=classes, backend=backend, extra=extra)
+    (folder / "homeostat.toml").write_text(text, encoding="utf-8")
+    # The same source is imported once, so each project has one of its own.
+    (folder / "hooks.py").write_text(f"{HOOK}\n# {name}" if backend == "hook" else "", encoding="utf-8")
+    (folder / "said.json").write_text("[]")
+    loop = open_loop(folder, Scope.LIVE)
+    ingest(loop, START + timedelta(days=1), "ann")
+    return loop
+
+
+def put_tasks(
+    loop: Loop, count: int, *, due: timedelta = timedelta(days=1), suggestion: str | None = None
+) -> list[str]:
+    """Put open tasks for the first rows into the store, as the choice of rows does; returns their ids."""
+    made = [
+        LabelTask(f"2020-01-08/measure/{key}", str(key), "b", Purpose.MEASURE, 2, now(), now() + due, 0.5, suggestion)
+        for key in range(count)
+    ]
+    with loop.store.write("tasks") as write:
+        for task in made:
+            write.put_task(task)
+    return [task.id for task in made]
+
+
+class Place:
+    """A backend, and how a person answers there."""
+
+    backend = "console"
+
+    def __init__(self, folder: Path) -> None:
+        self.loop = make_loop(folder, self.backend)
+        self.cursor: Mapping[str, Any] = {}
+        self.told: list[str] = []
+
+    def send(self) -> dict[str, str | None]:
+        """Hand all tasks out, and note what the backend calls them."""
+        items = list_items(self.loop, self.loop.store.list_tasks())
+        sent = open_backend(self.loop).send(items)
+        note_sent(self.loop, sent)
+        return sent
+
+    def see(self, task: str) -> dict[str, Any]:
+        """What a person sees of a task's row."""
+        found = {each["task"]: each for each in json.loads(self.run("next", "--as", "eve", "--json"))}
+        return found[task]["shown"]
+
+    def answer(self, task: str, who: str, label: str | None) -> None:
+        """Answer; None passes."""
+        self.told.append(self.run("next", "--as", who, "--task", task, "--answer", label or "s"))
+
+    def collect(self) -> str:
+        """Take in what came; returns what was told of answers that do not count."""
+        items = list_items(self.loop, self.loop.store.list_tasks())
+        fetched = open_backend(self.loop).fetch(self.cursor, items, now())
+        self.cursor = json.loads(json.dumps(fetched.cursor))
+        checked = take_answers(self.loop, fetched.answers, now())
+        said, self.told = [*self.told, *(each.detail for each in checked.refused)], []
+        return "\n".join(said)
+
+    def run(self, action: str, *args: str) -> str:
+        """What a command of `homeostat label` says."""
+        folder = str(self.loop.project.folder)
+        given = [args[0], folder, *args[1:]] if action == "import" else [folder, *args]
+        done = CliRunner().invoke(app, ["label", action, *given])
+        assert done.exception is None or isinstance(done.exception, SystemExit | HomeostatError), done.exception
+        return f"{done.output}{done.exception or ''}"
+
+
+class Console(Place):
+    """`homeostat label next`."""
+
+
+class Sheet(Place):
+    """A CSV file, out and in."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.file = folder / "sheet.csv"
+        self.rows: list[tuple[str, str, str]] = []
+
+    def see(self, task: str) -> dict[str, Any]:
+        """The row of a task in the sheet."""
+        self.run("export", "--out", str(self.file))
+        with self.file.open(encoding="utf-8", newline="") as lines:
+            found = {row["task"]: row for row in csv.DictReader(lines)}[task]
+        return {"words": found["words"], "x": float(found["x"])}
+
+    def answer(self, task: str, who: str, label: str | None) -> None:
+        """Fill a row in."""
+        self.rows.append((task, who, label or "-"))
+
+    def collect(self) -> str:
+        """Read the sheet back, whole each time."""
+        with self.file.open("w", encoding="utf-8", newline="") as lines:
+            csv.writer(lines).writerows([("task", "who", "label"), *self.rows])
+        self.told = [self.run("import", str(self.file))]
+        return super().collect()
+
+
+class Hook(Place):
+    """The `annotate` hook."""
+
+    backend = "hook"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.folder = folder
+        self.rows: list[tuple[str, str, str | None]] = []
+
+    def answer(self, task: str, who: str, label: str | None) -> None:
+        """Let the hook say it from now on."""
+        self.rows.append((task.rpartition("/")[2], who, label))
+        (self.folder / "said.json").write_text(json.dumps(self.rows))
+
+
+class LabelStudioPlace(Place):
+    """A project of a Label Studio server."""
+
+    backend = "label-studio"
+
+    def __init__(self, folder: Path, studio: Studio) -> None:
+        super().__init__(folder)
+        self.studio = studio
+        self.title = self.loop.house.model_name
+
+    def see(self, task: str) -> dict[str, Any]:
+        """The task's data there."""
+        data = self._tasks()[task]["data"]
+        return {"words": data["text"], **data["row"]}
+
+    def answer(self, task: str, who: str, label: str | None) -> None:
+        """Submit an annotation, or skip; where there is no such task, somebody made one there by hand."""
+        if task not in self._tasks():
+            number, data = self.studio.project(self.title)["id"], {"homeostat_task": task, "text": "?", "row": {}}
+            self.studio.call("POST", "/api/tasks/", {"project": number, "data": data})
+        self.studio.annotate(self._tasks()[task]["id"], who, [] if label is None else [say(label)], label is None)
+
+    def _tasks(self) -> dict[str, Any]:
+        return {task["data"]["homeostat_task"]: task for task in self.studio.tasks(self.title)}
+
+
+def say(label: str) -> dict[str, Any]:
+    """A choice as Label Studio's page sends it."""
+    return {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [label]}}
+
+
+def note_sent(loop: Loop, sent: Mapping[str, str | None]) -> None:
+    """Note what a backend calls the tasks that it was sent."""
+    with loop.store.write("sent") as write:
+        for name, remote in sent.items():
+            task = loop.store.get_task(name)
+            assert task is not None
+            write.put_task(replace(task, sent_at=now(), remote=remote))
