@@ -74,7 +74,7 @@ def why(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Which version scored a row, why this score, and which decision promoted that version."""
+    """Which version scored a row, why this score, who labelled it, and which decision promoted that version."""
     from flows.why import why as find
 
     if key is None:
@@ -89,9 +89,38 @@ def why(
         "event": answer["event_at"],
         "scored": answer["scored_at"],
         "truth": "not known" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M} UTC)",
+        **({} if label is None else {"truth from": _origin(label)}),
         "scored by": f"version {answer['model_version']}",
     })  # fmt: skip
     _tell_model(answer)
+
+
+PURPOSES = {
+    "measure": "drawn at random, to measure on",
+    "learn": "asked for because the model could learn most from it",
+    "relabel": "asked for again because the label looked wrong",
+}
+SOURCES = {"observed": "from the source", "human": "from people", "programmatic": "by rule"}
+
+
+def _origin(label: dict[str, Any]) -> str:
+    """Who says what is true of a row, in words."""
+    if label["provenance"] == "programmatic":
+        return f"rules: {label['who']}"
+    task = label["task"]
+    if label["provenance"] != "human" or task is None:
+        caused = ", after an action on the model's score, which caused it" if label["caused"] else ""
+        chance = label["propensity"]
+        known = f", which had a chance of {chance:.0%} to come" if chance is not None and chance < 1 else ""
+        return f"{label['who'] or 'the source'}{caused}{known}"
+    said = ", ".join(f"{a['who']} said {a['label'] if a['label'] is not None else 'nothing'}" for a in task["answers"])
+    right = "" if task["quality"] is None else f"; together right with a chance of {task['quality']:.0%}"
+    chance = "" if label["propensity"] is None else f" (with a chance of {label['propensity']:.0%})"
+    return f"{said}{right}; {PURPOSES[task['purpose']]}{chance}"
+
+
+def _sources(labels: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {SOURCES.get(name, name)}" for name, count in labels.items())
 
 
 def _tell_model(answer: dict[str, Any]) -> None:
@@ -102,6 +131,7 @@ def _tell_model(answer: dict[str, Any]) -> None:
             "family": model["family"],
             "trained": model["trained_at"],
             "rows": _span(model),
+            **({"labels": _sources(model["labels"])} if model["labels"] else {}),
             "holdout": holdout,
         })  # fmt: skip
     if promoted is not None:

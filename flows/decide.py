@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-import polars as pl
-
 from flows.loop import Loop, alert, tick_index
+from flows.origins import count_caused, count_labels, tell_blocked
 from flows.outcomes import Ledger, settle_accounts
 from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
 from flows.steps import list_plans, yard_rounds
@@ -49,7 +48,8 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
         if trial is not None:
             write.put_fact(fact_name(trial.line), to_plain(trial))
         write.append_decision(decision)
-        write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts})
+        caused = tell_blocked(loop, write, decision)
+        write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts, **caused})
     return {"alarm": alarm.kind, "decision": decision.kind, "reasons": list(decision.reasons)}
 
 
@@ -71,7 +71,7 @@ def _weigh(
     alarm = decide_alarm(champion, watch, said=watch is not None and _said(loop, watch, at), now=at)
     last = loop.store.get_fact("training")
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
-    labels = _count_labels(loop, at)
+    labels = count_labels(loop, at)
     base = find_base(loop) if can_refresh(loop) else None
     accounts = _accounts(loop, base, at, labels)
     learning, fresh = _learning(loop, base, at, labels, ledger, accounts, alarm, trial)
@@ -88,6 +88,7 @@ def _weigh(
         else 0,
         alarm=alarm,
         learning=learning,
+        caused=count_caused(loop, at) / max(labels, 1),
     )
     return alarm, decide_retraining(evidence, loop.project, at), accounts
 
@@ -176,11 +177,3 @@ def _said(loop: Loop, watch: Watch, at: datetime) -> bool:
     """Whether an alarm about this watch was said before `at`."""
     told = [d.evidence for d in loop.store.list_decisions("alarm") if d.kind == "alarm" and d.tick_at < at]
     return any((e.get("line"), e.get("began")) == (watch.line, watch.began) for e in told)
-
-
-def _count_labels(loop: Loop, at: datetime) -> int:
-    labels = loop.lake.scan("feedback", at)
-    if labels is None:
-        return 0
-    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
-    return loop.lake.collect("feedback", counted).item()

@@ -16,17 +16,19 @@ from pipelines.quarantine import restore_labels, with_row_ids
 from pipelines.sources import FOREVER, date_labels, load_feedback
 from pipelines.validation import validate_feedback
 
+OBSERVED = pl.col("provenance") == "observed"
+
 
 def feedback(loop: Loop, at: datetime) -> dict[str, Any]:
     """Append the labels with `known_at` <= `at` that the lake does not hold; returns their counts.
 
+    They are compared with what the source said before, so it never overrules a person by saying the same again.
     A label whose input has not come waits for one tick before it is quarantined as unknown.
     """
     batch = instant(at)
     if not loop.lake.appended("feedback", "feedback", batch):
         _append(loop, at, batch)
-    mine = (pl.col("ingested_at") == at) & (pl.col("provenance") == "observed")
-    labels = loop.lake.read("feedback", mine, [loop.key])
+    labels = loop.lake.read("feedback", (pl.col("ingested_at") == at) & OBSERVED, [loop.key])
     mine = (pl.col("batch") == batch) & (pl.col("source") == "feedback")
     rejected = loop.lake.read("quarantine", mine, ["rule", "key"])
     outcome = {
@@ -67,7 +69,7 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
         accepted = pl.concat([accepted, belated], how="diagonal_relaxed").sort("known_at", maintain_order=True)
     if released is not None:
         accepted = pl.concat([accepted, released], how="diagonal_relaxed")
-    known = loop.lake.latest("feedback", loop.key, FOREVER, keys=accepted[loop.key])
+    known = loop.lake.latest("feedback", loop.key, FOREVER, where=OBSERVED, keys=accepted[loop.key])
     fresh = select_new_labels(accepted, accepted.clear() if known is None else known)
     earlier = loop.lake.read("quarantine", pl.col("source") == "feedback") if rejected.height else None
     rejected = select_new_rejections(rejected, rejected.clear() if earlier is None else earlier)
@@ -125,7 +127,7 @@ def _belated(loop: Loop, inputs: pl.Series | None) -> pl.DataFrame | None:
     rows = loop.lake.read("quarantine", (pl.col("source") == "feedback") & (pl.col("rule") == "unknown_key"))
     if rows is None or rows.is_empty() or inputs is None:
         return None
-    labelled = loop.lake.read("feedback", columns=[loop.key])
+    labelled = loop.lake.read("feedback", OBSERVED, [loop.key])
     known = inputs if labelled is None else inputs.filter(~inputs.is_in(labelled[loop.key].implode()))
     chosen = rows.filter(pl.col("key").is_in(known.cast(pl.String).implode()))
     return chosen.sort("quarantined_at", maintain_order=True)

@@ -85,14 +85,19 @@ def report_data(loop: Loop, summary: dict[str, Any]) -> ReportData:
 
 
 def export_predictions(loop: Loop, role: str = Role.CHAMPION) -> pl.DataFrame:
-    """The last prediction of each row in a role, sorted by event and key; classes in the types of the source."""
+    """The last prediction of each row in a role, sorted by event and key; classes in the types of the source.
+
+    Where `labeling.explore` was ever set, `explore` says which rows are to be left alone.
+    """
     rows = loop.lake.read("predictions", pl.col("role") == role)
     if rows is None or rows.is_empty():
         raise DataError(
             f"there are no predictions of the role {role!r} yet.", "Run 'homeostat replay' or 'tick' first."
         )
     rows = rows.sort("scored_at").unique(loop.key, keep="last").sort("event_at", loop.key)
-    front = [loop.key, "event_at", "scored_at", "batch", "model_version", "role", "prediction"]
+    front: list[Any] = [loop.key, "event_at", "scored_at", "batch", "model_version", "role", "prediction"]
+    if "explore" in rows.columns:
+        front.append(pl.col("explore").fill_null(False))
     if loop.project.task is Task.MULTICLASS:
         return rows.select(front).with_columns(source_type(loop, rows["prediction"])).hstack(_class_scores(rows))
     score = [] if loop.project.task is Task.REGRESSION else ["score"]

@@ -12,12 +12,14 @@ from typing import Any
 
 import polars as pl
 
+from flows.labels import fair_share
 from flows.loop import Loop
 from homeostat.errors import DataError
 from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
 from pipelines.training import train_model
 
 RECORD = "record.json"
+PROGRAMMATIC, SOURCES = "programmatic", "labels"
 
 
 def training_frame(
@@ -32,7 +34,9 @@ def training_frame(
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
-    Raises DataError where there is none.
+    `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
+    of them, and `_measured`, whether a model may be measured on it, only where not every row had the same chance.
+    Raises DataError where there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -52,8 +56,22 @@ def training_frame(
     doubtful = [task.key for task in loop.store.list_tasks(TaskState.OPEN) if task.purpose is Purpose.RELABEL]
     if doubtful:
         inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
-    frame = inputs.join(labels.select(loop.key, "label"), on=loop.key, how="inner")
-    return frame.sort("event_at", loop.key)
+    labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
+    chances = labels.select(loop.key, "propensity")
+    frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)
+    return _weighed(loop, frame, chances)
+
+
+def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
+    drawn = frame.select(loop.key, "_batch").join(chances, on=loop.key, how="left", maintain_order="left")
+    fair = fair_share(drawn, loop.key, "_batch")
+    if not fair.all():
+        frame = frame.with_columns(_measured=pl.Series(fair))
+    ruled = pl.col("_provenance") == PROGRAMMATIC
+    if frame.select(ruled.any()).item():
+        weight = pl.when(ruled).then(loop.project.labeling.label_weight).otherwise(1.0)
+        frame = frame.with_columns(_weight=weight)
+    return frame
 
 
 def key_of(loop: Loop, at: datetime) -> str:
@@ -74,8 +92,20 @@ def make_version(loop: Loop, at: datetime, without: Collection[str] = ()) -> Mod
 def read_record(loop: Loop, version: int) -> ModelRecord:
     """The record that was packed with a version."""
     raw = json.loads((loop.models.folder(version) / RECORD).read_text())
+    raw.pop(SOURCES, None)
     times = {name: datetime.fromisoformat(raw[name]) for name in ("as_of", "trained_until") if raw[name]}
     return ModelRecord(**raw | times | {"version": version, "cost": FitCost(**raw["cost"])})
+
+
+def count_sources(frame: pl.DataFrame) -> dict[str, int]:
+    """How many labels of a training frame came from each provenance."""
+    return dict(frame.group_by("_provenance").len().sort("_provenance").iter_rows())
+
+
+def read_sources(loop: Loop, version: int) -> dict[str, int] | None:
+    """How many labels of each provenance a version learned from; None where nobody wrote it down."""
+    file = loop.models.folder(version) / RECORD
+    return json.loads(file.read_text()).get(SOURCES) if file.exists() else None
 
 
 def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[str], folder: Path) -> int:
@@ -91,6 +121,7 @@ def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[
         "cost": dataclasses.asdict(trained.cost),
         "trained_until": frame["event_at"].max().isoformat(),  # type: ignore[union-attr]
         "loss": trained.loss,
+        SOURCES: count_sources(frame),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
     return loop.models.register(folder, key, **_described(loop, trained, at))

@@ -11,6 +11,7 @@ from flows.loop import Loop, alert
 from homeostat.durations import instant
 from homeostat.errors import ModelRefused, RegistryError
 from homeostat.records import Batch, BatchState, Role, Severity
+from pipelines.exploration import is_explored
 from pipelines.features import raw_view
 
 
@@ -124,6 +125,9 @@ def _answer(
     loop: Loop, model: Any, rows: pl.DataFrame, version: int, role: Role, batch: Batch, at: datetime
 ) -> pl.DataFrame:
     scored = rows.select(loop.key, "event_at").hstack(model.score(raw_view(rows, loop.project)))
+    share = loop.project.labeling.explore
+    if share:
+        scored = scored.with_columns(is_explored(rows[loop.key], share))
     return scored.with_columns(
         batch=pl.lit(batch.id),
         model_version=pl.lit(version, pl.Int64),

@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.learn import RECORD, key_of, read_record, training_frame
+from flows.learn import RECORD, SOURCES, count_sources, key_of, read_record, training_frame
 from flows.loop import Loop, tick_index
 from flows.outcomes import ATTEMPTS, with_attempt
 from flows.settle import compare_rows, labelled_rows, settle
@@ -166,7 +166,8 @@ def _make_and_register(
 ) -> int:
     specs = tuple(spec for spec in list_specs(loop.project) if names is None or spec.name in names)
     origin, end = loop.models.folder(base.version), fresh.windows[-1].end_at
-    known = _rows_until(loop, at, end, fresh.apart[loop.key])
+    sources: dict[str, int] = {}
+    known = _rows_until(loop, at, end, fresh.apart[loop.key], sources)
     weights = _followed(loop, weights_of(read_manifest(origin)), fresh.windows, fresh.learn)
     made = refresh_committee(origin, specs, weights, known, loop.project, loop.hooks)
     made.save(folder)
@@ -179,6 +180,7 @@ def _make_and_register(
         "reference": {},
         "cost": dataclasses.asdict(made.cost),
         "trained_until": instant(end),
+        SOURCES: sources,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
     return loop.models.register(
@@ -195,14 +197,21 @@ def _make_and_register(
     )
 
 
-def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series) -> Any:
-    """What may be learned from: labelled rows of sound batches up to `end`, those of the comparison left out."""
+def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series, sources: dict[str, int]) -> Any:
+    """What may be learned from: labelled rows of sound batches up to `end`, those of the comparison left out.
+
+    `sources` gets the number of labels of each provenance among the most rows that were asked for.
+    """
     tick, broken = loop.project.loop.tick, sorted(broken_batches(loop))
 
     def rows(ticks: int | None) -> pl.DataFrame:
         since = None if ticks is None else end - ticks * tick
         frame = training_frame(loop, at, until=end, since=since, without=apart)
-        return frame.filter(~pl.col("_batch").is_in(broken))
+        frame = frame.filter(~pl.col("_batch").is_in(broken))
+        if frame.height > sum(sources.values()):
+            sources.clear()
+            sources.update(count_sources(frame))
+        return frame
 
     return rows
 

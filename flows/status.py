@@ -6,11 +6,13 @@ from typing import Any
 
 from flows.loop import Loop
 from homeostat.records import BatchState, WindowStatus
+from pipelines.sources import FOREVER
 
 
 def status(loop: Loop) -> dict[str, Any]:
     """The champion, the newest tick and window, what waits, and `problems`; healthy means there are none."""
     store = loop.store
+    decided = store.last_outcome("decide", FOREVER) or {}
     champion = loop.champion()
     known = [w for w in store.list_windows() if w.status is not WindowStatus.UNKNOWN]
     newest = known[-1] if known else None
@@ -22,6 +24,8 @@ def status(loop: Loop) -> dict[str, Any]:
         problems.append(f"{waiting} batches wait to be scored")
     if held:
         problems.append(f"{held} batches are held in quarantine")
+    if decided.get("blocked"):
+        problems.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
     if not store.verify_journal().sound:
         problems.append("the journal was edited")
     return {
@@ -37,5 +41,6 @@ def status(loop: Loop) -> dict[str, Any]:
         "realized": newest.realized if newest else None,
         "realized_status": newest.status.value if newest else "unknown",
         "coverage": newest.coverage if newest else None,
+        "caused": decided.get("caused", 0.0),
         "alerts_undelivered": len(store.list_alerts(undelivered=True)),
     }

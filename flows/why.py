@@ -1,4 +1,4 @@
-"""Why: which version scored a row, why this score, and which decision put that version in place."""
+"""Why: which version scored a row, why this score, who says what is true, and which decision chose that version."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import polars as pl
 
 from flows.history import source_type
+from flows.learn import read_sources
 from flows.loop import Loop
 from homeostat.errors import DataError, RegistryError
-from homeostat.records import Role
+from homeostat.records import Role, TaskState
 from pipelines.features import raw_view
 
 
@@ -61,7 +62,24 @@ def _label(loop: Loop, key: str) -> Any:
     if labels is None or labels.is_empty():
         return None
     last = labels.sort("known_at", "ingested_at").row(-1, named=True)
-    return {"label": last["label"], "known_at": last["known_at"], "provenance": last["provenance"]}
+    told = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
+    return told | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
+
+
+def _task(loop: Loop, key: str) -> dict[str, Any] | None:
+    """What people were asked of a row, what each of them said, and what it settled on; None where nobody was asked."""
+    settled = [t for t in loop.store.list_tasks(TaskState.SETTLED, key=key) if t.settled_at is not None]
+    if not settled:
+        return None
+    task = max(settled, key=lambda t: str(t.settled_at))
+    return {
+        "purpose": task.purpose.value,
+        "asked_at": task.asked_at,
+        "settled_at": task.settled_at,
+        "answers": [{"who": a.who, "label": a.label, "at": a.at} for a in loop.store.list_answers(task.id)],
+        "quality": task.quality,
+        "agreement": task.agreement,
+    }
 
 
 def _model(loop: Loop, version: int) -> dict[str, Any] | None:
@@ -74,7 +92,15 @@ def _model(loop: Loop, version: int) -> dict[str, Any] | None:
         "rows": record.rows,
         "learned_until": record.trained_until,
         "holdout": dict(record.reference),
+        "labels": _sources(loop, version),
     }
+
+
+def _sources(loop: Loop, version: int) -> dict[str, int] | None:
+    try:
+        return read_sources(loop, version)
+    except RegistryError:
+        return None
 
 
 def _promotion(loop: Loop, version: int, scored_at: Any) -> dict[str, Any] | None:

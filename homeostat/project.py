@@ -26,10 +26,13 @@ from homeostat.mistakes import told
 from homeostat.records import Severity
 
 PROJECT_FILE = "homeostat.toml"
-RESERVED = frozenset({"event_at", "available_at", "known_at", "_batch", "_correction", "_row", "label"})
+RESERVED = frozenset({
+    "event_at", "available_at", "known_at", "label",
+    "_batch", "_correction", "_row", "_weight", "_measured", "_provenance",
+})  # fmt: skip
 RESERVED_KEYS = RESERVED | {
     "batch", "model_version", "role", "prediction", "score", "classes", "scores", "reasons", "scored_at",
-    "ingested_at", "provenance", "who", "propensity",
+    "ingested_at", "provenance", "who", "propensity", "caused", "explore",
 }  # fmt: skip
 
 
@@ -206,6 +209,12 @@ class Data(_Section):
         for first, second in (("event_time", "key"), ("target", "key"), ("target", "event_time")):
             if getattr(self, first) == getattr(self, second):
                 return f"{first}: {getattr(self, first)!r} is the {second} already; they are two columns"
+        for named in ("action", "propensity"):
+            column = getattr(self.feedback, named)
+            if column is not None and column in (self.key, self.target, self.feedback.known_at, "available_at"):
+                return f"feedback.{named}: {column!r} means something else already; name a column of its own"
+        if self.feedback.action is not None and self.feedback.action == self.feedback.propensity:
+            return f"feedback.propensity: {self.feedback.propensity!r} is the action already; they are two columns"
         if self.target in self.columns:
             lists = ", ".join(role for role in _COLUMN_LISTS if self.target in getattr(self, role))
             return f"target: {self.target!r} is among the features; take it out of {lists}"

@@ -38,7 +38,8 @@ class RetrainingEvidence:
     """What is known at a tick when retraining is decided.
 
     `labels` counts the labelled rows that may be trained on, `fresh_labels` those the champion can be compared on
-    (scored after it was made), `labels_at_last_attempt` what `labels` was when a model was last trained.
+    (scored after it was made), `labels_at_last_attempt` what `labels` was when a model was last trained. `caused` is
+    the share of `labels` that an action on the model's own score caused.
     """
 
     champion: ModelRecord | None
@@ -49,6 +50,7 @@ class RetrainingEvidence:
     ticks_since_attempt: int
     alarm: Decision
     learning: Learning | None = None
+    caused: float = 0.0
 
 
 Verdict = tuple[str, tuple[str, ...]] | tuple[str, tuple[str, ...], dict[str, Any]]
@@ -156,20 +158,25 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
     Kinds: "train_first" (there is no champion and enough is labelled), "adopt" (a base model is named), "recalibrate"
     (new weights for the champion's members), "refresh" (some of them refitted), "retrain", "rollback", "fix_data",
     "label", "wait". What cannot be compared is not trained: without fresh labels the answer is "wait", or "label" where
-    a person should see to it that they come.
+    a person should see to it that they come. Nor is anything trained while the model caused more than
+    `labeling.max_caused` of its own labels; the evidence then says `blocked`.
     """
-    champion = evidence.champion
+    champion, blocked = evidence.champion, _blocked(evidence, project)
     seen: dict[str, Any] = {
         "policy": project.retraining.policy,
         "labels": evidence.labels,
         "fresh_labels": evidence.fresh_labels,
         "labels_at_last_attempt": evidence.labels_at_last_attempt,
         "alarm": evidence.alarm.kind,
+        "caused": evidence.caused,
+        "blocked": blocked is not None,
     }
-    if champion is None:
+    if champion is None and blocked is None:
         kind, reasons = _first(evidence, project)
     elif evidence.learning is not None and evidence.learning.harm is not None:
         kind, reasons = "rollback", (evidence.learning.harm,)
+    elif blocked is not None:
+        kind, reasons = "wait", (blocked,)
     elif evidence.fresh_labels < project.gates.min_rows:
         wanted = evidence.learning.unlabelled if evidence.learning is not None else None
         few = f"{evidence.fresh_labels} of {project.gates.min_rows} fresh labels to compare models on"
@@ -178,6 +185,19 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
         kind, reasons, *more = get_policy(project)(evidence, project, now)
         seen |= more[0] if more else {}
     return Decision(now, "retraining", kind, reasons, seen, champion.version if champion else None)
+
+
+def _blocked(evidence: RetrainingEvidence, project: Project) -> str | None:
+    """Why nothing may be learned from labels that the model caused; None where they are few enough."""
+    most = project.labeling.max_caused
+    if evidence.caused <= most or (evidence.champion is None and project.training.base_model is not None):
+        return None
+    if evidence.champion is None and evidence.labels < project.training.min_rows:
+        return None
+    return (
+        f"the model itself caused {evidence.caused:.0%} of the labels, and at most {most:.0%} may be "
+        "(labeling.max_caused): an action on its score decided what they say"
+    )
 
 
 def _first(evidence: RetrainingEvidence, project: Project) -> tuple[str, tuple[str, ...]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from homeostat.errors import ProjectError
 from homeostat.hooks import Hooks
@@ -40,7 +41,7 @@ class Fit:
 class Table:
     """Encoded rows: `matrix` (rows, features) float32, `target` (rows,) class positions or values.
 
-    `weight` (rows,) says how much each row counts; None: all alike. A hook's estimator knows no weights.
+    `weight` (rows,) says how much each row counts; None: all alike. A hook's estimator is told where its fit takes it.
     """
 
     matrix: np.ndarray
@@ -51,6 +52,11 @@ class Table:
         """Take the rows at these positions."""
         weight = None if self.weight is None else self.weight[positions]
         return Table(self.matrix[positions], self.target[positions], weight)
+
+
+def row_weights(frame: pl.DataFrame) -> np.ndarray | None:
+    """How much each row of a training frame counts, (rows,): its column `_weight`; None where it has none."""
+    return frame["_weight"].to_numpy() if "_weight" in frame.columns else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +182,7 @@ def _fit_hook(train: Table, manifest: dict[str, Any], project: Project, hooks: H
         )
     try:
         model = hooks.build_model(str(project.task), project.training.seed)
-        model.fit(estimator_table(train.matrix, manifest), train.target)
+        model.fit(estimator_table(train.matrix, manifest), train.target, **_hook_weights(model, train))
     except Exception as fault:
         raise ProjectError(
             f"{where}: its estimator cannot be fitted: {type(fault).__name__}: {fault}.",
@@ -189,6 +195,13 @@ def _fit_hook(train: Table, manifest: dict[str, Any], project: Project, hooks: H
         )
     passes = _passes(model)
     return model, passes, passes
+
+
+def _hook_weights(model: Any, train: Table) -> dict[str, np.ndarray]:
+    from sklearn.utils.validation import has_fit_parameter
+
+    taken = train.weight is not None and has_fit_parameter(model, "sample_weight")
+    return {"sample_weight": train.weight} if taken else {}  # type: ignore[dict-item]
 
 
 def _passes(model: Any) -> int:

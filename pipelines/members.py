@@ -20,7 +20,7 @@ from homeostat.metrics import order_classes
 from homeostat.project import Project, Task
 from homeostat.records import FitCost
 from pipelines import inference
-from pipelines.candidates import Boosting, Fit, Table, fit_candidate
+from pipelines.candidates import Boosting, Fit, Table, fit_candidate, row_weights
 from pipelines.features import build_features
 from pipelines.manifest import describe_model, encode_target
 
@@ -96,8 +96,9 @@ def fit_member(
 ) -> Member | None:
     """Fit a member on a frame of labelled rows, sorted by event and key.
 
-    A class that is not among `classes` is learned too, where there are more than two. None where there is too little to
-    learn from: fewer rows than `LEAST_ROWS`, one class only, or no base. Deterministic, bit for bit.
+    How much each row counts is its `_weight`, where the frame has one. A class that is not among `classes` is learned
+    too, where there are more than two. None where there is too little to learn from: fewer rows than `LEAST_ROWS`, one
+    class only, or no base. Deterministic, bit for bit.
     """
     if spec.base is not None and base is None:
         return None
@@ -109,7 +110,8 @@ def fit_member(
     manifest = describe_model(frame, features, project, hooks, own)
     if base is not None:
         manifest["features"] = base.told["features"]
-    table = Table(inference.encode(features, manifest["features"]), encode_target(frame["label"], manifest))
+    target = encode_target(frame["label"], manifest)
+    table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
     boosting = Boosting(STEP, spec.max_depth, None if base is None else base.model)
     fit = fit_candidate(spec.family, table, manifest, project, hooks, rounds=spec.rounds, boosting=boosting)
     return Member(describe_member(spec.name, fit, manifest), fit.model, fit.cost)

@@ -11,7 +11,7 @@ import polars as pl
 
 from homeostat.records import FitCost
 from pipelines import inference
-from pipelines.candidates import Table, fit_candidate
+from pipelines.candidates import Table, fit_candidate, row_weights
 from pipelines.knowledge import History, Known
 from pipelines.manifest import describe_model, encode_target, find_classes
 from pipelines.training import train_model
@@ -83,7 +83,8 @@ class Learner:
         project, hooks = self.history.project, self.history.hooks
         frame, features = known.frame(rows), self.history.features[rows]
         manifest = describe_model(frame, features, project, hooks, find_classes(frame, project))
-        table = Table(inference.encode(features, manifest["features"]), encode_target(frame["label"], manifest))
+        target = encode_target(frame["label"], manifest)
+        table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
         made = fit_candidate(self.family, table, manifest, project, hooks, rounds=rounds)
         manifest |= {"family": made.family, "rounds": made.rounds}
         return Refit(key, manifest, made.model, rows, made.cost)

@@ -52,8 +52,8 @@ def input_rules(both: pl.Schema, source: pl.Schema, project: Project) -> list[Ru
     return rules
 
 
-def feedback_rules(project: Project, classes: tuple[str, ...] | None) -> list[Rule]:
-    """The rules of feedback: key, unknown_key, then class or, for a regression target, type."""
+def feedback_rules(source: pl.Schema, project: Project, classes: tuple[str, ...] | None) -> list[Rule]:
+    """The rules of feedback: key, unknown_key, then class or, for a regression target, type; action and propensity."""
     key, target = project.data.key, project.data.target
     rules = [_key_rule(key), Rule("unknown_key", ~made("seen"), shown(key, "was never seen as an input"))]
     stated = canonical_classes(project.data.classes) or (classes if project.task is Task.BINARY else None)
@@ -63,6 +63,20 @@ def feedback_rules(project: Project, classes: tuple[str, ...] | None) -> list[Ru
         known = pl.Series(stated, dtype=pl.String).implode()
         words = f"is not one of the classes {', '.join(stated)}"
         rules.append(Rule("class", ~made("label").is_in(known), shown(target, words)))
+    return rules + _origin_rules(source, project)
+
+
+def _origin_rules(source: pl.Schema, project: Project) -> list[Rule]:
+    """What says how a label came about must be readable, or a label would count for what it is not."""
+    action, propensity = project.data.feedback.action, project.data.feedback.propensity
+    rules = []
+    if action is not None and action in source:
+        rules.append(Rule("action", made("caused").is_null(), shown(action, "is neither true nor false")))
+    if propensity is not None and propensity in source:
+        chance = made("chance")
+        given = ~made("caused") & ~is_missing(propensity, source[propensity])
+        wrong = given & (chance.is_null() | (chance <= 0) | (chance > 1))
+        rules.append(Rule("propensity", wrong, shown(propensity, "is no chance above 0 and up to 1")))
     return rules
 
 

@@ -15,8 +15,10 @@ from pipelines.canonical import canonical_class, canonical_classes, canonical_ke
 from pipelines.lookahead import find_look_ahead
 from pipelines.sources import FOREVER, as_text, date_labels, has_feedback, load_feedback, load_inputs
 from pipelines.validation import Validated, validate_feedback, validate_inputs
+from pipelines.votes import cast_votes
 
 MOST_TOLD = 5
+SAMPLE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ def check_project(project: Project, hooks: Hooks) -> list[Finding]:
     if inputs is not None and inputs.source.height:
         _check_labels(project, hooks, inputs, findings)
         _check_hook(project, hooks, inputs.checked.accepted, findings)
+        _check_votes(project, hooks, inputs.checked.accepted, findings)
     order = {"error": 0, "warning": 1, "ok": 2}
     return sorted(findings, key=lambda finding: order[finding.level])
 
@@ -241,6 +244,21 @@ def _check_hook(project: Project, hooks: Hooks, accepted: pl.DataFrame, findings
         findings.append(Finding("error", where, message))
     else:
         findings.append(Finding("ok", where, "features of a batch, of its prefix and of single rows agree"))
+
+
+def _check_votes(project: Project, hooks: Hooks, accepted: pl.DataFrame, findings: list[Finding]) -> None:
+    where = "hooks.label"
+    if hooks.label is None or accepted.is_empty():
+        return
+    sample = accepted.head(SAMPLE)
+    try:
+        votes = cast_votes(sample, project, hooks, canonical_classes(project.data.classes) or ())
+    except HomeostatError as fault:
+        findings.append(Finding("error", where, str(fault)))
+        return
+    spoken = sample.height - votes.select(pl.all_horizontal(pl.all().is_null()).sum()).item()
+    message = f"{votes.width} labeling functions; at least one of them votes on {spoken} of {sample.height} rows"
+    findings.append(Finding("ok" if spoken else "warning", where, message))
 
 
 def _told(at: datetime) -> str:

@@ -68,26 +68,29 @@ def load_inputs(project: Project, hooks: Hooks, since: datetime | None, until: d
 def load_feedback(project: Project, hooks: Hooks, since: datetime | None, until: datetime) -> pl.DataFrame:
     """Load the labels known in (since, until]: the key and the target in their own types, and `available_at`.
 
-    Where `data.feedback.known_at` is not set every row is returned with a null `available_at`; the caller
-    decides when it counts (see `date_labels`). A project without a source of labels gets none.
+    The columns that `data.feedback` names as action and propensity come with them, as they are. Where
+    `data.feedback.known_at` is not set every row is returned with a null `available_at`; the caller decides when it
+    counts (see `date_labels`). A project without a source of labels gets none.
     Raises DataError or ProjectError, in one line.
     """
     data, known = project.data, project.data.feedback.known_at
     if not has_feedback(project, hooks):
         return pl.DataFrame(schema={data.key: pl.String, data.target: pl.String, "available_at": INSTANT})
     table = open_source(project, hooks, "feedback", until)
-    require_columns(table, [data.key, data.target])
+    more = [c for c in (data.feedback.action, data.feedback.propensity) if c is not None]
+    require_columns(table, [data.key, data.target, *more])
     if known is not None:
         require_columns(table, [known], "the column of data.feedback.known_at, and others,")
-    wanted = [data.key, data.target] + ([known] if known is not None else [])
-    rows = _read(table, wanted, known, since, until, project, keep=[])
+    wanted = [data.key, data.target, *more] + ([known] if known is not None else [])
+    keep = [data.feedback.propensity] if data.feedback.propensity is not None else []
+    rows = _read(table, wanted, known, since, until, project, keep=keep)
     if known is None:
         frame = rows.with_columns(pl.lit(None, INSTANT).alias("available_at"))
     else:
         at = _times(rows, known, project, table.where).alias("available_at")
         inside = at <= until if since is None else (at > since) & (at <= until)
         frame = _within(rows.with_columns(at), inside, since)
-    frame = frame.select(data.key, data.target, "available_at")
+    frame = frame.select(data.key, data.target, *more, "available_at")
     return frame.sort("available_at", data.key, nulls_last=True, maintain_order=True)
 
 

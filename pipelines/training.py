@@ -17,7 +17,7 @@ from homeostat.metrics import better, compute_metrics
 from homeostat.project import METRICS, Project, Task
 from homeostat.records import FitCost
 from pipelines import inference
-from pipelines.candidates import Fit, Table, fit_candidate
+from pipelines.candidates import Fit, Table, fit_candidate, row_weights
 from pipelines.facts import learn_facts
 from pipelines.features import build_features, raw_view
 from pipelines.folder import keep_estimator, keep_parts, spread
@@ -72,7 +72,8 @@ class Trained:
 def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Report | None = None) -> Trained:
     """Train every candidate, choose by the project's metric, and refit the chosen one on all rows.
 
-    `frame`: an inputs frame with `label`, sorted by event_at and key, holding only what is known by then.
+    `frame`: an inputs frame with `label`, sorted by event_at and key, holding only what is known by then. `_weight`
+    says how much each row counts, and only rows of which `_measured` is true are measured on, where these are given.
     Raises DataError where there are too few rows or only one class. Deterministic, bit for bit.
     """
     say = report or (lambda _: None)
@@ -80,7 +81,8 @@ def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Rep
     classes = find_classes(labelled, project)
     features = build_features(labelled, project, hooks)
     manifest = describe_model(labelled, features, project, hooks, classes)
-    table = Table(inference.encode(features, manifest["features"]), encode_target(labelled["label"], manifest))
+    target = encode_target(labelled["label"], manifest)
+    table = Table(inference.encode(features, manifest["features"]), target, row_weights(labelled))
     fits, candidates = _compare(table, labelled, manifest, project, hooks, say)
     best = _choose(candidates, project)
     candidates[best]["chosen"] = True
@@ -141,6 +143,7 @@ def _compare(
 def _parts(frame: pl.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Split into train, valid and holdout; with little to learn from there are fewer parts.
 
+    Rows that are not to be measured on are left out of valid and holdout, and learned from where they come early.
     Two parts use the later one for both; with one part nothing is held out, and nothing is measured.
     """
 
@@ -148,10 +151,15 @@ def _parts(frame: pl.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray, np.
         enough = all(len(part) >= MIN_PART for part in parts)
         return enough and (task is Task.REGRESSION or frame["label"].gather(parts[0]).n_unique() > 1)
 
-    three = split_by_time(frame)
+    def measured(part: np.ndarray) -> np.ndarray:
+        return part[frame["_measured"].to_numpy()[part]] if "_measured" in frame.columns else part
+
+    first, *later = split_by_time(frame)
+    three = first, *map(measured, later)
     if usable(three):
         return three[0], three[1], three[2]
-    two = split_by_time(frame, (0.8, 0.2))
+    first, last = split_by_time(frame, (0.8, 0.2))
+    two = first, measured(last)
     if usable(two):
         return two[0], two[1], two[1]
     nothing = np.empty(0, dtype=np.int64)

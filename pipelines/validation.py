@@ -10,7 +10,15 @@ import polars as pl
 
 from homeostat.project import Project
 from homeostat.records import Decision
-from pipelines.canonical import canonical_columns, canonical_key, canonical_label, canonical_text, is_missing
+from pipelines.canonical import (
+    canonical_columns,
+    canonical_key,
+    canonical_label,
+    canonical_number,
+    canonical_text,
+    canonical_truth,
+    is_missing,
+)
 from pipelines.rules import Rule, feedback_rules, input_rules, made, shown
 from pipelines.times import INSTANT
 
@@ -75,8 +83,10 @@ def validate_feedback(
     """Check a SOURCE frame of feedback; `known_keys` are all keys ever seen as an input, None to skip the rule.
 
     Accepted: a FEEDBACK frame in the order of `known_at` (`now` where the source says none), provenance
-    "observed". Missing labels are dropped. Rules: key, unknown_key, class (outside the stated classes, or for
-    a binary task outside `classes`), type (regression), duplicate_key (two labels with one `available_at`).
+    "observed". `caused` is true where the action that the source names was taken; `propensity` is then null, and
+    else what the source says, 1 where it says nothing. Missing labels are dropped. Rules: key, unknown_key, class
+    (outside the stated classes, or for a binary task outside `classes`), type (regression), action (neither true nor
+    false), propensity (outside of (0, 1]), duplicate_key (two labels with one `available_at`).
     """
     key, target = project.data.key, project.data.target
     keys = canonical_key(rows[key], key_dtype)
@@ -84,10 +94,11 @@ def validate_feedback(
     if known_keys is not None:
         seen = keys.is_in(canonical_key(known_keys.unique(), keys.dtype).implode())
     labels = canonical_label(rows[target], project.task)
-    both = _paired(rows, rows.select("available_at", keys.alias(key), labels.alias("label"), seen.alias("seen")))
+    made_here = [keys.alias(key), labels.alias("label"), seen.alias("seen"), *_origin(rows.schema, project)]
+    both = _paired(rows, rows.select("available_at", *made_here))
     both = both.filter(made("label").is_not_null() | ~is_missing(target, rows.schema[target]))
-    kept, bad = _split(both, feedback_rules(project, classes))
-    kept, twice = _contradictions(kept, key, ["label"])
+    kept, bad = _split(both, feedback_rules(rows.schema, project, classes))
+    kept, twice = _contradictions(kept, key, ["label", "caused", "chance"])
     known_at = pl.coalesce(made("available_at"), pl.lit(now, INSTANT)).alias("known_at")
     accepted = kept.select(
         made(key).alias(key),
@@ -96,9 +107,24 @@ def validate_feedback(
         pl.lit(now, INSTANT).alias("ingested_at"),
         pl.lit("observed").alias("provenance"),
         pl.lit(None, pl.String).alias("who"),
-        pl.lit(1.0).alias("propensity"),
+        pl.when(~made("caused")).then(made("chance").fill_null(1.0)).alias("propensity"),
+        made("caused").alias("caused"),
     ).sort("known_at", maintain_order=True)
     return Validated(accepted, _quarantine([bad, twice], rows, "feedback", key, now))
+
+
+def _origin(schema: pl.Schema, project: Project) -> tuple[pl.Expr, pl.Expr]:
+    """How a label came about: whether an action caused it, and its chance to come by itself; null where none is said.
+
+    Rows that were kept before a column was named do not have it.
+    """
+    action, propensity = project.data.feedback.action, project.data.feedback.propensity
+    caused, chance = pl.lit(False), pl.lit(None, pl.Float64)
+    if action is not None and action in schema:
+        caused = canonical_truth(action, schema[action])
+    if propensity is not None and propensity in schema:
+        chance = canonical_number(propensity, schema[propensity])
+    return caused.alias("caused"), chance.alias("chance")
 
 
 def decide_validation(

@@ -15,6 +15,7 @@ from flows.labeling.answers import check_now, classes_of, keep_answers
 from flows.labeling.backends import BackendError, open_backend
 from flows.labeling.items import list_items
 from flows.labeling.pool import chances_of
+from flows.labeling.programmatic import label_by_rule
 from flows.loop import Loop, alert
 from homeostat.durations import instant
 from homeostat.errors import DataError
@@ -30,12 +31,16 @@ Answers = Mapping[str, Sequence[Answer]]
 
 
 def collect(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Fetch answers, settle the tasks that have enough of them or are due, and append their labels to the lake."""
+    """Fetch answers, settle the tasks that have enough of them or are due, and append their labels to the lake.
+
+    Before that rules label what nobody has; what people say of a row counts instead.
+    """
+    ruled = label_by_rule(loop, at)
     if not loop.store.list_tasks(TaskState.OPEN):
         with loop.store.write("collect") as write:
-            write.put_stage(at, "collect", {})
-        return {}
-    outcome = _fetch(loop, at)
+            write.put_stage(at, "collect", ruled)
+        return ruled
+    outcome = ruled | _fetch(loop, at)
     return outcome | _settle(loop, at, outcome)
 
 

@@ -84,6 +84,10 @@ TABLE: dict[str, tuple[str, str, dict[str, Any], dict[str, Any], str]] = {
     "every tick that brought labels": ("wait", "every_tick", {"labels": 1000}, {}, "no new labels"),
     "periodic, too early": ("wait", "periodic", {"ticks_since_attempt": 3}, {}, "3 of 4 ticks"),
     "periodic, in time": ("retrain", "periodic", {"ticks_since_attempt": 4}, {}, "4 ticks have passed"),
+    "as many caused labels as may be": ("retrain", "every_tick", {"caused": 0.5}, {}, "every tick"),
+    "too many caused labels": ("wait", "every_tick", {"caused": 0.51}, {}, "the model itself caused 51% of the labels"),
+    "caused labels, and a limit of one's own": (
+        "wait", "every_tick", {"caused": 0.2}, {"labeling": {"max_caused": 0.1}}, "at most 10% may be"),
 }  # fmt: skip
 
 

@@ -138,3 +138,52 @@ def test_a_hooks_estimator_is_a_candidate(tmp_path: Path) -> None:
     assert made.family == "hook" and made.cost.row_rounds == 210 * 5 + 300 * 5
     with pytest.raises(ProjectError, match="build_model is missing"):
         train_model(frame_of(300), project, Hooks())
+
+
+HOOKS = """
+def build_model(task, seed):
+    from sklearn.{module} import {name}
+    return {name}()
+"""
+
+
+def hooks_of(folder: Path, module: str, name: str) -> Hooks:
+    folder.mkdir()
+    (folder / "hooks.py").write_text(HOOKS.format(module=module, name=name))
+    return load_hooks(folder)
+
+
+def half_wrong() -> pl.DataFrame:
+    """Rows of which every second label is turned round, and counts for next to nothing."""
+    wrong = pl.col("id") % 2 == 1
+    turned = pl.col("label").replace({"0": "1", "1": "0"})
+    label = pl.when(wrong).then(turned).otherwise("label")
+    return frame_of(1200).with_columns(label=label, _weight=pl.when(wrong).then(0.001).otherwise(1.0))
+
+
+@pytest.mark.parametrize("family", ["xgboost", "linear"])
+def test_rows_count_by_their_weights(family: str) -> None:
+    project, frame = project_of("binary", rounds=20, candidates=[family]), half_wrong()
+    heavy, alike = (train_model(rows, project, Hooks()) for rows in (frame, frame.drop("_weight")))
+    truth = frame_of(1200)
+    assert evaluate(heavy.predictor, truth, project)["auc"] > 0.7
+    assert evaluate(alike.predictor, truth, project)["auc"] < evaluate(heavy.predictor, truth, project)["auc"] - 0.05
+
+
+def test_a_hooks_estimator_gets_weights_where_its_fit_takes_them(tmp_path: Path) -> None:
+    frame, truth = half_wrong().with_columns(z=pl.col("z").fill_null(0)), frame_of(1200)
+    truth = truth.with_columns(z=pl.col("z").fill_null(0))
+    found = {}
+    for module, name in (("naive_bayes", "GaussianNB"), ("neighbors", "KNeighborsClassifier")):
+        hooks, project = hooks_of(tmp_path / name, module, name), project_of("binary", tmp_path, candidates=["hook"])
+        found[name] = evaluate(train_model(frame, project, hooks).predictor, truth, project)["auc"]
+    assert found["GaussianNB"] > 0.7
+
+
+def test_only_rows_that_count_for_what_is_measured_are_measured_on() -> None:
+    frame, project = frame_of(1000), project_of("binary", rounds=10)
+    measured = frame.with_columns(_measured=pl.col("id") % 4 == 0)
+    whole, part = train_model(frame, project, Hooks()), train_model(measured, project, Hooks())
+    assert (whole.loss["rows"], part.loss["rows"]) == (150, 37) and part.rows == 1000
+    nothing = train_model(frame.with_columns(_measured=pl.lit(False)), project, Hooks())
+    assert nothing.reference == {} and nothing.loss == {} and nothing.rows == 1000

@@ -121,7 +121,7 @@ def test_feedback_rules():
     )
     made = validate_feedback(frame, project_with(), pl.Series([1, 2, 3, 4]), pl.Int64(), None, NOW)
     assert made.accepted.select("id", "label", "known_at").rows() == [(1, "1", T0), (4, "1", T0)]
-    assert made.accepted.row(0)[3:] == (NOW, "observed", None, 1.0)
+    assert made.accepted.row(0)[3:] == (NOW, "observed", None, 1.0, False)
     assert made.rejected["rule"].to_list() == ["unknown_key", "key", "duplicate_key", "duplicate_key"]
 
 
@@ -152,3 +152,27 @@ def test_a_batch_is_held_when_more_breaks_than_may(broken, rows, kind):
     decision = decide_validation({"type:x": broken} if broken else {}, rows, project_with(), NOW, "b")
     assert (decision.stage, decision.kind) == ("validation", kind)
     assert decision.evidence["rejected"] == broken
+
+
+def test_labels_that_an_action_caused_have_no_propensity():
+    project = project_with(feedback={"action": "held", "propensity": "chance"})
+    frame = pl.DataFrame(
+        {
+            "id": range(1, 9),
+            "y": ["1"] * 8,
+            "held": ["yes", "No", "TRUE", "0", None, "maybe", "no", "no"],
+            "chance": [0.1, 0.1, None, None, 1.0, 1.0, 0.0, 1.5],
+            "available_at": pl.Series([T0] * 8, dtype=AT),
+        }
+    )
+    made = validate_feedback(frame, project, None, pl.Int64(), None, NOW)
+    assert made.accepted.select("id", "caused", "propensity").rows() == [
+        (1, True, None), (2, False, 0.1), (3, True, None), (4, False, 1.0), (5, False, 1.0),
+    ]  # fmt: skip
+    assert made.rejected_by_rule == {"action": 1, "propensity": 2}
+    for said in ([True, False], [1, 0], [1.0, 0.0]):
+        rows = frame.head(2).with_columns(held=pl.Series(said))
+        assert validate_feedback(rows, project, None, pl.Int64(), None, NOW).accepted["caused"].to_list() == [
+            True,
+            False,
+        ]

@@ -1,0 +1,129 @@
+"""Labels by rule: labeling functions vote on rows that nobody has labelled, and count by how often they were right."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from flows.labeling.answers import classes_of
+from flows.learn import PROGRAMMATIC
+from flows.loop import Loop, alert
+from homeostat.durations import instant
+from homeostat.records import BatchState, Severity
+from pipelines.labelers import measure_labelers, vote
+from pipelines.votes import cast_votes
+
+FACT, STEP = "labelers", "feedback.programmatic"
+MOST_CHECKED = 5000
+LEAST_CONFIDENCE = 0.5
+
+
+def label_by_rule(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Label rows of the last `labeling.pool` ticks that have no label, by the votes of the `label` hook.
+
+    Each labeling function counts by how often it agreed with people and the source; one that is worse than chance is
+    left out, and told once. A vote that is no likelier right than wrong makes no label. Returns how many rows were
+    labelled, `by_rule`, and the labeling functions that were left out, `dropped`; nothing without the hook. Raises
+    ProjectError where the hook is not sound.
+    """
+    if loop.hooks.label is None:
+        return {}
+    measured = _measure(loop, at)
+    dropped = [row["labeler"] for row in measured if row["dropped"]]
+    batch = instant(at)
+    if not loop.lake.appended("feedback", STEP, batch):
+        made = _label(loop, at, measured)
+        if made is not None and made.height:
+            loop.lake.append("feedback", made, STEP, batch)
+    _note(loop, at, measured)
+    mine = (pl.col("ingested_at") == at) & (pl.col("provenance") == PROGRAMMATIC)
+    rows = loop.lake.read("feedback", mine, [loop.key])
+    return {"by_rule": 0 if rows is None else rows.height, "dropped": dropped}
+
+
+def _measure(loop: Loop, at: datetime) -> list[dict[str, Any]]:
+    """How often each labeling function is right, on the newest rows of which people or the source had given the label.
+
+    Rows that were drawn by chance say so for all rows, each for as many as it stands for; others count only where there
+    is no such row. What the model itself caused says nothing.
+    """
+    before = at - timedelta(microseconds=1)  # whatever else this tick brings, and in whatever order
+    labels = loop.lake.latest("feedback", loop.key, before, where=pl.col("provenance") != PROGRAMMATIC)
+    if labels is None:
+        return []
+    if "caused" in labels.columns:
+        labels = labels.filter(~pl.col("caused").fill_null(False))
+    drawn = labels.drop_nulls("propensity")
+    labels = (labels if drawn.is_empty() else drawn).sort("known_at", loop.key).tail(MOST_CHECKED)
+    inputs = loop.lake.latest("inputs", loop.key, at, keys=labels[loop.key]) if labels.height else None
+    if inputs is None:
+        return []
+    rows = inputs.join(labels.select(loop.key, "label", "propensity"), on=loop.key, how="inner").sort(loop.key)
+    classes = classes_of(loop)
+    votes = cast_votes(rows, loop.project, loop.hooks, classes)
+    weights = None if drawn.is_empty() else (1 / rows["propensity"]).to_numpy()
+    found = measure_labelers(votes, rows["label"], weights=weights)
+    chance = 1 / max(len(classes), rows["label"].n_unique(), 2)
+    return found.with_columns(dropped=(pl.col("high") < chance).fill_null(False)).to_dicts()
+
+
+def _label(loop: Loop, at: datetime, measured: list[dict[str, Any]]) -> pl.DataFrame | None:
+    rows = _unlabelled(loop, at)
+    if rows is None or rows.is_empty():
+        return None
+    classes = classes_of(loop)
+    dropped = {row["labeler"] for row in measured if row["dropped"]}
+    votes = cast_votes(rows, loop.project, loop.hooks, classes)
+    votes = votes.select(name for name in votes.columns if name not in dropped)
+    # The middle of the interval, not the share itself: two right of two is no certainty.
+    known = {row["labeler"]: (row["low"] + row["high"]) / 2 for row in measured if row["accuracy"] is not None}
+    settled = vote(votes, known, classes=classes or None)
+    agreed = [pl.when(pl.col(name) == pl.col("label")).then(pl.lit(name)) for name in votes.columns]
+    named = votes.hstack([settled["label"]]).select(who=pl.concat_str(agreed, separator=", ", ignore_nulls=True))
+    made = rows.select(loop.key, "event_at").hstack([*settled, named["who"]])
+    return made.filter(pl.col("confidence") > LEAST_CONFIDENCE).select(
+        loop.key,
+        "label",
+        # Known as early as can be, so that whatever people or the source say counts instead.
+        known_at=pl.min_horizontal("event_at", pl.lit(at)).cast(pl.Datetime("us", "UTC")),
+        ingested_at=pl.lit(at).cast(pl.Datetime("us", "UTC")),
+        provenance=pl.lit(PROGRAMMATIC),
+        who="who",
+        propensity=pl.lit(None, pl.Float64),
+        caused=pl.lit(False),
+    )
+
+
+def _unlabelled(loop: Loop, at: datetime) -> pl.DataFrame | None:
+    """The rows of the last `labeling.pool` ticks of which the lake holds no label at all, sorted by key."""
+    since = at - loop.project.labeling.pool * loop.project.loop.tick
+    batches = [b.id for b in loop.store.list_batches() if since < b.end_at <= at and b.state is not BatchState.HELD]
+    rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_batch").is_in(batches) & ~pl.col("_correction"))
+    if rows is None or rows.is_empty():
+        return rows
+    labelled = loop.lake.read("feedback", pl.col(loop.key).is_between(rows[loop.key].min(), rows[loop.key].max()))
+    return rows if labelled is None else rows.join(labelled.select(loop.key), on=loop.key, how="anti").sort(loop.key)
+
+
+def _note(loop: Loop, at: datetime, measured: list[dict[str, Any]]) -> None:
+    """Keep how good the labeling functions are, journal it where it changed, and tell those that were left out."""
+    before = (loop.store.get_fact(FACT) or {}).get("measured", [])
+    if not measured or measured == before:
+        return
+    known = {row["labeler"] for row in before if row["dropped"]}
+    with loop.store.write("labelers") as write:
+        write.put_fact(FACT, {"measured": measured})
+        write.append_journal(at, f"{instant(at)}/labelers", "labelers", {"told": "; ".join(map(_told, measured))})
+        for row in measured:
+            if row["dropped"] and row["labeler"] not in known:
+                title = f"the labeling function {row['labeler']!r} is worse than chance, and is left out"
+                write.append_alert(alert(at, Severity.WARNING, f"labeler/{row['labeler']}", title, _told(row)))
+
+
+def _told(row: dict[str, Any]) -> str:
+    if row["accuracy"] is None:
+        return f"{row['labeler']}: not checked yet"
+    told = f"{row['labeler']}: right in {row['accuracy']:.0%} of {row['checked']}"
+    return f"{told} ({row['low']:.0%} to {row['high']:.0%}){', left out' if row['dropped'] else ''}"
