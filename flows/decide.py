@@ -9,7 +9,7 @@ from flows.loop import Loop, alert, tick_index
 from flows.origins import count_caused, count_labels, tell_blocked
 from flows.outcomes import Ledger, settle_accounts
 from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
-from flows.steps import list_plans, yard_rounds
+from flows.steps import list_plans, yard_a_tick
 from flows.trial import fact_name, follow_trial
 from flows.watch import get_watch
 from homeostat.records import Decision, ModelRecord, Severity, Window
@@ -97,10 +97,10 @@ def _accounts(loop: Loop, base: Base | None, at: datetime, labels: int) -> dict[
     """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
     last = loop.store.last_outcome("decide", at) or {}
     before, yardstick = last.get("labels", 0), last.get("yardstick", 0)
-    rounds = yard_rounds(None if base is None else read_manifest(loop.models.folder(base.version)))
+    yard = yard_a_tick(labels, None if base is None else read_manifest(loop.models.folder(base.version)))
     if loop.version_of("champion") is not None and labels > before:
-        yardstick += labels * rounds
-    return {"labels": labels, "yardstick": yardstick, "yard_a_tick": labels * rounds}
+        yardstick += yard
+    return {"labels": labels, "yardstick": yardstick, "yard_a_tick": yard}
 
 
 def _learning(

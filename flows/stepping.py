@@ -23,7 +23,7 @@ from flows.steps import (
     share_apart,
     trial_losses,
     trial_scale,
-    yard_rounds,
+    yard_a_tick,
 )
 from homeostat.records import FitCost
 from monitoring.forecast import RETRAIN, Outcome, choose_plan
@@ -81,7 +81,7 @@ class Stepping:
         assert self.champion is not None and self.working is not None
         served, labels = self.champion, len(known.rows)
         self.standing[known.tick], self.served[known.tick] = self.working, served
-        self.yard_a_tick = labels * yard_rounds(self.champion.manifest)
+        self.yard_a_tick = yard_a_tick(labels, self.champion.manifest)
         self.yardstick += self.yard_a_tick if labels > self.labels else 0
         self.labels = labels
         ticks = _mature(known, bench, self.until)

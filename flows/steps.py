@@ -13,7 +13,7 @@ import polars as pl
 from homeostat.losses import loss_scale, row_losses, scoring_losses
 from homeostat.metrics import compute_metrics
 from homeostat.project import Project, Task
-from monitoring.forecast import RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
+from monitoring.forecast import LEAST_YARD, RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
 from pipelines.members import forecast_cost, list_specs
 from registry.promotion import Comparison
 
@@ -43,13 +43,15 @@ def list_plans(
     return tuple(plans)
 
 
-def yard_rounds(manifest: Mapping[str, Any] | None) -> int:
-    """The rounds of the retraining on everything that the budget is a share of: those of the first model of the line.
+def yard_a_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
+    """What retraining on everything costs at one tick, in rows x rounds: the budget is a share of it.
 
-    At most `YARD_ROUNDS`, and that many where the first model was not boosted, whose passes are no rounds.
+    The rounds are those of the first model of the line, at most `YARD_ROUNDS`, and that many where it was not boosted,
+    whose passes are no rounds. It counts as `LEAST_YARD` at least.
     """
     told = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
-    return min(told["rounds"], YARD_ROUNDS) if told.get("family") == "xgboost" else YARD_ROUNDS
+    rounds = min(told["rounds"], YARD_ROUNDS) if told.get("family") == "xgboost" else YARD_ROUNDS
+    return max(labels * rounds, LEAST_YARD)
 
 
 def share_apart(project: Project, labels: int) -> float:

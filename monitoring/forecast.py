@@ -17,8 +17,8 @@ from homeostat.project import Retraining
 
 # The most rounds of the retraining on everything against which the budget is reckoned.
 YARD_ROUNDS = 60
-# Under a fifth of a second of training in all is not worth waiting for: people's labels are few, and cost far more.
-FREE = 1_000_000
+# Where labels are few, as those that people give, training is a matter of milliseconds: a tick counts as this at least.
+LEAST_YARD = 30_000
 # Measured by the demo on two cores: CPU seconds per million rows x rounds; for people only.
 SECONDS_A_MILLION = 0.16
 HORIZON_TICKS = 5
@@ -107,11 +107,11 @@ def choose_plan(
     `plans` come in order, each doing what those before it do and more. That is why they are not set against each other
     by their gains, which were measured at other times: what a thorough step gained includes what a small one would.
     `spent` and `yardstick` are rows x rounds: of the loop since its first model, and of a retraining on everything at
-    every tick, of which the budget is a share, `FREE` at least; `yard_a_tick` is that of one more tick. Retraining on
+    every tick, of which the budget is a share; `yard_a_tick` is that of one more tick. Retraining on
     everything comes seldom, so it may run ahead of the budget, by what the ticks of the horizon will bring: further,
     and small fits would be missed when the world turns. Returns the choice and every forecast.
     """
-    left = max(settings.budget * yardstick, FREE) - spent
+    left = settings.budget * yardstick - spent
     ahead = left + settings.budget * yard_a_tick * HORIZON_TICKS
     found = tuple(
         forecast_plan(

@@ -114,7 +114,7 @@ def _most_worthy(value: np.ndarray, count: int, keys: Sequence[str]) -> np.ndarr
     """Positions of the `count` rows of highest value, the most worthy first; ties by the hash of the key."""
     edge = np.partition(value, len(value) - count)[len(value) - count]
     likely = np.flatnonzero(value >= edge)
-    luck = key_numbers([keys[i] for i in likely.tolist()], "choose")
+    luck = key_numbers([keys[int(i)] for i in likely], "choose")
     return likely[np.lexsort((luck, -value[likely]))][:count]
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from test_policies import CALM, DAY, NOW, alarm, project
 
 from homeostat.project import Retraining
-from monitoring.forecast import FREE, HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
+from monitoring.forecast import HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 
 WEIGHTS = Plan("recalibrate", (), 0)
@@ -23,8 +23,8 @@ ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "yardstick": 1e8, "yard_
 
 
 def left(room: float, yard_a_tick: float = 0) -> dict[str, Any]:
-    """Accounts in which so much of a budget of 0.2 is left, and what is free has been spent."""
-    return {"spent": FREE, "yardstick": (FREE + room) / 0.2, "yard_a_tick": yard_a_tick}
+    """Accounts in which so much of a budget of 0.2 is left."""
+    return {"yardstick": room / 0.2, "yard_a_tick": yard_a_tick}
 
 
 def bad(kind: str, gained: float = -0.5, times: int = 10) -> tuple[Outcome, ...]:
@@ -42,8 +42,6 @@ TABLE: dict[str, tuple[str | None, tuple[Plan, ...], tuple[Outcome, ...], dict[s
     "what a window costs may not run ahead": ("recalibrate", PLANS[:2], (), left(0.999e5), {}),
     "just enough for a window": ("refresh", PLANS[:2], (), left(1e5), {}),
     "nothing but weights can be paid": ("recalibrate", PLANS, (), left(0), {}),
-    "a first part of a second is free": ("retrain", PLANS, (), {"yardstick": 0}, {}),
-    "and no more than that": ("refresh", PLANS, (), {"yardstick": 0, "spent": 1}, {}),
     "all is spent and more": ("recalibrate", PLANS, (), {"spent": 1e9}, {}),
     "a fit costs more than an error": ("recalibrate", PLANS, (), {}, {"price": 1e6}),
     "errors cost nothing": (None, PLANS, (), {}, {"error_price": 0}),
@@ -144,15 +142,14 @@ def test_what_is_chosen_pays_is_affordable_and_nothing_more_thorough_does_and_is
     assert chosen == next((each for each, good in zip(found[::-1], fit[::-1], strict=True) if good), None)
     if chosen is not None and chosen.plan.row_rounds:
         ahead = HORIZON_TICKS * tick if chosen.plan.kind == "retrain" else 0
-        allowed = max(settings.budget * yardstick, FREE) + settings.budget * ahead
-        assert spent + chosen.plan.row_rounds <= allowed * (1 + 1e-9)
+        assert spent + chosen.plan.row_rounds <= settings.budget * (yardstick + ahead) * (1 + 1e-9)
 
 
 LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, yardstick=1e8, yard_a_tick=0)
 DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "a step pays": ("refresh", {}, {}, "refresh (recent, newest): gain +0.0100"),
     "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "retrain (everything, recent, newest)"),
-    "only weights are to be had": ("recalibrate", {"yardstick": 0, "spent": FREE}, {}, "recalibrate (weights only)"),
+    "only weights are to be had": ("recalibrate", {"yardstick": 0}, {}, "recalibrate (weights only)"),
     "nothing pays": ("wait", {"rows_a_tick": 0}, {}, "nothing pays: recalibrate (weights only)"),
     "a column has gone": ("fix_data", {"broken": "x is null"}, {}, "x is null; nothing is learned"),
     "what served did harm": ("rollback", {"harm": "it lost more"}, {}, "it lost more"),

@@ -78,7 +78,7 @@ RIGHT = ANNOTATE.replace("0.95", "1.1").replace('("ben", 0.85)', "")
 def test_what_is_measured_is_not_biased_by_the_rows_that_were_chosen_to_learn_from(tmp_path: Path) -> None:
     """Over all windows the measured accuracy is the true one; that of all labels is far below it."""
     folder = worlds.asked(tmp_path / "small", rows=300, ticks=TICKS, project=ASKED + ALONE)
-    (folder / "hooks.py").write_text(RIGHT, encoding="utf-8")
+    worlds.annotated(folder, RIGHT)
     replay_here(str(folder))
     loop = opened(folder)
     windows = {w.batch: w for w in loop.store.list_windows() if w.realized is not None and w.labels >= 20}
@@ -104,12 +104,16 @@ def test_a_sampled_window_tells_how_sure_it_is_and_what_share_it_stands_for(live
         assert window.realized_low <= window.realized <= window.realized_high
 
 
-def test_asked_again_and_again_and_killed_at_every_boundary_it_ends_the_same(tmp_path: Path) -> None:
-    clean, killed = (worlds.asked(tmp_path / name, rows=150, ticks=4) for name in ("clean", "killed"))
-    log = tmp_path / "boundaries.log"
-    assert run_apart(replay_here, str(clean), HOMEOSTAT_BOUNDARY_LOG=str(log)) == 0
-    passed = dict.fromkeys(worlds.boundaries(log))
-    mine = [name for name in passed if re.search(r"store\.(answers|collect|asked|ask)\b|lake\.feedback", name)]
+def test_asked_again_and_again_and_killed_at_every_boundary_it_ends_the_same(
+    tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    clean, log = worlds.clean_asked(worlds.shared(tmp_path_factory.getbasetemp()))
+    killed = worlds.ruled(tmp_path / "killed")
+    mine = [
+        name
+        for name in dict.fromkeys(log)
+        if re.search(r"store\.(answers|collect|asked|ask|labelers):|lake\.feedback", name)
+    ]
     assert {"store.asked:after", "store.answers:before", "lake.feedback.labels:after"} <= set(mine)
     for name in mine:
         assert run_apart(replay_here, str(killed), HOMEOSTAT_KILL_AT=f"{name}#1") == KILLED, name
@@ -127,7 +131,7 @@ def test_a_label_that_looks_wrong_is_looked_at_again_before_it_trains_a_model(tm
     flipped = made.with_columns(y=pl.when(pl.col("id") % 10 == 3).then(1 - pl.col("y")).otherwise("y"))
     worlds.write(folder, made, flipped, ASKED.replace("[data.feedback]\n", '[data.feedback]\nuri = "feedback.parquet"\n'
                  'known_at = "known_at"\n') + DOUBTED)  # fmt: skip
-    (folder / "hooks.py").write_text(RIGHT, encoding="utf-8")
+    worlds.annotated(folder, RIGHT)
     replay_here(str(folder), until=(START + 5 * DAY).isoformat())
     loop = opened(folder)
     again = [task for task in loop.store.list_tasks() if task.purpose is Purpose.RELABEL]

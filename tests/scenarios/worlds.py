@@ -171,14 +171,27 @@ def annotate(rows, now):
 '''
 
 
-def asked(folder: Path, *, rows: int = 200, ticks: int = 6, project: str = ASKED + LABELING, **drawn: Any) -> Path:
+RULED = f"""{ANNOTATE}
+
+def label(frame):
+    far = pl.when(pl.col("x").abs() > 1.2)
+    return frame.select(far=far.then((pl.col("x") > 0).cast(pl.Int64).cast(pl.String)))
+"""
+
+
+def asked(folder: Path, *, rows: int = 150, ticks: int = 4, project: str = ASKED + LABELING, **drawn: Any) -> Path:
     """A world without a source of labels, in which two simulated people are asked."""
     made = draw(rows, START - 2 * DAY, ticks + 2, **{"seed": 4, **drawn})
     write(folder, made, made.head(0), project)
     (folder / SOURCES[1]).unlink()
     made.select("id", "at", "y").write_parquet(folder / "truth.parquet")
-    (folder / "hooks.py").write_text(ANNOTATE, encoding="utf-8")
+    annotated(folder, ANNOTATE)
     return folder
+
+
+def annotated(folder: Path, hooks: str) -> None:
+    """Write hooks that read the truth beside them; the same text in another folder would be the same module."""
+    (folder / "hooks.py").write_text(f"{hooks}\n# {folder}\n", encoding="utf-8")
 
 
 def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
@@ -454,6 +467,17 @@ def clean(place: Path, name: str, make: Callable[[Path], Any], run: Callable[[st
 def clean_replay(place: Path) -> tuple[Path, list[str]]:
     """The eventful world, replayed."""
     return clean(place, "eventful", eventful, replay_here)
+
+
+def ruled(folder: Path) -> Path:
+    """The world in which people are asked, with a rule that labels too."""
+    annotated(asked(folder), RULED)
+    return folder
+
+
+def clean_asked(place: Path) -> tuple[Path, list[str]]:
+    """The world in which people are asked and a rule labels, replayed."""
+    return clean(place, "asked", ruled, replay_here)
 
 
 def clean_hand(place: Path) -> tuple[Path, list[str]]:
