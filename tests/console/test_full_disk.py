@@ -58,7 +58,7 @@ def test_a_replay_goes_on_after_its_lake_or_its_store_was_full(base: Path, tmp_p
     root, elsewhere = folder / ".homeostat" / "replay", tmp_path / "elsewhere"
     elsewhere.mkdir()
     disk = root / "lake" if part == "lake" else root
-    with small_disk(disk, 100 if part == "lake" else 180):
+    with small_disk(disk, 100 if part == "lake" else 230):
         if part == "store":
             (root / "lake").symlink_to(elsewhere)
         answer = warm("replay", folder, "--no-prefect")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from labeling.studio import studio  # noqa: F401 - one server for all tests of a run
+from backends.studio import studio  # noqa: F401 - one server for all tests of a run
 
 from flows.servers import prefect_server
 from homeostat.settings import House

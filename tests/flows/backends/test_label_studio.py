@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labeling.places import ANN, BEN, make_loop, note_sent, now, put_tasks, say
-from labeling.studio import TOKEN, Proxy, Studio, broken_proxy
+from backends.places import ANN, BEN, make_loop, note_sent, now, put_tasks, say
+from backends.studio import TOKEN, Proxy, Studio, broken_proxy
 
 from flows.labeling.answers import Checked, take_answers
 from flows.labeling.backends import BackendError, Fetched

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from labeling.studio import Studio
+from backends.studio import Studio
 from typer.testing import CliRunner
 
 from console.main import app

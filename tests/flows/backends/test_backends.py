@@ -7,8 +7,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from labeling.places import ANN, BEN, Console, Hook, LabelStudioPlace, Place, Sheet, put_tasks
-from labeling.studio import TOKEN
+from backends.places import ANN, BEN, Console, Hook, LabelStudioPlace, Place, Sheet, put_tasks
+from backends.studio import TOKEN
 
 PLACES = {"console": Console, "sheet": Sheet, "hook": Hook}
 pytestmark = pytest.mark.xdist_group("label-studio")
