@@ -12,17 +12,15 @@ RESULTS.json of the scratch folder.
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from policies import figure, table
+from policies import figure, measure_each, stream_options, table
 from streams import GENERATORS, lay_out_turning
 
 from flows.backtest import choose_contenders, read_history, run_backtest, summarize
@@ -97,14 +95,9 @@ def _name(result: Result) -> str:
 
 def main(words: list[str]) -> int:
     """Run what is asked for and print its tables; returns an exit code."""
-    asked = argparse.ArgumentParser(description="Retraining policies where the concept moves faster than its labels.")
-    asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--ticks", type=int, default=80)
-    asked.add_argument("--rows", type=int, default=300)
-    asked.add_argument("--generator", action="append", choices=GENERATORS)
+    asked = stream_options("Retraining policies where the concept moves faster than its labels.", ticks=80)
     asked.add_argument("--every", action="append", type=int, help="ticks from one turn to the next")
     asked.add_argument("--history", action="append", choices=HISTORIES, help="what the first model learns from")
-    asked.add_argument("--out", type=Path, help="the scratch folder; a temporary one without it")
     given = asked.parse_args(words)
     with tempfile.TemporaryDirectory() as scratch:
         print(tell(_run_streams(given, given.out or Path(scratch))))
@@ -112,18 +105,15 @@ def main(words: list[str]) -> int:
 
 
 def _run_streams(given: argparse.Namespace, out: Path) -> list[Result]:
-    results: list[Result] = []
-    cases = product(given.history or HISTORIES, given.generator or GENERATORS, given.every or EVERY, range(given.seeds))
-    wanted = list(cases)
-    for done, (history, generator, every, seed) in enumerate(wanted):
-        began, folder = time.monotonic(), out / f"{generator}-{every}-{history}-{seed}"
-        lay_out_turning(folder, generator, every, seed, given.ticks, given.rows, mixed=history == "mixed")
-        case = {"generator": generator, "every": every, "history": history, "seed": seed}
-        results.append(case | run(folder))
-        (out / "RESULTS.json").write_text(json.dumps(results, indent=1))
-        told = f"{done + 1} of {len(wanted)}: {folder.name}, {time.monotonic() - began:.0f} s"
-        print(told, file=sys.stderr, flush=True)
-    return results
+    asked = product(given.history or HISTORIES, given.generator or GENERATORS, given.every or EVERY, range(given.seeds))
+    cases = [{"generator": g, "every": every, "history": history, "seed": seed} for history, g, every, seed in asked]
+
+    def measure(folder: Path, case: Result) -> Result:
+        mixed = case["history"] == "mixed"
+        lay_out_turning(folder, case["generator"], case["every"], case["seed"], given.ticks, given.rows, mixed=mixed)
+        return run(folder)
+
+    return measure_each(cases, out, measure)
 
 
 if __name__ == "__main__":

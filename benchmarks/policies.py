@@ -17,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -186,17 +186,37 @@ def tell_one(summary: dict[str, Any]) -> str:
     return f"{told}\nRecommended: {summary['recommended']['policy']}. {'; '.join(summary['recommended']['reasons'])}.\n"
 
 
-def main(words: list[str]) -> int:
-    """Run what is asked for and print its tables; returns an exit code."""
-    asked = argparse.ArgumentParser(description="Retraining policies on streams that drift.")
+def stream_options(description: str, ticks: int) -> argparse.ArgumentParser:
+    """The options of every benchmark on streams."""
+    asked = argparse.ArgumentParser(description=description)
     asked.add_argument("--seeds", type=int, default=3)
-    asked.add_argument("--ticks", type=int, default=40)
+    asked.add_argument("--ticks", type=int, default=ticks)
     asked.add_argument("--rows", type=int, default=300)
     asked.add_argument("--generator", action="append", choices=GENERATORS)
+    asked.add_argument("--out", type=Path, help="the scratch folder; a temporary one without it")
+    return asked
+
+
+def measure_each(
+    cases: Sequence[dict[str, Any]], out: Path, measure: Callable[[Path, dict[str, Any]], dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """What `measure` finds on each case, in a folder of its own; kept in RESULTS.json of `out` as it comes."""
+    results: list[dict[str, Any]] = []
+    for done, case in enumerate(cases):
+        began, folder = time.monotonic(), out / "-".join(map(str, case.values()))
+        results.append(case | measure(folder, case))
+        (out / "RESULTS.json").write_text(json.dumps(results, indent=1))
+        told = f"{done + 1} of {len(cases)}: {folder.name}, {time.monotonic() - began:.0f} s"
+        print(told, file=sys.stderr, flush=True)
+    return results
+
+
+def main(words: list[str]) -> int:
+    """Run what is asked for and print its tables; returns an exit code."""
+    asked = stream_options("Retraining policies on streams that drift.", ticks=40)
     asked.add_argument("--kind", action="append", choices=KINDS)
     asked.add_argument("--without-forest", action="store_true")
     asked.add_argument("--flights", action="store_true", help="the flights example, and no streams")
-    asked.add_argument("--out", type=Path, help="the scratch folder; a temporary one without it")
     given = asked.parse_args(words)
     if given.flights:
         print(tell_one(run(ROOT / "examples" / "flights", forest=False)))
@@ -207,22 +227,18 @@ def main(words: list[str]) -> int:
 
 
 def _run_streams(given: argparse.Namespace, out: Path) -> list[dict[str, Any]]:
-    results = []
-    wanted = [
-        (seed, generator, kind)
+    cases = [
+        {"generator": generator, "kind": kind, "seed": seed}
         for seed in range(given.seeds)
         for generator in given.generator or GENERATORS
         for kind in given.kind or KINDS
     ]
-    for done, (seed, generator, kind) in enumerate(wanted):
-        began = time.monotonic()
-        folder = lay_out(out / f"{generator}-{kind}-{seed}", generator, kind, seed, given.ticks, given.rows)
-        found = run(folder, not given.without_forest)
-        results.append({"generator": generator, "kind": kind, "seed": seed, **found})
-        (out / "RESULTS.json").write_text(json.dumps(results, indent=1))
-        told = f"{done + 1} of {len(wanted)}: {folder.name}, {time.monotonic() - began:.0f} s"
-        print(told, file=sys.stderr, flush=True)
-    return results
+
+    def measure(folder: Path, case: dict[str, Any]) -> dict[str, Any]:
+        lay_out(folder, **case, ticks=given.ticks, rows=given.rows)
+        return run(folder, not given.without_forest)
+
+    return measure_each(cases, out, measure)
 
 
 if __name__ == "__main__":

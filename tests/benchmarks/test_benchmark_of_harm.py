@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from datetime import timedelta
 from itertools import repeat
 from pathlib import Path
@@ -15,19 +10,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from programs import load_streams, run_on_streams
 
 from homeostat.project import load_project
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
 def streams() -> Any:
-    spec = importlib.util.spec_from_file_location("streams", ROOT / "benchmarks" / "streams.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_streams()
 
 
 def rulers(streams: Any, monkeypatch: pytest.MonkeyPatch, *, mixed: bool) -> np.ndarray:
@@ -59,13 +49,9 @@ def test_a_label_comes_late_and_within_the_horizon(streams: Any, tmp_path: Path)
 
 def test_the_benchmark_prints_its_tables(tmp_path: Path) -> None:
     small = ["--seeds", "1", "--ticks", "24", "--rows", "60", "--generator", "sea", "--every", "5"]
-    command = [sys.executable, "benchmarks/harm.py", *small, "--out", str(tmp_path)]
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "| history: one | turns every | streams | every_tick, median (least) |" in done.stdout
-    assert "| mixed | forecast | 1 |" in done.stdout and "The worst of forecast: " in done.stdout
-    found = json.loads((tmp_path / "RESULTS.json").read_text())
+    printed, found = run_on_streams("harm", tmp_path, *small)
+    assert "| history: one | turns every | streams | every_tick, median (least) |" in printed
+    assert "| mixed | forecast | 1 |" in printed and "The worst of forecast: " in printed
     assert [(each["generator"], each["every"], each["history"]) for each in found] == [
         ("sea", 5, "mixed"),
         ("sea", 5, "one"),

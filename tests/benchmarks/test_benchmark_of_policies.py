@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
-
-ROOT = Path(__file__).resolve().parents[2]
+from programs import load_streams, run_on_streams
 
 
 @pytest.fixture(scope="module")
 def streams() -> Any:
-    spec = importlib.util.spec_from_file_location("streams", ROOT / "benchmarks" / "streams.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_streams()
 
 
 def labels(streams: Any, generator: str, kind: str, rows: int = 900) -> np.ndarray:
@@ -62,11 +52,7 @@ def test_the_benchmark_prints_its_tables(tmp_path: Path) -> None:
         "--kind",
         "still",
     ]
-    command = [sys.executable, "benchmarks/policies.py", *small, "--out", str(tmp_path)]
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "| no drift | gain over never, median | least | C, median |" in done.stdout
-    assert "adaptive_random_forest" in done.stdout and "Recommended: " in done.stdout
-    found = json.loads((tmp_path / "RESULTS.json").read_text())
+    printed, found = run_on_streams("policies", tmp_path, *small)
+    assert "| no drift | gain over never, median | least | C, median |" in printed
+    assert "adaptive_random_forest" in printed and "Recommended: " in printed
     assert [(each["generator"], each["kind"]) for each in found] == [("rbf", "gradual"), ("rbf", "still")]
