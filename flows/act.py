@@ -9,7 +9,7 @@ from typing import Any
 from flows.decide import fresh_windows
 from flows.learn import make_version
 from flows.loop import Loop, alert
-from flows.refresh import can_refresh, refresh
+from flows.refresh import find_base, refresh
 from flows.settle import compare, note_training, promote, settle
 from flows.trial import fact_name, get_probation, renewed
 from homeostat.durations import instant
@@ -83,7 +83,7 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
 def _retrain(loop: Loop, at: datetime) -> dict[str, Any]:
     champion = loop.champion()
     assert champion is not None
-    if can_refresh(loop):
+    if find_base(loop) is not None:
         return refresh(loop, at)
     batches = _fresh_batches(loop, champion, at)
     record = make_version(loop, at, batches)

@@ -8,7 +8,7 @@ from typing import Any
 from flows.loop import Loop, alert, tick_index
 from flows.origins import count_caused, count_labels, tell_blocked
 from flows.outcomes import Ledger, settle_accounts
-from flows.refresh import Base, can_refresh, find_base, fresh_count, new_windows
+from flows.refresh import Base, find_base, fresh_count, new_windows
 from flows.steps import list_plans, yard_a_tick
 from flows.trial import fact_name, follow_trial
 from flows.watch import get_watch
@@ -20,7 +20,6 @@ from monitoring.learned import gone_columns
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 from monitoring.probation import Probation, to_plain
 from monitoring.watching import Watch
-from registry.packing import read_manifest
 
 UNLABELLED_BATCHES = 3
 PLEAS = {
@@ -31,8 +30,9 @@ PLEAS = {
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
     """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person."""
-    ledger, trial = settle_accounts(loop, at), _trial(loop, at)
-    alarm, decision, accounts = _weigh(loop, at, ledger, trial)
+    ledger, base = settle_accounts(loop, at), find_base(loop)
+    trial = None if base is None else follow_trial(loop, at)
+    alarm, decision, accounts = _weigh(loop, at, ledger, base, trial)
     if asked is not None and decision.kind in {"wait", "fix_data", "label"} and decision.model_version is not None:
         decision = Decision(at, "retraining", "retrain", (asked,), decision.evidence, decision.model_version)
     with loop.store.write("decide") as write:
@@ -55,16 +55,14 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
-    alarm, decision, _ = _weigh(loop, at, settle_accounts(loop, at), _trial(loop, at))
+    ledger, base = settle_accounts(loop, at), find_base(loop)
+    trial = None if base is None else follow_trial(loop, at)
+    alarm, decision, _ = _weigh(loop, at, ledger, base, trial)
     return alarm, decision
 
 
-def _trial(loop: Loop, at: datetime) -> Probation | None:
-    return follow_trial(loop, at) if can_refresh(loop) else None
-
-
 def _weigh(
-    loop: Loop, at: datetime, ledger: Ledger, trial: Probation | None
+    loop: Loop, at: datetime, ledger: Ledger, base: Base | None, trial: Probation | None
 ) -> tuple[Decision, Decision, dict[str, Any]]:
     champion = loop.champion()
     watch = get_watch(loop)
@@ -72,7 +70,6 @@ def _weigh(
     last = loop.store.get_fact("training")
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
     labels = count_labels(loop, at)
-    base = find_base(loop) if can_refresh(loop) else None
     accounts = _accounts(loop, base, at, labels)
     learning, fresh = _learning(loop, base, at, labels, ledger, accounts, alarm, trial)
     if learning is None and champion is not None:
@@ -97,7 +94,7 @@ def _accounts(loop: Loop, base: Base | None, at: datetime, labels: int) -> dict[
     """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
     last = loop.store.last_outcome("decide", at) or {}
     before, yardstick = last.get("labels", 0), last.get("yardstick", 0)
-    yard = yard_a_tick(labels, None if base is None else read_manifest(loop.models.folder(base.version)))
+    yard = yard_a_tick(labels, None if base is None else base.manifest)
     if loop.version_of("champion") is not None and labels > before:
         yardstick += yard
     return {"labels": labels, "yardstick": yardstick, "yard_a_tick": yard}
@@ -125,7 +122,7 @@ def _learning(
     learning = Learning(
         plans=list_plans(
             loop.project,
-            members=len(read_manifest(loop.models.folder(base.version)).get("members", (None,))),
+            members=len(base.manifest.get("members", (None,))),
             whole=base.labels,
             labels=labels,
             rows_a_tick=a_tick,

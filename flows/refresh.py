@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -48,6 +48,7 @@ class Base:
     """
 
     version: int
+    manifest: Mapping[str, Any]
     until: datetime
     labels: int
     anew: bool = False
@@ -63,26 +64,25 @@ class Fresh:
 
 
 def find_base(loop: Loop) -> Base | None:
-    """The version to go on from: the newest one made, or the champion; None where it has no members of ours."""
+    """The version to go on from: the newest one made, or the champion.
+
+    None where the policy does not learn in steps, or the version has no members of ours.
+    """
     fact, champion = loop.store.get_fact(FACT), loop.champion()
-    if champion is None:
+    if champion is None or loop.project.retraining.policy != "forecast":
         return None
-    base = Base(champion.version, champion.promoted_at or champion.as_of, champion.rows)
-    if fact is not None and (fact["version"] == champion.version or fact["champion"] == champion.version):
-        base = Base(fact["version"], datetime.fromisoformat(fact["until"]), fact["labels"], fact.get("anew", False))
-    return base if _usable(loop, base.version) else None
-
-
-def can_refresh(loop: Loop) -> bool:
-    """Whether the policy learns in steps and there is a version to go on from."""
-    return loop.project.retraining.policy == "forecast" and find_base(loop) is not None
-
-
-def _usable(loop: Loop, version: int) -> bool:
+    if fact is None or champion.version not in (fact["version"], fact["champion"]):
+        since = (champion.promoted_at or champion.as_of).isoformat()
+        fact = {"version": champion.version, "until": since, "labels": champion.rows}
     try:
-        manifest = read_manifest(loop.models.folder(version))
+        manifest = read_manifest(loop.models.folder(fact["version"]))
     except RegistryError:
-        return False
+        return None
+    until, anew = datetime.fromisoformat(fact["until"]), fact.get("anew", False)
+    return Base(fact["version"], manifest, until, fact["labels"], anew) if _usable(loop, manifest) else None
+
+
+def _usable(loop: Loop, manifest: Mapping[str, Any]) -> bool:
     made_of = {feature["name"] for feature in manifest["features"]}
     plain = loop.hooks.build_features is None
     same = made_of == set(loop.project.data.features) if plain else manifest["hooks"] == loop.hooks.digest
@@ -168,7 +168,7 @@ def _make_and_register(
     origin, end = loop.models.folder(base.version), fresh.windows[-1].end_at
     sources: dict[str, int] = {}
     known = _rows_until(loop, at, end, fresh.apart[loop.key], sources)
-    weights = _followed(loop, weights_of(read_manifest(origin)), fresh.windows, fresh.learn)
+    weights = _followed(loop, weights_of(base.manifest), fresh.windows, fresh.learn)
     made = refresh_committee(origin, specs, weights, known, loop.project, loop.hooks)
     made.save(folder)
     told = {member["name"]: round(member["weight"], 6) for member in made.manifest["members"]}

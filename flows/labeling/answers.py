@@ -101,15 +101,6 @@ def _is_number(text: str) -> bool:
         return False
 
 
-def take_answers(loop: Loop, answers: Sequence[Answer], at: datetime) -> Checked:
-    """Check answers and keep those that count, in one transaction of its own; the others are journaled."""
-    checked = check_now(loop, answers)
-    if checked.accepted or checked.refused:
-        with loop.store.write("answers") as write:
-            keep_answers(write, checked, at)
-    return checked
-
-
 def check_now(loop: Loop, answers: Sequence[Answer]) -> Checked:
     """Check answers against the tasks and answers of the store."""
     tasks = {task.id: task for task in loop.store.list_tasks()}

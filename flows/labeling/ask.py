@@ -42,7 +42,8 @@ def _done(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
 
 
 def _choose(loop: Loop, at: datetime) -> Decision:
-    pool, tasks = find_pool(loop, at), loop.store.list_tasks()
+    tasks = loop.store.list_tasks()
+    pool = find_pool(loop, tasks, at)
     lately = [task for task in tasks if task.asked_at > at - loop.project.labeling.period]
     evidence = LabelingEvidence(
         champion=loop.version_of("champion"),
@@ -68,7 +69,7 @@ def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, Any]) -> 
     """The rows to ask about, each with why and with the chance it was drawn with."""
     again = pool.doubtful.head(counts["relabel"])
     found: Chosen = [(key, Purpose.RELABEL, chance) for key, chance in again.select(loop.key, "propensity").iter_rows()]
-    if pool.rows.is_empty():
+    if not counts["measure"] and not counts["learn"]:
         return found
     keys = pool.rows[loop.key]
     texts, chances = keys.cast(pl.String).to_list(), chances_now(loop, keys, at)

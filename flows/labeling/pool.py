@@ -30,9 +30,9 @@ class Pool:
     doubtful: pl.DataFrame
 
 
-def find_pool(loop: Loop, at: datetime) -> Pool:
-    """Gather what can be asked about at `at`."""
-    tasks, batches = loop.store.list_tasks(), _batches(loop, at)
+def find_pool(loop: Loop, tasks: list[LabelTask], at: datetime) -> Pool:
+    """Gather what can be asked about at `at`; `tasks` are all that were ever asked."""
+    batches = _batches(loop, at)
     rows = _unlabelled(loop, batches, {task.key for task in tasks}, at)
     drawn = (loop.store.get_fact(DRAWN) or {}).get("drawn", "")
     begun = loop.version_of("champion") is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from console.main import app
 from flows.by_hand import ingest
-from flows.labeling.answers import take_answers
+from flows.labeling.answers import Checked, check_now, keep_answers
 from flows.labeling.backends import open_backend
 from flows.labeling.items import list_items
 from flows.loop import Loop, open_loop
 from homeostat.errors import HomeostatError
-from homeostat.records import LabelTask, Purpose, Scope
+from homeostat.records import Answer, LabelTask, Purpose, Scope
 
 START = datetime(2020, 1, 7, tzinfo=UTC)
 ANN, BEN = "ann@example.org", "ben@example.org"
@@ -97,6 +97,14 @@ def put_tasks(
         for task in made:
             write.put_task(task)
     return [task.id for task in made]
+
+
+def take_answers(loop: Loop, answers: Sequence[Answer], at: datetime) -> Checked:
+    """Check answers and keep them, as the stage that collects them does."""
+    checked = check_now(loop, answers)
+    with loop.store.write("answers") as write:
+        keep_answers(write, checked, at)
+    return checked
 
 
 class Place:

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from backends.places import ANN, BEN, make_loop, note_sent, now, put_tasks, say
+from backends.places import ANN, BEN, make_loop, note_sent, now, put_tasks, say, take_answers
 from backends.studio import TOKEN, Proxy, Studio, broken_proxy
 
-from flows.labeling.answers import Checked, take_answers
+from flows.labeling.answers import Checked
 from flows.labeling.backends import BackendError, Fetched
 from flows.labeling.collect import collect
 from flows.labeling.items import list_items
