@@ -14,7 +14,7 @@ from homeostat.lake import TABLES
 from homeostat.project import load_project
 from homeostat.records import Role, Scope
 from homeostat.settings import find_house
-from homeostat.store.schema import Base
+from homeostat.store.schema import Base, LeaseRow
 from registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
 STEP = "adopt"
@@ -56,13 +56,15 @@ def _point_aliases(source: Loop, target: Loop) -> None:
 
 
 def _copy_records(source: Loop, target: Loop) -> None:
-    """Copy every record but the baseline: life keeps no first model for ever."""
+    """Copy every record but leases and the baseline: life keeps no first model for ever."""
     with (
         commit("store.adopt"),
         source.store.engine.connect() as reading,
         target.store.engine.begin() as writing,
     ):
         for table in Base.metadata.sorted_tables:
+            if table.name == LeaseRow.__tablename__:
+                continue
             found = reading.execute(select(table).where(table.c.owner == source.store.owner)).mappings()
             rows = [{**row, "owner": target.store.owner} for row in found if row.get("name") != Role.BASELINE.value]
             if rows:

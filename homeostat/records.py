@@ -60,6 +60,23 @@ class TaskState(StrEnum):
     EXPIRED = "expired"
 
 
+class ApprovalState(StrEnum):
+    """What became of a challenger that was put before a person; `superseded` means another took its place."""
+
+    OPEN = "open"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    EXPIRED = "expired"
+    SUPERSEDED = "superseded"
+
+
+class PostKind(StrEnum):
+    """What other systems post to the loop."""
+
+    INPUTS = "inputs"
+    FEEDBACK = "feedback"
+
+
 class Severity(StrEnum):
     """How loud an alert is."""
 
@@ -230,6 +247,61 @@ class Alert:
     severity: Severity
     title: str
     body: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlertStatus:
+    """What became of the alert `key`: delivered or why not, seen by whom, and until when it is to be quiet."""
+
+    key: str
+    delivered_at: datetime | None = None
+    problem: str | None = None
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    note: str | None = None
+    snoozed_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A challenger that passed its gates and was put before a person until `due_at`.
+
+    `by` and `why` are those of whoever decided at `decided_at`; both are None where it expired or was superseded.
+    """
+
+    version: int
+    asked_at: datetime
+    due_at: datetime
+    state: ApprovalState = ApprovalState.OPEN
+    decided_at: datetime | None = None
+    by: str | None = None
+    why: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who works on something, and until when nobody else may; a holder that lives renews it in time."""
+
+    name: str
+    holder: str
+    taken_at: datetime
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Rows that another system posted: held here before it is told so, until a batch takes them into the lake.
+
+    `id` is the poster's idempotency key, or made by us; `digest` tells whether the same id means the same rows.
+    """
+
+    id: str
+    kind: PostKind
+    rows: tuple[Mapping[str, Any], ...]
+    digest: str
+    received_at: datetime
+    by: str
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

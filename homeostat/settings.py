@@ -10,6 +10,8 @@ from homeostat.errors import ProjectError
 from homeostat.project import Project
 from homeostat.records import Scope
 
+INSTALLATION_FILE = "installation.json"
+
 
 @dataclass(frozen=True, slots=True)
 class House:
@@ -47,20 +49,30 @@ def find_house(project: Project, scope: Scope) -> House:
     """Resolve every address of a project from its folder and the environment.
 
     A replay has a lake and a store of its own under `replay/`, and the registered model `NAME-replay`; only
-    MLflow and Prefect are shared with life.
+    MLflow and Prefect are shared with life. A project of an installation that has no MLflow store of its own yet
+    uses the one that the installation's projects share.
     """
     state = state_folder(project)
     replay = scope is Scope.REPLAY
     root = state / "replay" if replay else state / "live"
     lake, store = os.environ.get("HOMEOSTAT_LAKE_URI"), os.environ.get("HOMEOSTAT_STORE_URL")
     suffix = f"{project.name}{'-replay' if replay else ''}"
+    shared = _models_folder(project, state)
     return House(
         root=root,
         lake_uri=f"{lake.rstrip('/')}/{suffix}" if lake else str(root / "lake"),
         store_url=store if store and not replay else f"sqlite:///{root / 'store.db'}",
-        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state / 'mlflow.db'}",
-        artifact_root=state / "mlartifacts",
+        tracking_uri=os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{shared / 'mlflow.db'}",
+        artifact_root=shared / "mlartifacts",
         model_name=suffix,
         prefect_home=state / "prefect",
         prefect_api_url=os.environ.get("PREFECT_API_URL"),
     )
+
+
+def _models_folder(project: Project, state: Path) -> Path:
+    home = os.environ.get("HOMEOSTAT_HOME")
+    installation = Path(home).resolve() if home else project.folder.parent / ".homeostat"
+    if (state / "mlflow.db").exists() or not (installation / INSTALLATION_FILE).exists():
+        return state
+    return installation

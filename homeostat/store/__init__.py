@@ -1,5 +1,6 @@
 """The store: batches, windows, checks, decisions, alerts and the journal, in SQLite or PostgreSQL."""
 
-from homeostat.store.store import Store, Writer
+from homeostat.store.store import Store
+from homeostat.store.writer import Writer
 
 __all__ = ["Store", "Writer"]

@@ -7,7 +7,10 @@ from typing import Any
 
 from homeostat.records import (
     Alert,
+    AlertStatus,
     Answer,
+    Approval,
+    ApprovalState,
     Batch,
     BatchState,
     CheckResult,
@@ -18,7 +21,10 @@ from homeostat.records import (
     JournalEntry,
     LabelTask,
     LearnedFact,
+    Lease,
     ModelRecord,
+    Post,
+    PostKind,
     Purpose,
     Severity,
     TaskState,
@@ -78,6 +84,26 @@ def model(row: schema.ModelRow) -> ModelRecord:
 def alert(row: schema.AlertRow) -> Alert:
     """The record of a row."""
     return Alert(**_fields(Alert, row, severity=Severity(row.severity)))
+
+
+def alert_status(row: schema.AlertRow) -> AlertStatus:
+    """What became of the alert of a row."""
+    return AlertStatus(**_fields(AlertStatus, row))
+
+
+def approval(row: schema.ApprovalRow) -> Approval:
+    """The record of a row."""
+    return Approval(**_fields(Approval, row, state=ApprovalState(row.state)))
+
+
+def lease(row: schema.LeaseRow) -> Lease:
+    """The record of a row."""
+    return Lease(**_fields(Lease, row))
+
+
+def post(row: schema.PostRow) -> Post:
+    """The record of a row."""
+    return Post(**_fields(Post, row, kind=PostKind(row.kind), rows=tuple(row.rows)))
 
 
 def task(row: schema.TaskRow) -> LabelTask:

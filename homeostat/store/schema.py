@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, DateTime, Dialect, Index, String, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -56,6 +56,7 @@ class WindowRow(Base):
     """Performance over one batch for one role, the last time it was measured."""
 
     __tablename__ = "windows"
+    __table_args__ = (Index("ix_windows_role_end_at", "owner", "role", "end_at"),)
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     role: Mapped[str] = mapped_column(String(16), primary_key=True)
     batch: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -126,6 +127,7 @@ class AlertRow(Base):
     """One alert; `delivered_at` is set once every route took it, `problem` says why one did not."""
 
     __tablename__ = "alerts"
+    __table_args__ = (Index("ix_alerts_at", "owner", "at"),)
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     at: Mapped[datetime]
@@ -134,6 +136,50 @@ class AlertRow(Base):
     body: Mapped[str] = mapped_column(Text)
     delivered_at: Mapped[datetime | None]
     problem: Mapped[str | None] = mapped_column(Text)
+    acknowledged_at: Mapped[datetime | None]
+    acknowledged_by: Mapped[str | None] = mapped_column(String(200))
+    note: Mapped[str | None] = mapped_column(Text)
+    snoozed_until: Mapped[datetime | None]
+
+
+class ApprovalRow(Base):
+    """A challenger that was put before a person, and what they said."""
+
+    __tablename__ = "approvals"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    version: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    asked_at: Mapped[datetime]
+    due_at: Mapped[datetime]
+    state: Mapped[str] = mapped_column(String(16))
+    decided_at: Mapped[datetime | None]
+    by: Mapped[str | None] = mapped_column(String(200))
+    why: Mapped[str | None] = mapped_column(Text)
+
+
+class LeaseRow(Base):
+    """Who works on something, and until when."""
+
+    __tablename__ = "leases"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    holder: Mapped[str] = mapped_column(String(200))
+    taken_at: Mapped[datetime]
+    until: Mapped[datetime]
+
+
+class PostRow(Base):
+    """Rows that were posted; `batch` is the one that took them into the lake."""
+
+    __tablename__ = "posts"
+    __table_args__ = (Index("ix_posts_waiting", "owner", "kind", "batch", "received_at"),)
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    id: Mapped[str] = mapped_column(String(200), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(16))
+    rows: Mapped[list[Any]]
+    digest: Mapped[str] = mapped_column(String(64))
+    received_at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(200))
+    batch: Mapped[str | None] = mapped_column(String(64))
 
 
 class TaskRow(Base):
@@ -186,6 +232,7 @@ class StageRow(Base):
     """A stage of a tick that is done, with its outcome."""
 
     __tablename__ = "stages"
+    __table_args__ = (Index("ix_stages_stage_tick_at", "owner", "stage", "tick_at"),)
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     tick_at: Mapped[datetime] = mapped_column(primary_key=True)
     stage: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -7,7 +7,7 @@ commit boundary, through the verbs of `Writer`.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -20,14 +20,20 @@ from homeostat.boundaries import commit
 from homeostat.errors import StoreError
 from homeostat.records import (
     Alert,
+    AlertStatus,
     Answer,
+    Approval,
+    ApprovalState,
     Batch,
     BatchState,
     CheckResult,
     Decision,
     JournalEntry,
     LabelTask,
+    Lease,
     ModelRecord,
+    Post,
+    PostKind,
     Role,
     TaskState,
     Window,
@@ -37,17 +43,21 @@ from homeostat.store.engine import connect, first_line, lock_writers
 from homeostat.store.schema import (
     AlertRow,
     AnswerRow,
+    ApprovalRow,
     BatchRow,
     CheckRow,
     DecisionRow,
     FactRow,
     JournalRow,
+    LeaseRow,
     ModelRow,
+    PostRow,
     ReleaseRow,
     StageRow,
     TaskRow,
     WindowRow,
 )
+from homeostat.store.writer import Writer
 
 
 class Store:
@@ -83,10 +93,13 @@ class Store:
             hint = "Check that its database runs and can be reached."
             raise StoreError(f"the store cannot be read: {first_line(fault)}.", hint) from fault
 
-    def _list(self, table: Any, *where: Any, order: Any) -> list[Any]:
+    def _list(self, table: Any, *where: Any, order: Any, newest: int | None = None) -> list[Any]:
+        """Rows in an order; with `newest` only so many of its end, in the same order."""
         with self._reading() as session:
-            query = select(table).where(table.owner == self.owner, *where).order_by(*order)
-            return list(session.scalars(query))
+            query = select(table).where(table.owner == self.owner, *where)
+            if newest is None:
+                return list(session.scalars(query.order_by(*order)))
+            return list(session.scalars(query.order_by(*(each.desc() for each in order)).limit(newest)))[::-1]
 
     def list_batches(self, state: BatchState | None = None, after: datetime | None = None) -> list[Batch]:
         """Batches in the order of their slots; of one state, or those that end after a time, where it is named."""
@@ -99,18 +112,32 @@ class Store:
         found = self._list(BatchRow, BatchRow.id == batch, order=[BatchRow.id])
         return rows.batch(found[0]) if found else None
 
-    def list_windows(self, role: Role = Role.CHAMPION) -> list[Window]:
-        """Windows of a role, oldest first."""
-        return [rows.window(r) for r in self._list(WindowRow, WindowRow.role == role.value, order=[WindowRow.end_at])]
+    def list_windows(
+        self, role: Role = Role.CHAMPION, *, after: datetime | None = None, newest: int | None = None
+    ) -> list[Window]:
+        """Windows of a role, oldest first; those that end after a time, or only the newest, where it is asked."""
+        where = [WindowRow.role == role.value, *([] if after is None else [WindowRow.end_at > after])]
+        return [rows.window(r) for r in self._list(WindowRow, *where, order=[WindowRow.end_at], newest=newest)]
 
-    def list_checks(self) -> list[CheckResult]:
-        """Drift checks, oldest first."""
-        return [rows.check(r) for r in self._list(CheckRow, order=[CheckRow.tick_at, CheckRow.batch])]
+    def list_checks(self, *, newest: int | None = None) -> list[CheckResult]:
+        """Drift checks, oldest first; only the newest where it is asked."""
+        return [rows.check(r) for r in self._list(CheckRow, order=[CheckRow.tick_at, CheckRow.batch], newest=newest)]
 
-    def list_decisions(self, stage: str | None = None) -> list[Decision]:
-        """Decisions, oldest first; of one stage only where it is named."""
+    def list_decisions(
+        self,
+        stage: str | None = None,
+        *,
+        kinds: Sequence[str] = (),
+        after: datetime | None = None,
+        before: datetime | None = None,
+        newest: int | None = None,
+    ) -> list[Decision]:
+        """Decisions, oldest first; of one stage, of some kinds, of ticks after or before a time, where it is asked."""
         where = [] if stage is None else [DecisionRow.stage == stage]
-        found = self._list(DecisionRow, *where, order=[DecisionRow.tick_at, DecisionRow.stage])
+        where += [DecisionRow.kind.in_(kinds)] if kinds else []
+        where += [] if after is None else [DecisionRow.tick_at > after]
+        where += [] if before is None else [DecisionRow.tick_at < before]
+        found = self._list(DecisionRow, *where, order=[DecisionRow.tick_at, DecisionRow.stage], newest=newest)
         return [rows.decision(r) for r in found]
 
     def get_decision(self, tick_at: datetime, stage: str) -> Decision | None:
@@ -132,10 +159,38 @@ class Store:
         found = self._list(ModelRow, ModelRow.version == version, order=[ModelRow.version])
         return rows.model(found[0]) if found else None
 
-    def list_alerts(self, *, undelivered: bool = False) -> list[Alert]:
-        """Alerts, oldest first."""
+    def list_alerts(self, *, undelivered: bool = False, newest: int | None = None) -> list[Alert]:
+        """Alerts, oldest first; those that wait for delivery, or only the newest, where it is asked."""
         where = [AlertRow.delivered_at.is_(None)] if undelivered else []
-        return [rows.alert(r) for r in self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key])]
+        return [rows.alert(r) for r in self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key], newest=newest)]
+
+    def list_alert_statuses(self, keys: Sequence[str] | None = None) -> dict[str, AlertStatus]:
+        """What became of alerts, by their keys; of all, or of those that are named."""
+        where = [] if keys is None else [AlertRow.key.in_(keys)]
+        found = self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key])
+        return {row.key: rows.alert_status(row) for row in found}
+
+    def list_approvals(self, state: ApprovalState | None = None) -> list[Approval]:
+        """Challengers that were put before a person, oldest first; in one state where it is named."""
+        where = [] if state is None else [ApprovalRow.state == state.value]
+        return [rows.approval(r) for r in self._list(ApprovalRow, *where, order=[ApprovalRow.version])]
+
+    def get_lease(self, name: str) -> Lease | None:
+        """Who works on something, be the lease over or not."""
+        found = self._list(LeaseRow, LeaseRow.name == name, order=[LeaseRow.name])
+        return rows.lease(found[0]) if found else None
+
+    def list_posts(self, kind: PostKind, until: datetime, batch: str) -> list[Post]:
+        """What was posted up to a time and no batch but this one has taken in, in the order in which it came."""
+        free = PostRow.batch.is_(None) | (PostRow.batch == batch)
+        where = (PostRow.kind == kind.value, PostRow.received_at <= until, free)
+        return [rows.post(r) for r in self._list(PostRow, *where, order=[PostRow.received_at, PostRow.id])]
+
+    def count_waiting_posts(self, kind: PostKind) -> int:
+        """How many posts no batch has taken in."""
+        with self._reading() as session:
+            mine = (PostRow.owner == self.owner, PostRow.kind == kind.value, PostRow.batch.is_(None))
+            return session.scalar(select(func.count()).where(*mine)) or 0
 
     def list_releases(self, batch: str | None = None) -> list[str]:
         """Ids of released quarantine rows that no batch has taken in, or that `batch` took in."""
@@ -197,9 +252,10 @@ class Store:
             found = session.get(FactRow, (self.owner, name))
             return None if found is None else found.value
 
-    def list_journal(self) -> list[JournalEntry]:
-        """The journal, oldest link first."""
-        return [rows.entry(r) for r in self._list(JournalRow, order=[JournalRow.seq])]
+    def list_journal(self, *, after: int = 0, newest: int | None = None) -> list[JournalEntry]:
+        """The journal, oldest link first; the links that follow one by its number, or only the newest."""
+        where = [JournalRow.seq > after] if after else []
+        return [rows.entry(r) for r in self._list(JournalRow, *where, order=[JournalRow.seq], newest=newest)]
 
     def journal_head(self) -> str | None:
         """The hash of the newest link; None while the journal is empty."""
@@ -210,106 +266,3 @@ class Store:
     def verify_journal(self, anchor: str | None = None) -> journal.Verdict:
         """Whether the journal's chain is unbroken, and holds the anchored head where one is given."""
         return journal.verify(self.list_journal(), anchor)
-
-
-class Writer:
-    """The verbs of one transaction on the store; each may be said again with the same effect."""
-
-    def __init__(self, session: Session, owner: str) -> None:
-        self._session = session
-        self._owner = owner
-
-    def put_batch(self, batch: Batch) -> None:
-        """Keep a batch's newest state."""
-        self._session.merge(BatchRow(owner=self._owner, **rows.values(batch)))
-
-    def put_window(self, window: Window, role: Role = Role.CHAMPION) -> None:
-        """Keep a window's newest measure."""
-        self._session.merge(WindowRow(owner=self._owner, role=role.value, **rows.values(window)))
-
-    def put_check(self, check: CheckResult) -> None:
-        """Keep a drift check."""
-        self._session.merge(CheckRow(owner=self._owner, **rows.values(check)))
-
-    def append_decision(self, decision: Decision) -> None:
-        """Keep a decision and say it in the journal."""
-        self._session.merge(DecisionRow(owner=self._owner, **rows.values(decision)))
-        body = {
-            "decision": decision.kind,
-            "reasons": list(decision.reasons),
-            "evidence": rows.plain(dict(decision.evidence)),
-            "model_version": decision.model_version,
-        }
-        key = f"{decision.tick_at.isoformat()}/decide_{decision.stage}"
-        self.append_journal(decision.tick_at, key, f"decide_{decision.stage}", body)
-
-    def put_model(self, model: ModelRecord) -> None:
-        """Keep what is known of a registered version."""
-        self._session.merge(ModelRow(owner=self._owner, **rows.values(model)))
-
-    def put_task(self, task: LabelTask) -> None:
-        """Keep a labeling task's newest state."""
-        self._session.merge(TaskRow(owner=self._owner, **rows.values(task)))
-
-    def append_answer(self, answer: Answer) -> bool:
-        """Keep what a person said of a task; False, and nothing is changed, where they had answered it before."""
-        if self._session.get(AnswerRow, (self._owner, answer.task, answer.who)) is not None:
-            return False
-        self._session.add(AnswerRow(owner=self._owner, **rows.values(answer)))
-        self._session.flush()
-        return True
-
-    def drop_answer(self, task: str, who: str) -> bool:
-        """Take back what a person said of a task; False where they had said nothing."""
-        row = self._session.get(AnswerRow, (self._owner, task, who))
-        if row is not None:
-            self._session.delete(row)
-            self._session.flush()
-        return row is not None
-
-    def append_alert(self, alert: Alert) -> None:
-        """Raise an alert; the same key is one alert."""
-        if self._session.get(AlertRow, (self._owner, alert.key)) is None:
-            self._session.add(AlertRow(owner=self._owner, **rows.values(alert), delivered_at=None, problem=None))
-            self._session.flush()
-
-    def put_delivery(self, key: str, delivered_at: datetime | None, problem: str | None) -> None:
-        """Keep whether an alert reached its routes."""
-        row = self._session.get_one(AlertRow, (self._owner, key))
-        row.delivered_at, row.problem = delivered_at, problem
-
-    def append_release(self, row_id: str, at: datetime, who: str) -> None:
-        """Let a quarantined row pass with the next batch."""
-        if self._session.get(ReleaseRow, (self._owner, row_id)) is None:
-            self._session.add(ReleaseRow(owner=self._owner, row_id=row_id, at=at, who=who, batch=None))
-
-    def take_releases(self, row_ids: list[str], batch: str) -> None:
-        """Note which batch took released rows in."""
-        for row_id in row_ids:
-            self._session.get_one(ReleaseRow, (self._owner, row_id)).batch = batch
-
-    def put_stage(self, tick_at: datetime, stage: str, outcome: Mapping[str, Any]) -> None:
-        """Note that a stage of a tick is done."""
-        self._session.merge(StageRow(owner=self._owner, tick_at=tick_at, stage=stage, outcome=dict(outcome)))
-
-    def put_fact(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep a named fact about the loop."""
-        self._session.merge(FactRow(owner=self._owner, name=name, value=dict(value)))
-
-    def drop_fact(self, name: str) -> None:
-        """Forget a named fact."""
-        row = self._session.get(FactRow, (self._owner, name))
-        if row is not None:
-            self._session.delete(row)
-
-    def append_journal(self, at: datetime, key: str, kind: str, body: Mapping[str, Any]) -> None:
-        """Add a link to the journal; the same key is said once. `Store.write` lets one writer in at a time."""
-        said = select(JournalRow.seq).where(JournalRow.owner == self._owner, JournalRow.key == key)
-        if self._session.scalar(said) is not None:
-            return
-        newest = select(JournalRow).where(JournalRow.owner == self._owner).order_by(JournalRow.seq.desc()).limit(1)
-        head = self._session.scalar(newest)
-        seq, previous = (head.seq + 1, head.hash) if head else (1, journal.GENESIS)
-        entry = journal.link(seq, at, key, kind, body, previous)
-        self._session.add(JournalRow(owner=self._owner, **rows.values(entry)))
-        self._session.flush()

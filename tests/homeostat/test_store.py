@@ -11,13 +11,19 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.migration import MigrationContext
 
+import homeostat.store
 from homeostat.errors import StoreError
 from homeostat.records import (
     Alert,
+    AlertStatus,
     Answer,
+    Approval,
+    ApprovalState,
     Batch,
     BatchState,
     CheckResult,
@@ -27,7 +33,10 @@ from homeostat.records import (
     FitCost,
     LabelTask,
     LearnedFact,
+    Lease,
     ModelRecord,
+    Post,
+    PostKind,
     Purpose,
     Role,
     Severity,
@@ -80,6 +89,9 @@ SETTLED = replace(
     quality=2 / 3,
     agreement=0.5,
 )
+APPROVAL = Approval(3, AT, LATER, ApprovalState.REJECTED, LATER, "ann", "☂")
+LEASE = Lease("tick", "host:1", AT, LATER)
+POST = Post("id 1", PostKind.FEEDBACK, ({"id": "größe", "y": 1, "x": 1 / 3},), "ab" * 32, AT, "ann")
 ANSWER = Answer(TASK.id, "ann", "☂", AT, "18")
 RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] = {
     "batch": (lambda w: w.put_batch(BATCH), lambda s: s.get_batch("b1"), BATCH),
@@ -99,6 +111,22 @@ RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] 
     "model": (lambda w: w.put_model(MODEL), lambda s: s.get_model(3), MODEL),
     "model of a line": (lambda w: w.put_model(LINED), lambda s: s.get_model(4), LINED),
     "alert": (lambda w: w.append_alert(ALERT), lambda s: s.list_alerts(), [ALERT]),
+    "alert status": (
+        lambda w: (
+            w.append_alert(ALERT),
+            w.put_acknowledgement("k1", LATER, "ann", "on it"),
+            w.put_snooze("k1", LATER),
+        ),
+        lambda s: s.list_alert_statuses(["k1"]),
+        {"k1": AlertStatus("k1", None, None, LATER, "ann", "on it", LATER)},
+    ),
+    "approval": (
+        lambda w: w.put_approval(APPROVAL),
+        lambda s: s.list_approvals(ApprovalState.REJECTED),
+        [APPROVAL],
+    ),
+    "lease": (lambda w: w.take_lease(LEASE), lambda s: s.get_lease("tick"), LEASE),
+    "post": (lambda w: w.append_post(POST), lambda s: s.list_posts(PostKind.FEEDBACK, LATER, "b1"), [POST]),
     "release": (lambda w: w.append_release("r1", AT, "ann"), lambda s: s.list_releases(), ["r1"]),
     "labeling task": (lambda w: w.put_task(TASK), lambda s: s.list_tasks(TaskState.OPEN), [TASK]),
     "settled task": (lambda w: w.put_task(SETTLED), lambda s: s.get_task("t2"), SETTLED),
@@ -258,17 +286,11 @@ def test_a_model_of_before_lines_is_read_as_a_line_of_its_own(tmp_path: Path) ->
     url = f"sqlite:///{tmp_path}/store.db"
     with Store(url, "p").write("test") as write:
         write.put_model(MODEL)
+    config = Config()
+    config.set_main_option("script_location", str(Path(homeostat.store.__file__).parent / "migrations"))
     with sa.create_engine(url).begin() as connection:
-        for table, column in (
-            ("models", "line"),
-            ("models", "loss"),
-            ("windows", "realized_low"),
-            ("windows", "realized_high"),
-        ):
-            connection.execute(sa.text(f"ALTER TABLE {table} DROP COLUMN {column}"))
-        for table in ("label_tasks", "label_answers"):
-            connection.execute(sa.text(f"DROP TABLE {table}"))
-        connection.execute(sa.text("UPDATE alembic_version SET version_num = '0001'"))
+        config.attributes["connection"] = connection
+        command.downgrade(config, "0001")
     found = Store(url, "p").get_model(3)
     assert found == MODEL and found.founder == 3 and LINED.founder == 2
 
@@ -347,3 +369,55 @@ def test_a_wrong_password_is_one_line_without_it(postgresql_url: str) -> None:
     ) as told:
         Store(postgresql_url.replace("s3cret", "wr0ng"), "p")
     assert "wr0ng" not in str(told.value) and "\n" not in str(told.value)
+
+
+def test_a_lease_is_another_s_only_once_it_is_over_or_its_holder_is_known_to_be_gone(store: Store) -> None:
+    def take(lease: Lease, **how: bool) -> bool:
+        with store.write("test") as write:
+            return write.take_lease(lease, **how)
+
+    other = replace(LEASE, holder="host:2", taken_at=LATER, until=LATER + timedelta(hours=1))
+    early = replace(other, taken_at=AT)
+    assert take(LEASE) and not take(early)
+    assert take(replace(LEASE, until=LATER + timedelta(minutes=1))) and not take(other)
+    assert take(early, sure=True) and store.get_lease("tick") == early
+    with store.write("test") as write:
+        write.drop_lease("tick", LEASE.holder)
+    assert store.get_lease("tick") == early
+    assert take(replace(LEASE, taken_at=early.until, until=early.until))
+
+
+def test_a_post_is_given_to_one_batch_and_the_same_id_is_one_post(store: Store) -> None:
+    with store.write("test") as write:
+        assert write.append_post(POST) is None
+        assert write.append_post(replace(POST, digest="other")) == POST
+        write.append_post(replace(POST, id="later", received_at=LATER))
+    assert (
+        store.list_posts(PostKind.FEEDBACK, AT, "b1") == [POST] and store.list_posts(PostKind.INPUTS, LATER, "") == []
+    )
+    assert store.count_waiting_posts(PostKind.FEEDBACK) == 2
+    with store.write("test") as write:
+        write.take_posts([POST.id], "b1")
+    assert store.list_posts(PostKind.FEEDBACK, AT, "b1") == [replace(POST, batch="b1")]
+    assert store.list_posts(PostKind.FEEDBACK, AT, "b2") == [] and store.count_waiting_posts(PostKind.FEEDBACK) == 1
+    with store.write("test") as write:
+        assert write.drop_posts(LATER + timedelta(days=1)) == 1
+    assert [post.id for post in store.list_posts(PostKind.FEEDBACK, LATER, "b1")] == ["later"]
+
+
+def test_the_newest_of_a_list_come_in_the_order_of_time(store: Store) -> None:
+    with store.write("test") as write:
+        for day in range(5):
+            at = AT + timedelta(days=day)
+            write.put_window(replace(WINDOW, batch=f"b{day}", end_at=at))
+            write.append_decision(replace(DECISION, tick_at=at, kind="wait" if day % 2 else "retrain"))
+            write.append_alert(replace(ALERT, key=f"k{day}", at=at))
+    middle = AT + timedelta(days=2)
+    assert [w.batch for w in store.list_windows(newest=2)] == ["b3", "b4"]
+    assert [w.batch for w in store.list_windows(after=middle)] == ["b3", "b4"]
+    assert [a.key for a in store.list_alerts(newest=1)] == ["k4"]
+    assert [d.tick_at.day for d in store.list_decisions(kinds=["retrain"], newest=2)] == [3, 5]
+    assert [d.tick_at.day for d in store.list_decisions(before=middle)] == [1, 2]
+    assert [d.tick_at.day for d in store.list_decisions(after=middle)] == [4, 5]
+    assert [entry.seq for entry in store.list_journal(after=3)] == [4, 5]
+    assert [entry.seq for entry in store.list_journal(newest=1)] == [5]
