@@ -87,7 +87,7 @@ def open_loop(folder: Path | str, scope: Scope) -> Loop:
     return _open(str(project.folder), scope, stamp)
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=64)
 def _open(folder: str, scope: Scope, _stamp: tuple[int, ...]) -> Loop:
     project = load_project(folder)
     return _make(project, scope, find_house(project, scope))

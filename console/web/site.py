@@ -1,0 +1,68 @@
+"""What the page knows: the projects of an installation, each with its loop open, and where other pages are."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from homeostat.errors import HomeostatError
+from homeostat.installation import Found, list_projects, service_url
+from homeostat.records import Scope
+from homeostat.settings import find_house
+
+if TYPE_CHECKING:
+    from flows.loop import Loop
+
+RESCAN_SECONDS = 3.0
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """The projects of `places`; `root` is the installation's folder, `clock` gives the time of a request.
+
+    Safe to use from several threads.
+    """
+
+    root: Path
+    places: tuple[Path, ...]
+    clock: Callable[[], datetime]
+    _found: list[Found] = field(default_factory=list)
+    _scanned: float = -RESCAN_SECONDS
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def projects(self) -> Sequence[Found]:
+        """Every project, sound or not; looked for again after a few seconds."""
+        with self._lock:
+            if time.monotonic() - self._scanned >= RESCAN_SECONDS:
+                self._found, self._scanned = list_projects(self.places), time.monotonic()
+            return self._found
+
+    def loop(self, name: str) -> Loop:
+        """The live loop of a project, or its replay where life has not begun. Raises UnknownProject."""
+        from flows.loop import open_loop
+
+        found = next((each for each in self.projects() if each.project and each.project.name == name), None)
+        if found is None:
+            raise UnknownProject(f"there is no project {name!r} here.", "The overview lists those that there are.")
+        assert found.project is not None
+        live = open_loop(found.folder, Scope.LIVE)
+        if live.store.last_tick("ingest") is not None or not find_house(found.project, Scope.REPLAY).root.exists():
+            return live
+        return open_loop(found.folder, Scope.REPLAY)
+
+    def mlflow_url(self) -> str | None:
+        """Where a person finds MLflow's pages; None where none is known."""
+        return service_url(self.root, "mlflow", "HOMEOSTAT_MLFLOW_UI")
+
+    def prefect_url(self) -> str | None:
+        """Where a person finds Prefect's pages; None where none is known."""
+        return service_url(self.root, "prefect", "HOMEOSTAT_PREFECT_UI")
+
+
+class UnknownProject(HomeostatError):
+    """A project was named that is none of the installation's."""
