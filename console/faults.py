@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -55,9 +55,14 @@ def _keep_unraisable(ignored: Any) -> None:
 
 def record_fault(fault: BaseException, arguments: Sequence[str], at: datetime) -> Path | None:
     """Append a fault's traceback to the log of the project that the arguments name; None where no disk takes it."""
+    return append_fault(fault, f"homeostat {' '.join(arguments)}", at, _places(arguments))
+
+
+def append_fault(fault: BaseException, what: str, at: datetime, folders: Iterable[Path]) -> Path | None:
+    """Append a fault's traceback, and what was being done, to the log of the first folder that takes it."""
     text = "".join(traceback.format_exception(fault))
-    entry = f"{instant(at)} homeostat {' '.join(arguments)}\n{text}{_read_noise()}\n"
-    for folder in _places(arguments):
+    entry = f"{instant(at)} {what}\n{text}{_read_noise()}\n"
+    for folder in folders:
         with suppress(OSError):
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / FAULTS).open("a", encoding="utf-8") as log:

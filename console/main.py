@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import typer
 
 from console import (
+    commands_access,
     commands_backtest,
     commands_inspect,
     commands_label,
@@ -40,7 +41,7 @@ app = typer.Typer(
 )
 for module in (
     commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_label,
-    commands_inspect, commands_services,
+    commands_inspect, commands_services, commands_access,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import uvicorn
 
+from console.arguments import person
+from console.output import say_error
 from console.web.app import make_app
+from console.web.settings import read_access_settings
 from console.web.site import Site
+from homeostat.errors import HomeostatError
 
 
 def main() -> None:
@@ -21,7 +27,14 @@ def main() -> None:
     read.add_argument("places", type=Path, nargs="+")
     given = read.parse_args()
     site = Site(given.root, tuple(given.places), lambda: datetime.now(UTC))
-    uvicorn.run(make_app(site), host=given.host, port=given.port, log_level="warning", access_log=False)
+    try:
+        app = make_app(site, read_access_settings(given.root, given.host, person(), os.environ))
+    except HomeostatError as fault:
+        say_error(str(fault))
+        sys.exit(fault.exit_code)
+    # What proxies say is read by the guard, which knows whom to believe.
+    quiet = {"log_level": "warning", "access_log": False, "server_header": False, "proxy_headers": False}
+    uvicorn.run(app, host=given.host, port=given.port, **quiet)
 
 
 if __name__ == "__main__":

@@ -3,30 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import IntEnum
+from functools import cache
 
 from fastapi import HTTPException, Request
 
+from console.web.roles import NOBODY, Person, Role
 
-class Role(IntEnum):
-    """What a person may do; each role may do what those before it may.
-
-    A viewer looks, an annotator labels, an approver approves, rejects and sees to alerts, an admin does all.
-    """
-
-    VIEWER = 1
-    ANNOTATOR = 2
-    APPROVER = 3
-    ADMIN = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Who asks: `name` is what the journal says of them."""
-
-    name: str
-    role: Role
+__all__ = ["NOBODY", "Person", "Role", "at_least", "person_of", "role_wanted"]
 
 
 def person_of(request: Request) -> Person:
@@ -34,6 +17,7 @@ def person_of(request: Request) -> Person:
     return request.state.person
 
 
+@cache
 def at_least(role: Role) -> Callable[[Request], Person]:
     """A dependency of routes that gives the person, and refuses one whose role is less."""
 
@@ -44,4 +28,14 @@ def at_least(role: Role) -> Callable[[Request], Person]:
             raise HTTPException(403, detail)
         return person
 
+    check.role = role  # type: ignore[attr-defined]
     return check
+
+
+def role_wanted(dependency: object) -> Role:
+    """The role that a dependency of a route asks for; NOBODY where it is none of `at_least`.
+
+    >>> role_wanted(at_least(Role.APPROVER))
+    <Role.APPROVER: 3>
+    """
+    return getattr(dependency, "role", Role.NOBODY)

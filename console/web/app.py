@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
+
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
 
-from console.web import pages_overview
-from console.web.access import Person, Role
+from console.arguments import person
+from console.faults import append_fault
+from console.web import pages_login, pages_overview
+from console.web.asked import API
+from console.web.gate import Gate
+from console.web.guard import Guard
+from console.web.people import ACCESS_FILE
 from console.web.rendering import HERE, page
+from console.web.sessions import Sessions, read_key
+from console.web.settings import AccessSettings
 from console.web.site import Site, UnknownProject
 from homeostat.errors import HomeostatError
 
-API = "/api/"
 
-
-def make_app(site: Site) -> FastAPI:
-    """The page and the API over an installation."""
+def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
+    """The page and the API over an installation; without settings of access it is for its own machine alone."""
+    access = access or AccessSettings(opened=False, owner=person(), people=site.root / ACCESS_FILE)
     app = FastAPI(title="Homeostat", version="1", docs_url=None, redoc_url=None, openapi_url=f"{API}v1/openapi.json")
     app.state.site = site
+    app.state.gate = Gate(access, Sessions(read_key(site.root)), lambda: site.clock().timestamp())
     app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
-    app.middleware("http")(_identify)
+    app.add_middleware(Guard, gate=app.state.gate, tell=_told, keep=_keeper(site))
     app.add_exception_handler(HomeostatError, _tell_mistake)
     app.add_exception_handler(HTTPException, _tell_refusal)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    for module in (pages_overview,):
+    for module in (pages_login, pages_overview):
         app.include_router(module.router)
     return app
 
@@ -34,9 +44,12 @@ def _healthz() -> dict[str, object]:
     return {"healthy": True, "version": "0.1.0"}
 
 
-async def _identify(request: Request, go_on) -> Response:  # type: ignore[no-untyped-def]
-    request.state.person = Person("somebody at this machine", Role.ADMIN)
-    return await go_on(request)
+def _keeper(site: Site) -> Callable[[BaseException, str, str], None]:
+    def keep(fault: BaseException, asked: str, reference: str) -> None:
+        log = append_fault(fault, f"console {reference} {asked}", site.clock(), (site.root,))
+        print(f"homeostat: a fault, {reference}; its traceback is in {log or 'no file'}.", file=sys.stderr, flush=True)
+
+    return keep
 
 
 def _tell_mistake(request: Request, fault: Exception) -> Response:
