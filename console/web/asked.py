@@ -94,7 +94,8 @@ class Asked:
         """Whether the page that made the browser send it is the console's own, as far as the browser tells."""
         site = self.headers.get("sec-fetch-site", "same-origin")
         origin = self.headers.get("origin")
-        own = origin is None or is_same_origin(origin, self.headers.get("host"), self.secure)
+        secure = None if self.trusted and "x-forwarded-proto" not in self.headers else self.secure
+        own = origin is None or is_same_origin(origin, self.headers.get("host"), secure)
         return own and site in {"same-origin", "none"}
 
 

@@ -88,11 +88,12 @@ class Guard:
         return await self.app(scope, receive, out)
 
     async def _ask_who(self, asked: Asked, scope: Scope, receive: Receive, out: Dressed) -> None:
+        challenge = {"WWW-Authenticate": 'Bearer realm="homeostat"'}
         if asked.is_api:
             words = "Who asks? Send 'Authorization: Bearer TOKEN'; 'homeostat access add' gives tokens."
-            raise Refused(401, words, {"WWW-Authenticate": 'Bearer realm="homeostat"'})
+            raise Refused(401, words, challenge)
         if self.gate.settings.user_header and not any(entry.digest for entry in self.gate.people.all().values()):
-            raise Refused(401, "The proxy before this console has not said who you are.", {"WWW-Authenticate": "Proxy"})
+            raise Refused(401, "The proxy before this console has not said who you are.", challenge)
         where = f"/login?next={quote(_wanted(asked, scope), safe='')}"
         if "hx-request" in asked.headers:
             # A fragment cannot show the sign-in page; this makes the whole page go there.

@@ -35,8 +35,10 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback if address else host == "localhost"
 
 
-def is_same_origin(origin: str, host: str | None, secure: bool) -> bool:
+def is_same_origin(origin: str, host: str | None, secure: bool | None) -> bool:
     """Whether an Origin header names the server that the Host header names; `null` and what cannot be read do not.
+
+    `secure` is None where a proxy does not say whether the browser speaks HTTPS.
 
     >>> is_same_origin("http://localhost:8321", "localhost:8321", secure=False)
     True
@@ -48,7 +50,7 @@ def is_same_origin(origin: str, host: str | None, secure: bool) -> bool:
     told = split_host(rest)
     if asked is None or told is None or scheme not in _PORTS:
         return False
-    if scheme != ("https" if secure else "http"):
+    if secure is not None and scheme != ("https" if secure else "http"):
         return False
     port = _PORTS[scheme]
     return (told[0], told[1] or port) == (asked[0], asked[1] or port)

@@ -74,6 +74,8 @@ def test_a_household_of_ipv6_is_one_address() -> None:
         ("https://a.example", "a.example:443", True, True),
         ("https://A.example:443", "a.example", True, True),
         ("http://[::1]:8321", "[::1]:8321", False, True),
+        ("https://a.example", "a.example", None, True),
+        ("https://b.example", "a.example", None, False),
         ("http://a.example", "a.example", True, False),
         ("https://a.example", "a.example", False, False),
         ("http://a.example.evil.example", "a.example", False, False),
@@ -84,7 +86,7 @@ def test_a_household_of_ipv6_is_one_address() -> None:
         ("file://a.example", "a.example", False, False),
     ],
 )
-def test_an_origin_is_own_by_scheme_name_and_port(origin: str, host: str, secure: bool, same: bool) -> None:
+def test_an_origin_is_own_by_scheme_name_and_port(origin: str, host: str, secure: bool | None, same: bool) -> None:
     assert is_same_origin(origin, host, secure) is same
 
 
