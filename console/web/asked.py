@@ -86,9 +86,8 @@ class Asked:
         parts = split_host(self.headers.get("host"))
         if parts is None or "host" in self.doubled:
             return False
-        if not settings.opened:
-            return is_loopback(parts[0])
-        return not settings.hosts or parts[0] in settings.hosts
+        # A name of loopback is never a stranger's, and `homeostat up` looks in by it.
+        return is_loopback(parts[0]) or (settings.opened and (not settings.hosts or parts[0] in settings.hosts))
 
     def is_own_origin(self) -> bool:
         """Whether the page that made the browser send it is the console's own, as far as the browser tells."""

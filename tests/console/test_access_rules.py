@@ -5,20 +5,23 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
+import socket
 import subprocess
 import sys
+import time
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shells import homeostat
 
 from console.web.origins import client_address, is_same_origin, is_within, parse_address, parse_networks, safe_next
-from console.web.people import Entry, new_entry, read_people, write_people
+from console.web.people import Entry, make_token, new_entry, read_people, write_people
 from console.web.rates import Attempts, Buckets
 from console.web.roles import Person, Role, is_name
 from console.web.sessions import HOURS, Sessions, read_key
@@ -30,7 +33,7 @@ NAMES = st.text(min_size=1, max_size=30).filter(is_name)
 ADDRESSES = st.ip_addresses().filter(lambda address: not getattr(address, "ipv4_mapped", None))
 
 
-def settings(root: Path, host: str = "127.0.0.1", **environ: str) -> AccessSettings:
+def settings_of(root: Path, host: str = "127.0.0.1", **environ: str) -> AccessSettings:
     return read_access_settings(root, host, "me", {f"HOMEOSTAT_{name}": value for name, value in environ.items()})
 
 
@@ -182,7 +185,7 @@ def test_the_access_file_holds_every_name_as_it_is(tmp_path_factory: pytest.Temp
 def test_an_unsound_access_file_lets_nobody_in(tmp_path: Path, text: str) -> None:
     (tmp_path / "access.toml").write_text(text)
     with pytest.raises(HomeostatError) as told:
-        settings(tmp_path)
+        settings_of(tmp_path)
     assert str(tmp_path / "access.toml") in str(told.value) and "\n" not in str(told.value)
 
 
@@ -211,23 +214,25 @@ def test_people_are_let_in_and_shut_out_at_the_command_line(tmp_path: Path) -> N
 
 
 def test_at_its_own_machine_it_wants_no_setting_and_an_access_file_opens_it_up(tmp_path: Path) -> None:
-    assert not settings(tmp_path).opened and not settings(tmp_path, "::1").opened
-    assert not settings(tmp_path, USER_HEADER="", ACCESS="").opened
+    assert not settings_of(tmp_path).opened and not settings_of(tmp_path, "::1").opened
+    assert not settings_of(tmp_path, USER_HEADER="", ACCESS="").opened
     let_in(tmp_path)
-    assert settings(tmp_path).opened
-    assert settings(tmp_path, "0.0.0.0").opened
+    assert settings_of(tmp_path).opened
+    assert settings_of(tmp_path, "0.0.0.0").opened
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "console.example.org"])
 def test_it_opens_up_to_nobody_unless_people_or_a_proxy_are_known(tmp_path: Path, host: str) -> None:
     for environ in ({}, {"USER_HEADER": "X-Forwarded-User"}, {"ACCESS": str(tmp_path / "none.toml")}):
         with pytest.raises(HomeostatError, match="homeostat access add"):
-            settings(tmp_path, host, **environ)
-    assert settings(tmp_path, host, USER_HEADER="X-Forwarded-User", DEFAULT_ROLE="viewer").default_role is Role.VIEWER
+            settings_of(tmp_path, host, **environ)
+    assert (
+        settings_of(tmp_path, host, USER_HEADER="X-Forwarded-User", DEFAULT_ROLE="viewer").default_role is Role.VIEWER
+    )
     let_in(tmp_path, digest=None)
     with pytest.raises(HomeostatError, match="nobody may sign in"):
-        settings(tmp_path, host)
-    assert settings(tmp_path, host, USER_HEADER="X-Forwarded-User").user_header == "x-forwarded-user"
+        settings_of(tmp_path, host)
+    assert settings_of(tmp_path, host, USER_HEADER="X-Forwarded-User").user_header == "x-forwarded-user"
 
 
 @pytest.mark.parametrize(
@@ -239,18 +244,66 @@ def test_it_opens_up_to_nobody_unless_people_or_a_proxy_are_known(tmp_path: Path
 def test_a_setting_that_cannot_be_is_told_by_its_name(tmp_path: Path, name: str, value: str) -> None:
     let_in(tmp_path)
     with pytest.raises(HomeostatError) as told:
-        settings(tmp_path, **{"USER_HEADER": "Remote-User", name: value})
+        settings_of(tmp_path, **{"USER_HEADER": "Remote-User", name: value})
     assert str(told.value).startswith(f"HOMEOSTAT_{name}") and "\n" not in str(told.value)
 
 
 def test_a_default_role_without_a_header_is_a_mistake(tmp_path: Path) -> None:
     with pytest.raises(HomeostatError, match="without HOMEOSTAT_USER_HEADER"):
-        settings(tmp_path, DEFAULT_ROLE="viewer")
+        settings_of(tmp_path, DEFAULT_ROLE="viewer")
+
+
+def command(root: Path, *options: str) -> list[str]:
+    return [sys.executable, "-m", "console.web", "--root", str(root), *options, str(root)]
+
+
+def environ(**more: str) -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("HOMEOSTAT_")}
+    return kept | {f"HOMEOSTAT_{name}": value for name, value in more.items()}
 
 
 def test_the_console_itself_says_in_one_line_why_it_does_not_start(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "console.web", "--root", str(tmp_path), "--host", "0.0.0.0", str(tmp_path)]
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("HOMEOSTAT_")}
-    done = subprocess.run(command, capture_output=True, text=True, env=environ, timeout=60)
+    done = subprocess.run(
+        command(tmp_path, "--host", "0.0.0.0"), capture_output=True, text=True, env=environ(), timeout=60
+    )
     assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (2, "", 1)
     assert "--host 0.0.0.0" in done.stderr and "homeostat access add NAME --role admin" in done.stderr
+
+
+def test_the_console_itself_believes_no_header_of_its_peer_and_logs_no_token(tmp_path: Path) -> None:
+    token, digest = make_token()
+    let_in(tmp_path, digest)
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
+    settings = {"USER_HEADER": "X-Forwarded-User", "TRUSTED_PROXIES": "10.0.0.0/8", "SERVICE_KEY": "k" * 40}
+    with log.open("w") as out, httpx.Client(base_url=url, trust_env=False) as client:
+        process = subprocess.Popen(
+            command(tmp_path, "--port", str(port)), stdout=out, stderr=out, env=environ(**settings)
+        )
+        try:
+            wait_for(client, process)
+            spoofed = {"x-forwarded-user": "ann", "x-forwarded-for": "10.0.0.1", "x-forwarded-proto": "https"}
+            page = client.get("/", headers=spoofed)
+            assert page.status_code == 303 and "server" not in page.headers
+            assert "strict-transport-security" not in page.headers
+            for key in (token, "k" * 40, "hs_wrong"):
+                answer = client.get("/api/v1/openapi.json", headers={"authorization": f"Bearer {key}"})
+                assert answer.status_code == (401 if key == "hs_wrong" else 200)
+            client.get("/", params={"token": token})
+        finally:
+            process.terminate()
+            process.wait(30)
+    kept = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert not [file for file in kept for key in (token, "k" * 40, "hs_wrong") if key in file.read_text()]
+
+
+def wait_for(client: httpx.Client, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            assert client.get("/healthz").json()["healthy"]
+            return
+        except httpx.TransportError:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
