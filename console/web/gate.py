@@ -97,7 +97,7 @@ class Gate:
             return
         if ambient and asked.is_api and not asked.from_browser:
             raise Refused(415, "Say what is sent, as in 'Content-Type: application/json'.")
-        if not token or caller.fresh or not hmac.compare_digest(token.encode(), self.csrf(caller).encode()):
+        if not token or caller.fresh or not self.sessions.is_csrf(token, caller.person.name, caller.nonce):
             raise Refused(403, "This page is out of date, or was not ours; nothing was done. Load it again and repeat.")
 
     def check_rate(self, asked: Asked, caller: Caller) -> None:

@@ -21,6 +21,8 @@ KEY_FILE = "console.key"
 HOURS = 12
 MOST_ENDED = 10_000
 _NONCE = re.compile(r"[A-Za-z0-9_-]{32}")
+_PROOF = 16
+_TOKEN = re.compile(rf"[0-9a-f]{{{4 * _PROOF}}}")
 _KEY = re.compile(r"[0-9a-f]{64}")
 
 
@@ -70,8 +72,22 @@ class Sessions:
             self._ended.popitem(last=False)
 
     def csrf(self, name: str, nonce: str) -> str:
-        """The token that forms of this person carry while their browser has this nonce."""
-        return hmac.new(self.key.encode(), f"csrf\0{name}\0{nonce}".encode(), "sha256").hexdigest()
+        """A token for forms of this person while their browser has this nonce; another one each time.
+
+        It is masked, so that nothing can be read from how well a page with it can be compressed (https://breachattack.com).
+        """
+        mask, proof = secrets.token_bytes(_PROOF), self._proof(name, nonce)
+        return (mask + _xor(mask, proof)).hex()
+
+    def is_csrf(self, token: str, name: str, nonce: str) -> bool:
+        """Whether a form's token is one of this person and browser."""
+        if not _TOKEN.fullmatch(token):
+            return False
+        given = bytes.fromhex(token)
+        return hmac.compare_digest(_xor(given[:_PROOF], given[_PROOF:]), self._proof(name, nonce))
+
+    def _proof(self, name: str, nonce: str) -> bytes:
+        return hmac.digest(self.key.encode(), f"csrf\0{name}\0{nonce}".encode(), "sha256")[:_PROOF]
 
     def _sealer(self) -> URLSafeSerializer:
         return URLSafeSerializer(
@@ -87,6 +103,10 @@ def new_nonce() -> str:
 def is_nonce(text: str) -> bool:
     """Whether a browser's cookie looks like a nonce of ours."""
     return bool(_NONCE.fullmatch(text))
+
+
+def _xor(left: bytes, right: bytes) -> bytes:
+    return bytes(a ^ b for a, b in zip(left, right, strict=True))
 
 
 def read_key(root: Path) -> str:

@@ -18,7 +18,7 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from shells import homeostat
+from shells import warm
 
 from console.web.origins import client_address, is_same_origin, is_within, parse_address, parse_networks, safe_next
 from console.web.people import Entry, make_token, new_entry, read_people, write_people
@@ -191,23 +191,23 @@ def test_an_unsound_access_file_lets_nobody_in(tmp_path: Path, text: str) -> Non
 
 def test_people_are_let_in_and_shut_out_at_the_command_line(tmp_path: Path) -> None:
     access = ("access", "add", "ann", tmp_path, "--role", "approver", "--json")
-    added = json.loads(homeostat(*access).out)
+    added = json.loads(warm(*access).out)
     file = tmp_path / ".homeostat" / "access.toml"
     kept = file.read_text()
     assert added["token"].startswith("hs_") and added["token"] not in kept and file.stat().st_mode & 0o777 == 0o600
-    assert homeostat("access", "role", "ann", "admin", tmp_path).out == "ann is admin.\n"
-    renewed = homeostat("access", "renew", "ann", tmp_path).out.splitlines()[-1]
+    assert warm("access", "role", "ann", "admin", tmp_path).out == "ann is admin.\n"
+    renewed = warm("access", "renew", "ann", tmp_path).out.splitlines()[-1]
     ann = tomllib.loads(file.read_text())["people"]["ann"]
     assert ann["role"] == "admin" and ann["token_sha256"] not in kept and renewed != added["token"]
     for wrong, words in ((access, "already"), (("access", "remove", "bob", tmp_path), "no 'bob'"),
                          (("access", "role", "ann", "king", tmp_path), "no role")):  # fmt: skip
-        answer = homeostat(*wrong)
+        answer = warm(*wrong)
         assert (answer.code, answer.out, len(answer.told)) == (2, "", 1) and words in answer.err
     named = {"HOMEOSTAT_ACCESS": str(tmp_path / "other.toml")}
-    assert homeostat("access", "add", "bob", "--no-token", cwd=tmp_path, **named).code == 0
-    assert json.loads(homeostat("access", "list", "--json", **named).out)["people"][0]["token"] is False
-    assert homeostat("access", "remove", "ann", tmp_path).out == "ann is shut out.\n"
-    assert homeostat("access", "list", tmp_path).out == "Access: none\n"
+    assert warm("access", "add", "bob", "--no-token", cwd=tmp_path, **named).code == 0
+    assert json.loads(warm("access", "list", "--json", **named).out)["people"][0]["token"] is False
+    assert warm("access", "remove", "ann", tmp_path).out == "ann is shut out.\n"
+    assert warm("access", "list", tmp_path).out == "Access: none\n"
 
 
 # When it refuses to start
@@ -226,9 +226,8 @@ def test_it_opens_up_to_nobody_unless_people_or_a_proxy_are_known(tmp_path: Path
     for environ in ({}, {"USER_HEADER": "X-Forwarded-User"}, {"ACCESS": str(tmp_path / "none.toml")}):
         with pytest.raises(HomeostatError, match="homeostat access add"):
             settings_of(tmp_path, host, **environ)
-    assert (
-        settings_of(tmp_path, host, USER_HEADER="X-Forwarded-User", DEFAULT_ROLE="viewer").default_role is Role.VIEWER
-    )
+    found = settings_of(tmp_path, host, USER_HEADER="X-Forwarded-User", DEFAULT_ROLE="viewer")
+    assert found.opened and found.default_role is Role.VIEWER
     let_in(tmp_path, digest=None)
     with pytest.raises(HomeostatError, match="nobody may sign in"):
         settings_of(tmp_path, host)
@@ -278,9 +277,8 @@ def test_the_console_itself_believes_no_header_of_its_peer_and_logs_no_token(tmp
     url, log = f"http://127.0.0.1:{port}", tmp_path / "log"
     settings = {"USER_HEADER": "X-Forwarded-User", "TRUSTED_PROXIES": "10.0.0.0/8", "SERVICE_KEY": "k" * 40}
     with log.open("w") as out, httpx.Client(base_url=url, trust_env=False) as client:
-        process = subprocess.Popen(
-            command(tmp_path, "--port", str(port)), stdout=out, stderr=out, env=environ(**settings)
-        )
+        started = command(tmp_path, "--port", str(port))
+        process = subprocess.Popen(started, stdout=out, stderr=out, env=environ(**settings))
         try:
             wait_for(client, process)
             spoofed = {"x-forwarded-user": "ann", "x-forwarded-for": "10.0.0.1", "x-forwarded-proto": "https"}
