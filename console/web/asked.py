@@ -69,6 +69,11 @@ class Asked:
         return "origin" in self.headers or "sec-fetch-site" in self.headers
 
     @property
+    def asks_leave(self) -> bool:
+        """Whether a browser would ask us for leave before it sent this for another site, which we never give."""
+        return self.method != "POST" or self.kind not in SIMPLE_TYPES
+
+    @property
     def was_forwarded(self) -> bool:
         """Whether some proxy handed it over, trusted or not."""
         return any(name in self.headers for name in _FORWARDED)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from console.web.asked import SIGN_IN, SIMPLE_TYPES, Asked
+from console.web.asked import SIGN_IN, Asked
 from console.web.people import Entry, People
 from console.web.rates import Attempts, Buckets
 from console.web.roles import NOBODY, SERVICE, Person, Role, is_name
@@ -93,7 +93,7 @@ class Gate:
         if not asked.is_own_origin():
             raise Refused(403, "This came from a page of another site, and was not done.")
         ambient = caller.way in {"local", "proxy"}
-        if ambient and asked.is_api and not asked.from_browser and asked.kind not in SIMPLE_TYPES:
+        if ambient and asked.is_api and not asked.from_browser and asked.asks_leave:
             return
         if ambient and asked.is_api and not asked.from_browser:
             raise Refused(415, "Say what is sent, as in 'Content-Type: application/json'.")

@@ -134,6 +134,7 @@ def add_probes(app: FastAPI) -> FastAPI:
     app.add_api_route("/probe/form", _form, methods=["POST"])
     app.add_api_route("/probe/file", _file, methods=["POST"])
     app.add_api_route("/api/v1/probe", _post, methods=["POST"], dependencies=[Depends(at_least(Role.ANNOTATOR))])
+    app.add_api_route("/api/v1/probe/{role}", _act, methods=["DELETE"], dependencies=[Depends(at_least(Role.ADMIN))])
     app.add_api_route("/probe/fault", _fail)
     app.add_api_route("/api/v1/fault", _fail)
     app.add_api_route("/probe/chart", _chart)

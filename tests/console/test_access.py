@@ -138,8 +138,10 @@ def test_a_program_of_this_machine_posts_json_without_more_and_a_form_cannot_pas
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         answer = httpx.post(url, content=b'{"a": 1}', headers={"content-type": kind}, trust_env=False)
         assert answer.status_code in {403, 415, 400}, kind
-    answer = httpx.post(url, json={}, headers={"origin": "null"}, trust_env=False)
-    assert answer.status_code == 403
+    assert httpx.delete(f"{url}/1", trust_env=False).text == "me"
+    for sent in ({"origin": "null"}, {"sec-fetch-site": "same-origin"}, {"origin": local.url}):
+        assert httpx.post(url, json={}, headers=sent, trust_env=False).status_code == 403
+        assert httpx.delete(f"{url}/1", headers=sent, trust_env=False).status_code == 403
 
 
 def test_a_proxy_that_nobody_spoke_of_is_sent_away_and_its_header_names_nobody(local: Console) -> None:
