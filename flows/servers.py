@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from flows.embedding import (
+    LOCAL,
+    Server,
+    drop_address,
+    free_port,
+    home_lock,
+    is_healthy,
+    local_hosts,
+    mlflow_at,
+    prefect_at,
+    read_address,
+    require_healthy,
+    write_address,
+)
 from flows.processes import spawn, stop, tail
 from homeostat.errors import HomeostatError
 from homeostat.settings import House
@@ -23,17 +33,6 @@ from homeostat.settings import House
 START_SECONDS = 180
 DELIVER_SECONDS = 10
 
-# Recording every task event in a transaction of its own makes SQLite refuse the next flow run with "database is
-# locked", which costs the client two seconds; recorded in lots they hardly ever meet.
-PREFECT_SERVER = {
-    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-    "PREFECT_API_BLOCKS_REGISTER_ON_START": "false",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_BATCH_SIZE": "500",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_READ_BATCH_SIZE": "50",
-    "PREFECT_SERVER_SERVICES_TASK_RUN_RECORDER_FLUSH_INTERVAL": "4",
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_BATCH_SIZE": "500",
-    "PREFECT_SERVER_SERVICES_EVENT_PERSISTER_READ_BATCH_SIZE": "50",
-}
 # Errors reach the person as one line of ours; run logs go to the Prefect UI, not to the console.
 PREFECT_CLIENT = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -42,7 +41,6 @@ PREFECT_CLIENT = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
 }
-MLFLOW_SERVER = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
 @contextmanager
@@ -57,13 +55,9 @@ def prefect_server(house: House, log: Path | None = None) -> Iterator[str]:
     url = house.prefect_api_url
     with ExitStack() as stack:
         if url:
-            _require(f"{url.rstrip('/')}/health", url, "PREFECT_API_URL")
+            require_healthy(f"{url.rstrip('/')}/health", url, "PREFECT_API_URL")
         else:
-            args = ("prefect", "server", "start", "--host", "127.0.0.1", "--port", "{port}")
-            url = stack.enter_context(
-                _embedded("prefect", house.prefect_home, log, args, "/api/health", _prefect_env(house))
-            )
-            url += "/api"
+            url = stack.enter_context(_embedded(prefect_at(house.prefect_home), log)) + "/api"
         stack.enter_context(_prefect_client(house, url))
         yield url
 
@@ -72,30 +66,15 @@ def prefect_server(house: House, log: Path | None = None) -> Iterator[str]:
 def mlflow_server(house: House, log: Path | None = None) -> Iterator[str]:
     """Serve the project's MLflow store and yield its URL; a tracking URI that is a server already is adopted.
 
-    One worker and no job execution: 0.4 GB rather than 2.6 GB. Raises HomeostatError as `prefect_server` does.
+    Raises HomeostatError as `prefect_server` does.
     """
     uri = house.tracking_uri
     if uri.startswith(("http://", "https://")):
-        _require(f"{uri.rstrip('/')}/health", uri, "MLFLOW_TRACKING_URI")
+        require_healthy(f"{uri.rstrip('/')}/health", uri, "MLFLOW_TRACKING_URI")
         yield uri
         return
-    args = ("mlflow", "server", "--host", "127.0.0.1", "--port", "{port}", "--workers", "1")
-    stores = ("--backend-store-uri", uri, "--default-artifact-root", house.artifact_root.resolve().as_uri())
-    home = house.artifact_root.parent / "mlflow"
-    with _embedded("mlflow", home, log, (*args, *stores), "/health", MLFLOW_SERVER) as url:
+    with _embedded(mlflow_at(uri, house.artifact_root), log) as url:
         yield url
-
-
-def _prefect_env(house: House) -> dict[str, str]:
-    database = f"sqlite+aiosqlite:///{house.prefect_home / 'prefect.db'}"
-    return {
-        "PREFECT_HOME": str(house.prefect_home),
-        "PREFECT_API_DATABASE_CONNECTION_URL": database,
-        "PREFECT_SERVER_DATABASE_CONNECTION_URL": database,
-        # Without it the pages ask the default port for their data, and show none.
-        "PREFECT_SERVER_UI_API_URL": "http://127.0.0.1:{port}/api",
-        **PREFECT_SERVER,
-    }
 
 
 @contextmanager
@@ -133,7 +112,7 @@ def _deliver() -> None:
 
 @contextmanager
 def _environment(values: dict[str, str]) -> Iterator[None]:
-    local = {name: _with_local(os.environ.get(name)) for name in ("no_proxy", "NO_PROXY")}
+    local = local_hosts()
     before = {name: os.environ.get(name) for name in (*values, *local)}
     os.environ.update({**values, **local})
     try:
@@ -146,47 +125,37 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _with_local(hosts: str | None) -> str:
-    return ",".join(dict.fromkeys([*filter(None, (hosts or "").split(",")), "127.0.0.1"]))
-
-
 @contextmanager
-def _embedded(
-    name: str, home: Path, log: Path | None, args: Sequence[str], health: str, env: dict[str, str]
-) -> Iterator[str]:
-    """Own the server in `home`, or share the one that another process owns; yields its base URL."""
-    home.mkdir(parents=True, exist_ok=True)
-    log = log or home / "server.log"
-    note = home / "server.json"
+def _embedded(server: Server, log: Path | None) -> Iterator[str]:
+    """Own the server in its home, or share the one that another process owns; yields its base URL."""
     with ExitStack() as stack:
-        lock = FileLock(home / "server.lock", timeout=0)
         try:
-            stack.enter_context(lock)
+            stack.enter_context(home_lock(server.home).acquire(timeout=0))
         except Timeout:
-            yield _shared(name, note, health)
+            yield _shared(server)
             return
-        note.unlink(missing_ok=True)
-        port = _free_port()
-        url = f"http://127.0.0.1:{port}"
-        env = {name: value.replace("{port}", str(port)) for name, value in env.items()}
-        process = spawn([arg.format(port=port) for arg in args], env, log)
+        drop_address(server.home)
+        log = log or server.home / "server.log"
+        port = free_port()
+        url = f"http://{LOCAL}:{port}"
+        process = spawn(server.args_at(port), server.env_at(port), log)
         stack.callback(stop, process)
-        _await_health(name, url + health, process, log)
-        note.write_text(json.dumps({"url": url, "pid": process.pid}), encoding="utf-8")
-        stack.callback(note.unlink, missing_ok=True)
+        _await_health(server.name, url + server.health, process, log)
+        write_address(server.home, url, process.pid)
+        stack.callback(drop_address, server.home)
         yield url
 
 
-def _shared(name: str, note: Path, health: str) -> str:
+def _shared(server: Server) -> str:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
         with suppress(OSError, ValueError, KeyError):
-            url = json.loads(note.read_text(encoding="utf-8"))["url"]
-            if _healthy(url + health):
+            url = read_address(server.home)
+            if is_healthy(url + server.health):
                 return url
         time.sleep(0.2)
     raise HomeostatError(
-        f"another process owns the {name} server of this project ({note.parent}), but it does not answer.",
+        f"another process owns the {server.name} server of this project ({server.home}), but it does not answer.",
         "End that process, then try again.",
     )
 
@@ -194,33 +163,9 @@ def _shared(name: str, note: Path, health: str) -> str:
 def _await_health(name: str, url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline:
-        if _healthy(url):
+        if is_healthy(url):
             return
         if process.poll() is not None:
             raise HomeostatError(f"the {name} server ended while it started: {tail(log)}", f"See {log}.")
         time.sleep(0.1)
     raise HomeostatError(f"the {name} server did not answer within {START_SECONDS} s: {tail(log)}", f"See {log}.")
-
-
-def _require(health: str, url: str, variable: str) -> None:
-    if not _healthy(health, seconds=10):
-        raise HomeostatError(
-            f"{variable}: no server answers at {url}.",
-            f"Start that server, or unset {variable} to run on an embedded one.",
-        )
-
-
-def _healthy(url: str, seconds: float = 2) -> bool:
-    local = url.startswith(("http://127.0.0.1", "http://localhost"))
-    opener = urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
-    try:
-        with opener.open(url, timeout=seconds) as answer:
-            return answer.status == 200
-    except (OSError, ValueError):
-        return False
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
