@@ -1,4 +1,4 @@
-"""Commands that read: alerts, the journal, why, exports, status."""
+"""Commands that read: alerts, the journal, why, exports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class What(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (alerts, journal, why, export, status):
+    for command in (alerts, journal, why, export):
         app.command(command.__name__)(command)
 
 
@@ -171,21 +171,6 @@ def export(
         say_json({"what": what.value, "rows": frame.height, "file": str(to)})
     else:
         say(f"{frame.height} {what.value} written to {to}")
-
-
-def status(folder: Folder = HERE, as_json: AsJson = False, from_: FromWhere = None) -> None:
-    """Where the loop stands: its champion, its newest window, what waits, and whether all is well."""
-    from flows.status import status as find
-
-    found = find(open_for_reading(folder, from_))
-    if as_json:
-        say_json(found)
-    else:
-        say_facts(
-            f"{found['project']} ({found['scope']})", {k: v for k, v in found.items() if k not in {"project", "scope"}}
-        )
-    if not found["healthy"]:
-        raise CheckFailed(f"not healthy: {'; '.join(found['problems'])}.")
 
 
 def _span(model: dict[str, Any]) -> str:

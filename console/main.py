@@ -99,3 +99,7 @@ def _tell_unexpected(fault: BaseException) -> int:
     where = f"Its traceback is in {log}; please report it." if log else "Its traceback could not be kept."
     say_error(f"a fault of Homeostat itself: {type(fault).__name__}: {reason}. {where}")
     return 1
+
+
+if __name__ == "__main__":
+    main()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from flows.loop import Loop
+from flows.stages import list_due
 from homeostat.records import BatchState, WindowStatus
 from pipelines.sources import FOREVER
 
@@ -44,3 +46,27 @@ def status(loop: Loop) -> dict[str, Any]:
         "caused": decided.get("caused", 0.0),
         "alerts_undelivered": len(store.list_alerts(undelivered=True)),
     }
+
+
+def find_overdue(loop: Loop, now: datetime) -> datetime | None:
+    """The oldest slot that should be done at `now`, had the schedule been kept; None where all is in time.
+
+    A slot may wait for the second time that the schedule comes round after it: two ticks, or two of its cron line.
+    """
+    due = list_due(loop, _two_rounds_before(loop, now))
+    return datetime.fromisoformat(due[0]) if due else None
+
+
+def _two_rounds_before(loop: Loop, now: datetime) -> datetime:
+    if loop.project.schedule.cron is None:
+        return now - 2 * loop.project.loop.tick
+    from zoneinfo import ZoneInfo
+
+    from prefect._vendor.croniter import croniter
+
+    from flows.deployments import find_schedule
+
+    schedule = find_schedule(loop.project)
+    rounds = croniter(schedule.cron, now.astimezone(ZoneInfo(schedule.timezone)))
+    rounds.get_prev(datetime)
+    return rounds.get_prev(datetime).astimezone(now.tzinfo)

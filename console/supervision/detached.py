@@ -1,0 +1,87 @@
+"""Starting `homeostat up` in the background, and ending the one that runs."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from console.supervision.keeper import WELL, rotate
+from console.supervision.notes import Note, is_here, list_notes
+from homeostat.errors import CheckFailed, HomeostatError
+
+READY_SECONDS = 240
+END_SECONDS = 90
+
+
+def start_detached(arguments: Sequence[str], note: Path, tell: Callable[[int, int, str], None]) -> Note:
+    """Run `homeostat up` with these arguments in the background until all its services are healthy; its note.
+
+    What it prints goes to `logs/up.log`. Raises HomeostatError with what it said where it ends at once, CheckFailed
+    where its services are not healthy in time; it then runs on.
+    """
+    log = note.parent / "logs" / "up.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    rotate(log)
+    with log.open("ab") as out:
+        began = out.tell()
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from console.main import main; main()", "up", *arguments],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    try:
+        return _await_ready(process, note, log, began, tell)
+    except KeyboardInterrupt:
+        process.terminate()
+        process.wait()
+        raise
+
+
+def _await_ready(
+    process: subprocess.Popen[bytes], file: Path, log: Path, began: int, tell: Callable[[int, int, str], None]
+) -> Note:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            said = log.read_bytes()[began:].decode("utf-8", "replace").strip().splitlines()
+            mistakes = [line.removeprefix("homeostat: ") for line in said if line.startswith("homeostat: ")]
+            raise HomeostatError("; ".join(mistakes or said[-1:]) or f"it ended at once; see {log}.")
+        for note in list_notes(file.parent):
+            if note.file == file and note.said.get("pid") == process.pid:
+                well = [each["state"] in WELL for each in note.services.values()]
+                tell(sum(well), len(well), "starting")
+                if all(well):
+                    return note
+        time.sleep(0.2)
+    raise CheckFailed(
+        f"not everything is healthy after {READY_SECONDS} s; it runs on, see 'homeostat status' and {log}."
+    )
+
+
+def end(note: Note) -> None:
+    """End the `up` of a note and wait until nothing is left of it. Raises HomeostatError where that cannot be."""
+    pid = note.said.get("pid")
+    if not pid or not is_here(note):
+        raise HomeostatError(
+            f"{note.file}: that 'homeostat up' runs on {note.said.get('machine', 'a machine not known')}, not here.",
+            "End it there.",
+        )
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except PermissionError:
+        raise HomeostatError(f"process {pid} is another user's.", "That user can end it.") from None
+    except ProcessLookupError:
+        pass
+    deadline = time.monotonic() + END_SECONDS
+    while time.monotonic() < deadline:
+        if not any(left.file == note.file and left.runs for left in list_notes(note.root)):
+            with suppress(FileNotFoundError):
+                note.file.unlink()
+            return
+        time.sleep(0.1)
+    raise CheckFailed(f"process {pid} has not ended within {END_SECONDS} s.")

@@ -1,0 +1,144 @@
+"""What the services of an installation are made of: programs, addresses, how one sees that they are healthy."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from console.supervision.ports import USUAL, take_exactly, take_port
+from flows.embedding import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
+from flows.servers import PREFECT_CLIENT
+from homeostat.errors import HomeostatError
+from homeostat.installation import Found, Installation
+from homeostat.records import Scope
+from homeostat.settings import find_house
+
+KINDS = ("prefect", "mlflow", "console", "runner")
+HEARTBEAT = "runner.json"
+# Run logs go to the Prefect page and into the runner's log, which `homeostat logs` shows.
+RUNNER_ENV = {name: value for name, value in PREFECT_CLIENT.items() if "CONSOLE_LEVEL" not in name}
+ANYWHERE = {"0.0.0.0": LOCAL, "::": "::1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """One program to keep running; without `args` it is a server of somebody else, which is only looked at.
+
+    Healthy is what answers at `health`, or has written its `heartbeat` lately. Who runs it holds the lock of `home`.
+    """
+
+    name: str
+    log: Path
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict, repr=False)
+    url: str | None = None
+    health: str | None = None
+    heartbeat: Path | None = None
+    home: Path | None = None
+    address: tuple[str, int] | None = None
+
+    @property
+    def adopted(self) -> bool:
+        """Whether somebody else runs it."""
+        return not self.args
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What a person asked of `up`."""
+
+    host: str = LOCAL
+    port: int | None = None
+    only: tuple[str, ...] = ()
+
+    def wants(self, kind: str) -> bool:
+        """Whether services of this kind are to run."""
+        return not self.only or kind in self.only
+
+
+def plan_services(
+    installation: Installation, found: Sequence[Found], wishes: Wishes, held: ExitStack
+) -> tuple[list[Service], str]:
+    """The services of an installation in the order they are shown, and the key with which to ask the console.
+
+    Ports are taken until `held` ends. Raises HomeostatError where a server that the environment names does not
+    answer, or where a runner would have no Prefect server.
+    """
+    key, logs = secrets.token_urlsafe(32), installation.root / "logs"
+    prefect = _prefect(installation, wishes, held, logs)
+    servers = [prefect] if prefect is not None and wishes.wants("prefect") else []
+    servers += _mlflow(installation, found, held, logs) if wishes.wants("mlflow") else []
+    env = {"PREFECT_HOME": str(installation.root / "prefect"), **local_hosts()}
+    if prefect is not None:
+        env["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or f"{prefect.url}/api"
+    if wishes.wants("console"):
+        servers.append(_console(installation, wishes, held, logs, {**env, "HOMEOSTAT_SERVICE_KEY": key}))
+    if wishes.wants("runner"):
+        if "PREFECT_API_URL" not in env:
+            raise HomeostatError("--only runner: it needs a Prefect server.", "Set PREFECT_API_URL.")
+        servers.append(_runner(installation, logs, {**env, **RUNNER_ENV}))
+    return servers, key
+
+
+def _prefect(installation: Installation, wishes: Wishes, held: ExitStack, logs: Path) -> Service | None:
+    named = os.environ.get("PREFECT_API_URL")
+    if named:
+        health = f"{named.rstrip('/')}/health"
+        require_healthy(health, named, "PREFECT_API_URL")
+        return Service("prefect", logs / "prefect.log", url=named.rstrip("/").removesuffix("/api"), health=health)
+    if not wishes.wants("prefect"):
+        return None
+    return _embedded("prefect", prefect_at(installation.root / "prefect"), logs, held)
+
+
+def _mlflow(installation: Installation, found: Sequence[Found], held: ExitStack, logs: Path) -> list[Service]:
+    """A server for each store of the projects; the one that most of them use goes by the plain name."""
+    named = os.environ.get("MLFLOW_TRACKING_URI", "")
+    if named.startswith(("http://", "https://")):
+        health = f"{named.rstrip('/')}/health"
+        require_healthy(health, named, "MLFLOW_TRACKING_URI")
+        return [Service("mlflow", logs / "mlflow.log", url=named.rstrip("/"), health=health)]
+    stores: dict[str, tuple[Path, list[str]]] = {}
+    for project in (each.project for each in found if each.project is not None):
+        house = find_house(project, Scope.LIVE)
+        stores.setdefault(house.tracking_uri, (house.artifact_root, []))[1].append(project.name)
+    if not stores:
+        root = installation.root
+        stores[named or f"sqlite:///{root / 'mlflow.db'}"] = (root / "mlartifacts", [])
+    ordered = sorted(stores.items(), key=lambda item: -len(item[1][1]))
+    return [
+        _embedded("mlflow" if not number else f"mlflow-{names[0]}", mlflow_at(store, artifacts), logs, held)
+        for number, (store, (artifacts, names)) in enumerate(ordered)
+    ]
+
+
+def _embedded(name: str, server: Server, logs: Path, held: ExitStack) -> Service:
+    port = take_port(USUAL[server.name], LOCAL, held)
+    url = f"http://{LOCAL}:{port}"
+    return Service(
+        name, logs / f"{name}.log", tuple(server.args_at(port)), server.env_at(port), url, url + server.health,
+        home=server.home, address=(LOCAL, port),
+    )  # fmt: skip
+
+
+def _console(
+    installation: Installation, wishes: Wishes, held: ExitStack, logs: Path, env: Mapping[str, str]
+) -> Service:
+    host = wishes.host
+    port = take_port(USUAL["console"], host, held) if wishes.port is None else take_exactly(wishes.port, host, held)
+    shown = ANYWHERE.get(host, host)
+    url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
+    args = ("console.web", "--root", str(installation.root), "--host", host, "--port", str(port))
+    places = tuple(map(str, installation.places))
+    return Service(
+        "console", logs / "console.log", (*args, *places), env, url, f"{url}/healthz", address=(host, port)
+    )  # fmt: skip
+
+
+def _runner(installation: Installation, logs: Path, env: Mapping[str, str]) -> Service:
+    args = ("flows.runner", "--root", str(installation.root), *map(str, installation.places))
+    return Service("runner", logs / "runner.log", args, env, heartbeat=installation.root / HEARTBEAT)

@@ -1,0 +1,116 @@
+"""Running the services of an installation from their start to their end."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from console.supervision.board import Board
+from console.supervision.keeper import Keeper
+from console.supervision.notes import write_note
+from console.supervision.services import Service
+from homeostat.durations import instant
+from homeostat.installation import Installation
+
+LOOK_SECONDS = 2.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Screen(Protocol):
+    """Where a person sees the services."""
+
+    def change(self, keeper: Keeper) -> None:
+        """Show that a service's condition has changed."""
+
+    def ready(self) -> None:
+        """Show that all are healthy for the first time."""
+
+    def redraw(self) -> None:
+        """Show how things are now."""
+
+    def ending(self) -> None:
+        """Show that the end has begun."""
+
+
+class Supervisor:
+    """The services of an installation, each with its keeper, and the note that says how they are."""
+
+    def __init__(self, installation: Installation, services: Sequence[Service], note: Path) -> None:
+        """Prepare to run services; nothing is started yet."""
+        self._changes: queue.SimpleQueue[Keeper | None] = queue.SimpleQueue()
+        self.keepers = [Keeper(service, self._changes.put) for service in services]
+        self._places, self._note = [str(place) for place in installation.places], note
+        self._began = datetime.now(UTC)
+
+    def describe(self) -> dict[str, Any]:
+        """What `services.json` says."""
+        return {
+            "pid": os.getpid(),
+            "started_at": instant(self._began),
+            "places": self._places,
+            "services": {keeper.service.name: keeper.describe() for keeper in self.keepers},
+        }
+
+    def run(self, screen: Screen, board: Board) -> None:
+        """Run all services side by side until Ctrl-C, SIGTERM or SIGHUP; nothing of them is left afterwards."""
+        with _on_signals(lambda: self._changes.put(None)):
+            try:
+                for thread in (*self.keepers, board):
+                    thread.start()
+                self._say()
+                self._follow(screen)
+            finally:
+                board.end()
+                with suppress(OSError):
+                    screen.ending()
+                self._end()
+                self._note.unlink(missing_ok=True)
+
+    def _follow(self, screen: Screen) -> None:
+        ready = False
+        while True:
+            with suppress(queue.Empty):
+                changed = self._changes.get(timeout=LOOK_SECONDS)
+                if changed is None:
+                    return
+                self._say()
+                screen.change(changed)
+            if not ready and all(keeper.condition.well for keeper in self.keepers):
+                ready = True
+                screen.ready()
+            screen.redraw()
+
+    def _say(self) -> None:
+        """Write the note; on a full disk the services go on without it."""
+        with suppress(OSError):
+            write_note(self._note, self.describe())
+
+    def _end(self) -> None:
+        """End the runner first, so that it can still report to the servers what it leaves undone."""
+        first = [keeper for keeper in self.keepers if keeper.service.heartbeat is not None]
+        for group in (first, self.keepers):
+            for keeper in group:
+                keeper.end()
+            for keeper in group:
+                if keeper.ident is not None:
+                    keeper.join()
+
+
+@contextmanager
+def _on_signals(end: Callable[[], None]) -> Iterator[None]:
+    """Call `end` on a signal that asks for it, as often as it comes; one that was ignored stays so, as with nohup."""
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN or number == signal.SIGTERM:
+            signal.signal(number, lambda *_: end())
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
