@@ -108,7 +108,7 @@ def status(folders: Folders = None, as_json: AsJson = False, from_: FromWhere = 
         _tell_status(found)
     if not found["healthy"]:
         each = [f"{p['project']}: {'; '.join(p['problems'])}" for p in found.get("projects", ()) if p["problems"]]
-        raise CheckFailed(f"not healthy: {'; '.join([*found['problems'], *each])}.")
+        raise CheckFailed(f"not healthy: {'; '.join([*found['problems'], *each]).rstrip('.')}.")
 
 
 def logs(

@@ -81,7 +81,18 @@ def mlflow_at(store: str, artifact_root: Path) -> Server:
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": artifact_root.resolve().as_uri(),
         **MLFLOW_SERVER,
     }
-    args = ("mlflow", "server", "--host", LOCAL, "--port", "{port}", "--workers", "1")
+    args = (
+        "mlflow",
+        "server",
+        "--host",
+        LOCAL,
+        "--port",
+        "{port}",
+        "--workers",
+        "1",
+        "--uvicorn-opts",
+        "--no-access-log",
+    )
     return Server("mlflow", artifact_root.parent / "mlflow", args, "/health", env)
 
 

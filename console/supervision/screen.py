@@ -17,7 +17,7 @@ from console.output import say, say_facts, say_json
 from console.supervision.board import Board, Line
 from console.supervision.keeper import Condition, Keeper, State
 
-LATELY = 5
+LATELY, GAP = 5, 2
 LOOK = {
     State.STARTING: ("○", "yellow"),
     State.HEALTHY: ("●", "green"),
@@ -53,7 +53,8 @@ class Teller:
         if before is not None and (before.state, before.problem) == (now.state, now.problem):
             return None
         if now.state is State.FAILING:
-            return f"{name} {now.problem}"
+            again = "" if keeper.service.adopted or now.problem == "does not answer" else "; it starts again"
+            return f"{name} {now.problem}{again}"
         if now.state is State.STARTING and now.problem and not now.restarts:
             return f"{name} {now.problem}"
         if now.well and before is not None and (before.restarts or before.state is State.FAILING):
@@ -191,7 +192,7 @@ def _count(number: int, what: str) -> str:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="dim")
     for column in columns:
         table.add_column(column, no_wrap=True, overflow="ellipsis")
     return table
@@ -213,7 +214,7 @@ def _services(keepers: Sequence[Keeper]) -> Table:
 
 def _projects(lines: Sequence[Line]) -> Table:
     table = _table("project", "health", "champion", "last tick (UTC)", "next tick (UTC)", "alerts")
-    looks = {True: ("● well", "green"), False: ("▲ not well", "red"), None: ("○ not known yet", "dim")}
+    looks = {True: ("● well", "green"), False: ("▲ not well", "red"), None: ("○ not known", "dim")}
     for line in lines:
         health, colour = looks[line.healthy]
         champion = f"version {line.champion}" if line.champion else None
@@ -224,7 +225,7 @@ def _projects(lines: Sequence[Line]) -> Table:
 
 
 def _pairs(pairs: Sequence[tuple[str, str | None]], style: str) -> Table:
-    grid = Table.grid(padding=(0, 3, 0, 0))
+    grid = Table.grid(padding=(0, GAP, 0, 0))
     grid.add_column(no_wrap=True, style="dim")
     grid.add_column(overflow="fold", style=style)
     for name, text in pairs:
@@ -236,9 +237,12 @@ def _minute(at: str | None) -> str | None:
     """An ISO instant to the minute.
 
     >>> _minute("2026-01-07T06:00:00Z")
-    '2026-01-07 06:00'
+    '7 Jan 06:00'
     """
-    return None if at is None else at[:16].replace("T", " ")
+    if at is None:
+        return None
+    when = datetime.fromisoformat(at)
+    return f"{when.day} {when:%b %H:%M}"
 
 
 def live_on(console: Console) -> Live:

@@ -1,83 +1,313 @@
-"""`homeostat up`: the two UIs answer, the schedule's ticks run, and nothing is left when it ends."""
+"""`homeostat up`: four services are kept running, everybody can see how they are, and nothing is left when it ends."""
 
 from __future__ import annotations
 
+import json
 import os
+import pty
 import re
 import signal
+import socket
 import subprocess
 import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import pytest
 import shells
-from shells import warm
+from shells import homeostat, warm
+
+from flows.servers import prefect_server
+from homeostat.project import load_project
+from homeostat.records import Scope
+from homeostat.settings import find_house
+
+pytestmark = pytest.mark.xdist_group("up")
+
+SERVICES = {"prefect", "mlflow", "console", "runner"}
+USUAL = (4200, 5000, 8321)
+NEVER = "2099-01-01T00:00:00Z"
+YESTERDAY = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() - 86_400))
+
+
+def project_named(name: str, start: str = NEVER, more: str = "") -> str:
+    """A small project's file, of another name and start."""
+    return shells.PROJECT.replace('"small"', f'"{name}"').replace("2020-01-07T00:00:00Z", start) + more
 
 
 def everybody(folder: Path) -> list[str]:
-    """The command lines of all processes that name the project's folder, this test's own aside."""
+    """The command lines of all processes that name a folder, this test's own aside."""
     found = []
     for process in Path("/proc").iterdir():
         if process.name.isdigit() and int(process.name) != os.getpid():
-            try:
+            with suppress(OSError):
                 words = (process / "cmdline").read_bytes() + (process / "environ").read_bytes()
-            except OSError:
-                continue
-            if str(folder).encode() in words:
-                found.append((process / "cmdline").read_text())
+                if str(folder).encode() in words:
+                    found.append((process / "cmdline").read_text())
     return found
 
 
+def wait_until(true: Callable[[], Any], what: Callable[[], Any], seconds: float = 180) -> None:
+    """Wait until something is so; says what is there instead where that takes too long."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, what()
+        time.sleep(0.2)
+
+
+@dataclass
+class Up:
+    """An `up` that runs: its process, what it prints, and the folders it was given."""
+
+    process: subprocess.Popen[bytes]
+    out: Path
+    folder: Path
+    root: Path
+
+    def text(self) -> str:
+        """All it has printed."""
+        return self.out.read_text(encoding="utf-8")
+
+    def services(self) -> dict[str, dict[str, Any]]:
+        """What its note says of the services."""
+        with suppress(OSError):
+            return json.loads((self.root / "services.json").read_text(encoding="utf-8"))["services"]
+        return {}
+
+    def states(self) -> dict[str, str]:
+        """The state of each service."""
+        return {name: each["state"] for name, each in self.services().items()}
+
+    def await_words(self, words: str) -> None:
+        """Wait until it has printed these words."""
+        wait_until(lambda: words in self.text() or self.process.poll() is not None, self.text)
+        assert words in self.text(), self.text()
+
+
 @contextmanager
-def up(folder: Path, out: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """The services of a project, killed at the end if they are still there."""
+def up(folder: Path, out: Path, *options: str, root: Path | None = None, **environ: str) -> Iterator[Up]:
+    """The services of a folder, killed at the end if they are still there."""
     with out.open("wb") as file:
-        process = subprocess.Popen(
-            [str(shells.PROGRAM), "up", str(folder)], stdout=file, stderr=file, start_new_session=True
-        )
+        command = [str(shells.PROGRAM), "up", str(folder), *options]
+        environment = shells._environ(environ)
+        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
     try:
-        yield process
+        yield Up(process, out, folder, root or folder / ".homeostat")
     finally:
         if process.poll() is None:
             process.kill()
 
 
-def wait_for(words: str, file: Path, process: subprocess.Popen[bytes], seconds: float = 180) -> str:
-    """Wait until a file holds these words; its text."""
-    deadline = time.monotonic() + seconds
-    while words not in (text := file.read_text(encoding="utf-8")):
-        assert process.poll() is None and time.monotonic() < deadline, text
-        time.sleep(0.2)
-    return text
-
-
-def status_of(url: str) -> int:
-    """What a local server answers."""
+def answer_of(url: str, body: Any = None) -> Any:
+    """What a local server answers, read as JSON where it is that."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with opener.open(url, timeout=30) as answer:
-        return answer.status
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with opener.open(request, timeout=30) as answer:
+        assert answer.status == 200
+        text = answer.read()
+    return json.loads(text) if text[:1] in b"[{" else text
 
 
-def test_up_serves_both_uis_and_the_schedule_until_it_is_stopped(tmp_path: Path) -> None:
-    now = time.strftime("%Y-%m-%dT00:00:00Z", time.gmtime(time.time() - 86_400))
-    project = shells.PROJECT.replace("2020-01-07T00:00:00Z", now) + '[schedule]\ncron = "* * * * *"\n'
-    folder = shells.small(tmp_path / "p", project=project)
-    out = tmp_path / "out"
-    with up(folder, out) as process:
-        text = wait_for("ticks", out, process)
-        urls = re.findall(r"http://127\.0\.0\.1:\d+", text)
-        assert [status_of(url) for url in urls] == [200, 200]
-        again = warm("up", folder)
-        assert (again.code, len(again.told)) == (2, 1)
-        assert "is running already" in again.err
-        wait_for("Finished in state Completed", out, process)
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.wait(60) == 0
-    text = out.read_text(encoding="utf-8")
-    assert text.rstrip().endswith("small is down.")
-    assert "Traceback" not in text
+@pytest.fixture(scope="module")
+def busy_ports() -> Iterator[None]:
+    """Other programs listen on all the usual ports."""
+    listeners = []
+    for port in USUAL:
+        listener = socket.socket()
+        with suppress(OSError):
+            listener.bind(("127.0.0.1", port))
+            listener.listen()
+        listeners.append(listener)
+    yield
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.fixture(scope="module")
+def shelf(busy_ports: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    """An `up` of a folder of three projects, one of which is broken, with all services healthy."""
+    base = tmp_path_factory.mktemp("installation")
+    folder = base / "projects"
+    shells.small(folder / "shop", project=project_named("shop", YESTERDAY, '[schedule]\ncron = "* * * * *"\n'))
+    shells.small(folder / "depot", project=project_named("depot"))
+    shells.small(folder / "broken", project=project_named("broken").replace("task =", "tsk ="))
+    with up(folder, base / "out") as running:
+        running.await_words("is up; Ctrl-C ends it")
+        yield running
+
+
+def test_all_is_healthy_although_the_usual_ports_are_taken(shelf: Up) -> None:
+    assert set(shelf.states()) == SERVICES and set(shelf.states().values()) == {"healthy"}
+    urls = {name: each["url"] for name, each in shelf.services().items() if each["url"]}
+    assert not {int(url.rpartition(":")[2]) for url in urls.values()} & set(USUAL)
+    assert all(re.search(rf"(?m)^  \w+ +{url}$", shelf.text()) for url in urls.values())
+    assert answer_of(f"{urls['console']}/healthz")["healthy"] is True
+    assert b"<html" in answer_of(urls["mlflow"]) and b"<html" in answer_of(urls["prefect"])
+
+
+def test_projects_run_side_by_side_and_a_broken_one_is_told_without_stopping_them(shelf: Up) -> None:
+    shelf.await_words("broken: ")
+    assert "'tsk'" in shelf.text() or "tsk" in shelf.text()
+    prefect = shelf.services()["prefect"]["url"]
+
+    def deployed() -> set[str]:
+        found = answer_of(f"{prefect}/api/deployments/filter", {})
+        return {each["name"] for each in found}
+
+    wait_until(lambda: {"shop", "depot"} <= deployed(), deployed)
+    assert (shelf.root / "mlflow.db").exists()
+
+
+def test_a_second_up_of_the_same_projects_is_one_clear_line(shelf: Up) -> None:
+    again = warm("up", shelf.folder)
+    assert (again.code, len(again.told)) == (2, 1)
+    assert f"is running already (process {shelf.process.pid}; prefect http://127.0.0.1:" in again.err
+    assert shelf.services()["console"]["url"] in again.err
+
+
+def test_servers_that_the_environment_names_are_adopted_and_left_alone(shelf: Up, tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "guest", project=project_named("guest"))
+    prefect, mlflow = (shelf.services()[name]["url"] for name in ("prefect", "mlflow"))
+    with up(folder, tmp_path / "out", PREFECT_API_URL=f"{prefect}/api", MLFLOW_TRACKING_URI=mlflow) as guest:
+        guest.await_words("is up; Ctrl-C ends it")
+        assert guest.states() == {"prefect": "adopted", "mlflow": "adopted", "console": "healthy", "runner": "healthy"}
+        assert prefect in guest.text() and mlflow in guest.text()
+        guest.process.send_signal(signal.SIGHUP)
+        assert guest.process.wait(60) == 0
     assert everybody(folder) == []
-    assert warm("status", folder, "--json").code in (0, 1)
-    assert warm("journal", "verify", folder, "--from", "live").code == 0
+    assert not (guest.root / "prefect" / "prefect.db").exists()
+    answer_of(f"{prefect}/api/health"), answer_of(f"{mlflow}/health")
+
+
+def test_what_is_killed_comes_back_on_its_port_and_all_is_healthy_again(shelf: Up) -> None:
+    before = shelf.services()
+    for each in before.values():
+        os.kill(each["pid"], signal.SIGKILL)
+    wait_until(lambda: all(each["restarts"] == 1 for each in shelf.services().values()), shelf.services)
+    wait_until(lambda: set(shelf.states().values()) == {"healthy"}, shelf.services)
+    now = shelf.services()
+    assert {name: each["url"] for name, each in now.items()} == {name: each["url"] for name, each in before.items()}
+    assert not {each["pid"] for each in before.values()} & {each["pid"] for each in now.values()}
+    assert "Prefect was killed (SIGKILL); it starts again" in shelf.text()
+    shelf.await_words("Runner is healthy again")
+
+
+def test_status_is_healthy_once_services_are_and_the_ticks_are_done(shelf: Up) -> None:
+    def found() -> dict[str, Any]:
+        return json.loads(warm("status", shelf.folder / "shop", "--json").out)
+
+    wait_until(lambda: found()["healthy"], found)
+    shop = found()
+    assert (shop["project"], shop["champion"], shop["problems"]) == ("shop", 1, [])
+    assert set(shop["services"]) == SERVICES
+    whole = warm("status", shelf.folder, "--json")
+    assert whole.code == 1
+    said = json.loads(whole.out)
+    assert (said["healthy"], said["problems"]) == (False, [])
+    assert {each["project"]: each["healthy"] for each in said["projects"]} == {
+        "shop": True, "depot": False, "broken": False,
+    }  # fmt: skip
+
+
+def test_logs_are_shown_with_their_service_and_hold_no_key(shelf: Up) -> None:
+    told = warm("logs", shelf.folder, "--lines", 2)
+    assert {line.split()[0] for line in told.out.splitlines()} >= {"mlflow", "runner"}
+    assert len(warm("logs", "runner", shelf.folder, "--lines", 1).out.splitlines()) == 1
+    wrong = warm("logs", "nothing", shelf.folder)
+    assert (wrong.code, len(wrong.told)) == (2, 1)
+    assert "'nothing'" in wrong.err and "runner" in wrong.err
+    environ = Path(f"/proc/{shelf.services()['console']['pid']}/environ").read_text()
+    key = re.search(r"HOMEOSTAT_SERVICE_KEY=([^\0]{20,})", environ)
+    assert key is not None
+    kept = [shelf.out, *(shelf.root / "logs").iterdir(), shelf.root / "services.json"]
+    assert not [file for file in kept if key[1] in file.read_text(encoding="utf-8", errors="replace")]
+
+
+def test_one_of_the_projects_cannot_be_taken_down_alone(shelf: Up) -> None:
+    alone = warm("down", shelf.folder / "shop")
+    assert (alone.code, len(alone.told)) == (2, 1)
+    assert f"'homeostat down {shelf.folder}' ends it" in alone.err
+
+
+def test_ctrl_c_ends_everything_and_leaves_no_process(shelf: Up) -> None:
+    os.killpg(shelf.process.pid, signal.SIGINT)
+    assert shelf.process.wait(90) == 0
+    assert shelf.text().rstrip().endswith("depot, shop is down.")
+    assert "Traceback" not in shelf.text()
+    assert everybody(shelf.folder) == []
+    assert not (shelf.root / "services.json").exists()
+    assert warm("down", shelf.folder).out.strip().endswith("nothing runs.")
+
+
+def test_in_the_background_commands_share_its_server_until_down(busy_ports: None, tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small"))
+    begun = homeostat("up", folder, "--detach", "--json")
+    assert begun.code == 0, begun.err
+    note = json.loads(begun.out)
+    assert {each["state"] for each in note["services"].values()} == {"healthy"}
+    with prefect_server(find_house(load_project(folder), Scope.LIVE)) as url:
+        assert url == f"{note['services']['prefect']['url']}/api"
+    assert (done := warm("down", folder)).code == 0, done.err
+    assert done.out.strip() == "small is down."
+    assert everybody(folder) == []
+
+
+def test_nothing_survives_the_supervisor_and_status_says_that_it_died(tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small"))
+    with up(folder, tmp_path / "out") as running:
+        running.await_words("is up; Ctrl-C ends it")
+        running.process.kill()
+        running.process.wait()
+    wait_until(lambda: not everybody(folder), lambda: everybody(folder), 60)
+    told = warm("status", folder, "--json")
+    assert told.code == 1
+    assert any("'homeostat up' has died" in problem for problem in json.loads(told.out)["problems"])
+    assert warm("down", folder).out.strip() == "small: nothing runs."
+    assert not (running.root / "services.json").exists()
+
+
+def test_one_service_alone_on_a_terminal_is_a_screen_that_ctrl_c_ends(tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small"))
+    process, screen = pty.fork()
+    if not process:
+        os.execve(shells.PROGRAM, ["homeostat", "up", str(folder), "--only", "console"], shells._environ({}))
+    seen = ""
+    while "all is well" not in seen:
+        seen += os.read(screen, 65_536).decode("utf-8", "replace")
+    os.write(screen, b"\x03")
+    with suppress(OSError):
+        while more := os.read(screen, 65_536):
+            seen += more.decode("utf-8", "replace")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    assert "Console" in seen and "● healthy" in seen and "MLflow" not in seen
+    assert seen.rstrip().endswith("small is down.") and "Traceback" not in seen
+    assert everybody(folder) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "said"),
+    [
+        ((), '[schedule]\ncron = "daily at six"\n', "schedule.cron: 'daily at six' is not a cron line"),
+        (("--only", "runner"), "", "it needs a Prefect server"),
+        (("--port", "99999"), "", "--port 99999: not a port"),
+    ],
+)
+def test_what_cannot_work_is_one_clear_line_before_anything_starts(
+    options: tuple[str, ...], more: str, said: str, tmp_path: Path
+) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small", more=more))
+    told = warm("up", folder, *options)
+    assert (told.code, len(told.told), told.out) == (2, 1, "")
+    assert said in told.err
+    assert not (folder / ".homeostat" / "logs").exists()
+
+
+def test_the_port_that_was_asked_for_must_be_free(busy_ports: None, tmp_path: Path) -> None:
+    told = warm("up", shells.small(tmp_path / "small"), "--port", USUAL[2])
+    assert (told.code, len(told.told)) == (2, 1)
+    assert f"--port {USUAL[2]}: taken by another program" in told.err
