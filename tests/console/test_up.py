@@ -89,14 +89,14 @@ class Up:
 
 
 @contextmanager
-def up(folder: Path, out: Path, *options: str, root: Path | None = None, **environ: str) -> Iterator[Up]:
+def up(folder: Path, out: Path, *options: str, **environ: str) -> Iterator[Up]:
     """The services of a folder, killed at the end if they are still there."""
     with out.open("wb") as file:
         command = [str(shells.PROGRAM), "up", str(folder), *options]
         environment = shells._environ(environ)
         process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
     try:
-        yield Up(process, out, folder, root or folder / ".homeostat")
+        yield Up(process, out, folder, folder / ".homeostat")
     finally:
         if process.poll() is None:
             process.kill()
@@ -177,8 +177,8 @@ def test_servers_that_the_environment_names_are_adopted_and_left_alone(shelf: Up
         guest.await_words("is up; Ctrl-C ends it")
         assert guest.states() == {"prefect": "adopted", "mlflow": "adopted", "console": "healthy", "runner": "healthy"}
         assert prefect in guest.text() and mlflow in guest.text()
-        guest.process.send_signal(signal.SIGHUP)
-        assert guest.process.wait(60) == 0
+        assert (done := warm("down", folder)).code == 0, done.err
+        assert done.out.strip() == "guest is down." and guest.process.wait(10) == 0
     assert everybody(folder) == []
     assert not (guest.root / "prefect" / "prefect.db").exists()
     answer_of(f"{prefect}/api/health"), answer_of(f"{mlflow}/health")
@@ -244,7 +244,9 @@ def test_ctrl_c_ends_everything_and_leaves_no_process(shelf: Up) -> None:
     assert warm("down", shelf.folder).out.strip().endswith("nothing runs.")
 
 
-def test_in_the_background_commands_share_its_server_until_down(busy_ports: None, tmp_path: Path) -> None:
+def test_in_the_background_commands_share_its_server_and_nothing_survives_the_supervisor(
+    busy_ports: None, tmp_path: Path
+) -> None:
     folder = shells.small(tmp_path / "small", project=project_named("small"))
     begun = homeostat("up", folder, "--detach", "--json")
     assert begun.code == 0, begun.err
@@ -252,23 +254,24 @@ def test_in_the_background_commands_share_its_server_until_down(busy_ports: None
     assert {each["state"] for each in note["services"].values()} == {"healthy"}
     with prefect_server(find_house(load_project(folder), Scope.LIVE)) as url:
         assert url == f"{note['services']['prefect']['url']}/api"
-    assert (done := warm("down", folder)).code == 0, done.err
-    assert done.out.strip() == "small is down."
-    assert everybody(folder) == []
-
-
-def test_nothing_survives_the_supervisor_and_status_says_that_it_died(tmp_path: Path) -> None:
-    folder = shells.small(tmp_path / "small", project=project_named("small"))
-    with up(folder, tmp_path / "out") as running:
-        running.await_words("is up; Ctrl-C ends it")
-        running.process.kill()
-        running.process.wait()
+    os.kill(note["pid"], signal.SIGKILL)
     wait_until(lambda: not everybody(folder), lambda: everybody(folder), 60)
     told = warm("status", folder, "--json")
     assert told.code == 1
     assert any("'homeostat up' has died" in problem for problem in json.loads(told.out)["problems"])
     assert warm("down", folder).out.strip() == "small: nothing runs."
-    assert not (running.root / "services.json").exists()
+    assert not (folder / ".homeostat" / "services.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_asks_for_the_end_gets_it(number: signal.Signals, tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small"))
+    with up(folder, tmp_path / "out", "--only", "console") as running:
+        running.await_words("is up; Ctrl-C ends it")
+        running.process.send_signal(number)
+        assert running.process.wait(60) == 0
+    assert running.text().rstrip().endswith("small is down.")
+    assert everybody(folder) == []
 
 
 def test_one_service_alone_on_a_terminal_is_a_screen_that_ctrl_c_ends(tmp_path: Path) -> None:
