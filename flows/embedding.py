@@ -12,6 +12,7 @@ import socket
 import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 
 from filelock import FileLock
@@ -127,7 +128,7 @@ def is_healthy(url: str, seconds: float = 2, direct: bool = False) -> bool:
     try:
         with opener.open(url, timeout=seconds) as answer:
             return answer.status == 200
-    except (OSError, ValueError):
+    except (OSError, ValueError, HTTPException):
         return False
 
 

@@ -8,10 +8,12 @@ import urllib.request
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from http.client import HTTPException
 from typing import Any
 
 from console.supervision.keeper import read_heartbeat
 from console.supervision.services import HEARTBEAT
+from homeostat.errors import HomeostatError
 from homeostat.installation import Found, Installation, list_projects
 
 EVERY_SECONDS = 10
@@ -32,12 +34,12 @@ class Line:
 
 
 class Board(threading.Thread):
-    """Looks at the projects every few seconds, in a thread of its own; `lines` is what it saw last."""
+    """Looks at the projects every few seconds, in a thread of its own; `lines` is what it saw last, None before."""
 
     def __init__(self, installation: Installation, console: str | None, key: str) -> None:
         """Prepare to look; `console` is asked with `key` for more than the files say, where it is given."""
         super().__init__(name="board", daemon=True)
-        self.lines: list[Line] = []
+        self.lines: list[Line] | None = None
         self._installation, self._console, self._key = installation, console, key
         self._ending = threading.Event()
 
@@ -54,7 +56,7 @@ class Board(threading.Thread):
     def look(self) -> None:
         """Look once."""
         found: Sequence[Found] = ()
-        with suppress(OSError):
+        with suppress(OSError, ValueError, HomeostatError):
             found = list_projects(self._installation.places)
         _, beats = read_heartbeat(self._installation.root / HEARTBEAT)
         self.lines = [line_of(each, beats, told) for told in [self._ask()] for each in found]
@@ -66,7 +68,10 @@ class Board(threading.Thread):
             f"{self._console}/api/v1/projects", headers={"Authorization": f"Bearer {self._key}"}
         )
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with suppress(OSError, ValueError, TypeError, KeyError), opener.open(asked, timeout=ASK_SECONDS) as answer:
+        with (
+            suppress(OSError, ValueError, TypeError, KeyError, HTTPException),
+            opener.open(asked, timeout=ASK_SECONDS) as answer,
+        ):
             return {each["name"]: each for each in json.load(answer)}
         return {}
 

@@ -17,6 +17,7 @@ from homeostat.errors import CheckFailed, HomeostatError
 
 READY_SECONDS = 240
 END_SECONDS = 90
+WORD_SECONDS = 15
 
 
 def start_detached(arguments: Sequence[str], note: Path, tell: Callable[[int, int, str], None]) -> Note:
@@ -65,6 +66,7 @@ def _await_ready(
 
 def end(note: Note) -> None:
     """End the `up` of a note and wait until nothing is left of it. Raises HomeostatError where that cannot be."""
+    note = _await_word(note)
     pid = note.said.get("pid")
     if not pid or not is_here(note):
         raise HomeostatError(
@@ -85,6 +87,15 @@ def end(note: Note) -> None:
             return
         time.sleep(0.1)
     raise CheckFailed(f"process {pid} has not ended within {END_SECONDS} s.")
+
+
+def _await_word(note: Note) -> Note:
+    """The note of an `up` once it has said who it is: one that has just begun has not yet."""
+    deadline = time.monotonic() + WORD_SECONDS
+    while not note.said and time.monotonic() < deadline:
+        time.sleep(0.2)
+        note = next((newer for newer in list_notes(note.root) if newer.file == note.file), note)
+    return note
 
 
 def _is_gone(pid: int) -> bool:

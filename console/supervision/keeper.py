@@ -133,7 +133,10 @@ class Keeper(threading.Thread):
             if self.service.home is not None and not self._claim(self.service.home, held):
                 return
             while not self._ending.is_set():
-                why = self._live()
+                try:
+                    why = self._live()
+                except OSError as fault:
+                    why = f"could not be looked after: {fault}"
                 if why is None:
                     return
                 self._deaths += 1

@@ -60,6 +60,7 @@ def note_file(root: Path, only: Sequence[str]) -> Path:
 
 def hold(root: Path, only: Sequence[str], what: str, held: ExitStack) -> None:
     """Hold the locks of services until `held` ends. Raises BusyError where another `up` runs one of them."""
+    (root / "up").mkdir(parents=True, exist_ok=True)
     for kind in only or KINDS:
         lock = _lock(root, kind)
         try:
@@ -124,6 +125,4 @@ def _is_held(root: Path, kind: str) -> bool:
 
 
 def _lock(root: Path, kind: str) -> FileLock:
-    folder = root / "up"
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / f"{kind}.lock")
+    return FileLock(root / "up" / f"{kind}.lock")

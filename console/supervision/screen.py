@@ -43,7 +43,7 @@ class Teller:
     def __init__(self) -> None:
         """Know nothing yet."""
         self._conditions: dict[str, Condition] = {}
-        self._problems: dict[str, str | None] = {}
+        self._problems: dict[str, str | None] | None = None
 
     def of_service(self, keeper: Keeper) -> str | None:
         """What a change means to a person; None where it means nothing new."""
@@ -61,15 +61,17 @@ class Teller:
             return f"{name} is {'back' if now.state is State.ADOPTED else 'healthy again'}"
         return None
 
-    def of_projects(self, lines: Sequence[Line]) -> list[str]:
-        """The projects that have come, gone, got another problem or lost it."""
+    def of_projects(self, lines: Sequence[Line] | None) -> list[str]:
+        """The projects that have come, gone, got another problem or lost it; `lines` is None before the first look."""
+        if lines is None:
+            return []
         now = {line.name: line.problem if line.healthy is False else None for line in lines}
-        told = [f"{name} has joined" for name in now if self._problems and name not in self._problems]
-        told += [f"{name} is gone" for name in self._problems if name not in now]
-        told += [
-            f"{name}: {problem}" for name, problem in now.items() if problem and problem != self._problems.get(name)
-        ]
-        told += [f"{name} is sound again" for name in now if self._problems.get(name) and not now[name]]
+        before = now.keys() if self._problems is None else self._problems
+        had = self._problems or {}
+        told = [f"{name} has joined" for name in now if name not in before]
+        told += [f"{name} is gone" for name in had if name not in now]
+        told += [f"{name}: {problem}" for name, problem in now.items() if problem and problem != had.get(name)]
+        told += [f"{name} is sound again" for name in now if had.get(name) and not now[name]]
         self._problems = now
         return told
 
@@ -137,7 +139,7 @@ class LiveScreen:
             if ":" not in line:
                 self._remember(line)
         self._live.update(
-            render(self._title, self._keepers, self._board.lines, list(self._lately), self._ending), refresh=True
+            render(self._title, self._keepers, self._board.lines or (), list(self._lately), self._ending), refresh=True
         )
 
     def ending(self) -> None:

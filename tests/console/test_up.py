@@ -119,6 +119,8 @@ def busy_ports() -> Iterator[None]:
     listeners = []
     for port in USUAL:
         listener = socket.socket()
+        # Connections that were closed lately must not keep it from listening.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):
             listener.bind(("127.0.0.1", port))
             listener.listen()
@@ -181,7 +183,7 @@ def test_servers_that_the_environment_names_are_adopted_and_left_alone(shelf: Up
         assert done.out.strip() == "guest is down." and guest.process.wait(10) == 0
     assert everybody(folder) == []
     assert not (guest.root / "prefect" / "prefect.db").exists()
-    answer_of(f"{prefect}/api/health"), answer_of(f"{mlflow}/health")
+    assert answer_of(f"{prefect}/api/health") and answer_of(f"{mlflow}/health")
 
 
 def test_what_is_killed_comes_back_on_its_port_and_all_is_healthy_again(shelf: Up) -> None:
@@ -310,7 +312,11 @@ def test_what_cannot_work_is_one_clear_line_before_anything_starts(
     assert not (folder / ".homeostat" / "logs").exists()
 
 
-def test_the_port_that_was_asked_for_must_be_free(busy_ports: None, tmp_path: Path) -> None:
-    told = warm("up", shells.small(tmp_path / "small"), "--port", USUAL[2])
+def test_the_port_that_was_asked_for_must_be_free(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        told = warm("up", shells.small(tmp_path / "small"), "--port", port)
     assert (told.code, len(told.told)) == (2, 1)
-    assert f"--port {USUAL[2]}: taken by another program" in told.err
+    assert f"--port {port}: taken by another program" in told.err
