@@ -5,46 +5,52 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from flows.loop import Loop
+from flows.loop import Loop, slot, tick_index
 from flows.stages import list_due
-from homeostat.records import BatchState, WindowStatus
+from homeostat.records import BatchState, Severity, WindowStatus
+from homeostat.store import journal
 from pipelines.sources import FOREVER
 
+NEWEST_LINKS = 200
+"""How much of the journal's end is looked at where nobody has verified it: `journal verify` looks at it all."""
 
-def status(loop: Loop) -> dict[str, Any]:
-    """The champion, the newest tick and window, what waits, and `problems`; healthy means there are none."""
+
+def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | None = None) -> dict[str, Any]:
+    """The champion, the newest tick and window, what waits, and `problems`; healthy means there are none.
+
+    `at` is the time of asking: without it, an alert that was ever snoozed is not counted as open. `verdict` is what is
+    known of the journal; without it, its newest links are verified. Reads no table as a whole.
+    """
     store = loop.store
     decided = store.last_outcome("decide", FOREVER) or {}
     champion = loop.champion()
-    known = [w for w in store.list_windows() if w.status is not WindowStatus.UNKNOWN]
-    newest = known[-1] if known else None
-    held, waiting = (len(store.list_batches(s)) for s in (BatchState.HELD, BatchState.VALIDATED))
-    problems = []
-    if champion is None:
-        problems.append("there is no champion yet")
-    if waiting:
-        problems.append(f"{waiting} batches wait to be scored")
-    if held:
-        problems.append(f"{held} batches are held in quarantine")
-    if decided.get("blocked"):
-        problems.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
-    if not store.verify_journal().sound:
-        problems.append("the journal was edited")
+    newest = store.newest_known()
+    held, waiting = (store.count_batches(s) for s in (BatchState.HELD, BatchState.VALIDATED))
+    last = store.last_tick("notify")
+    alerts = store.count_open_alerts(at)
+    sound = verdict.sound if verdict is not None else _end_is_sound(loop)
     return {
         "project": loop.project.name,
         "scope": loop.scope.value,
-        "healthy": not problems,
+        "healthy": not (problems := _problems(champion is not None, waiting, held, decided, sound)),
         "problems": problems,
         "champion": champion.version if champion else None,
-        "last_tick": store.last_tick("notify"),
+        "champion_since": champion.promoted_at if champion else None,
+        "last_tick": last,
+        "next_tick": next_slot(loop, last),
         "batches_waiting": waiting,
         "batches_held": held,
         "metric": loop.project.metric,
         "realized": newest.realized if newest else None,
-        "realized_status": newest.status.value if newest else "unknown",
-        "coverage": newest.coverage if newest else None,
+        "realized_status": newest.status if newest else WindowStatus.UNKNOWN.value,
+        "realized_at": newest.at if newest else None,
+        "coverage": newest.labels / newest.rows if newest and newest.rows else None,
         "caused": decided.get("caused", 0.0),
-        "alerts_undelivered": len(store.list_alerts(undelivered=True)),
+        "alerts_undelivered": store.count_undelivered(),
+        "alerts_open": sum(alerts.values()),
+        "alerts_critical": alerts.get(Severity.CRITICAL, 0),
+        "challengers_waiting": _challengers(loop),
+        "labels_waiting": store.count_open_tasks(),
     }
 
 
@@ -70,3 +76,40 @@ def _two_rounds_before(loop: Loop, now: datetime) -> datetime:
     rounds = croniter(schedule.cron, now.astimezone(ZoneInfo(schedule.timezone)))
     rounds.get_prev(datetime)
     return rounds.get_prev(datetime).astimezone(now.tzinfo)
+
+
+def next_slot(loop: Loop, last: datetime | None) -> datetime:
+    """The end of the next slot to be run after the last tick; the loop's start before the first."""
+    if last is None or last < loop.project.start_at:
+        return loop.project.start_at
+    return slot(loop.project, tick_index(loop.project, last) + 1)
+
+
+def _problems(champion: bool, waiting: int, held: int, decided: dict[str, Any], sound: bool) -> list[str]:
+    found = [] if champion else ["there is no champion yet"]
+    if waiting:
+        found.append(f"{_batches(waiting, 'wait')} to be scored")
+    if held:
+        found.append(f"{_batches(held, 'are')} held in quarantine")
+    if decided.get("blocked"):
+        found.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
+    if not sound:
+        found.append("the journal was edited")
+    return found
+
+
+def _batches(number: int, verb: str) -> str:
+    one = {"wait": "waits", "are": "is"}
+    return f"{number} batches {verb}" if number != 1 else f"1 batch {one[verb]}"
+
+
+def _challengers(loop: Loop) -> int:
+    """How many challengers wait for a person: those put before one, or the one that waits by its alias alone."""
+    asked = loop.store.count_open_approvals()
+    return asked or int(loop.store.get_fact("challenger") is not None)
+
+
+def _end_is_sound(loop: Loop) -> bool:
+    """Whether the newest links of the journal hold and follow each other."""
+    links = loop.store.list_journal(newest=NEWEST_LINKS)
+    return journal.verify_end(links).sound

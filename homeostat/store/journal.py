@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -37,20 +37,46 @@ class Verdict:
     reason: str | None = None
 
 
-def verify(entries: Iterable[JournalEntry], anchor: str | None = None) -> Verdict:
-    """Walk a chain from its genesis; with `anchor`, that hash must be one of its links."""
+def verify(entries: Iterable[JournalEntry], anchor: str | None = None, since: Verdict | None = None) -> Verdict:
+    """Walk a chain from its genesis; with `anchor`, that hash must be one of its links.
+
+    With `since`, what an earlier walk found sound, only the links after it are walked: `entries` are those from its
+    head on, the head among them, so that a chain that was cut or forged anew behind it is seen too.
+    """
     previous, count, seen = GENESIS, 0, {GENESIS}
-    for entry in entries:
+    walked = iter(entries)
+    if since is not None and since.entries:
+        if not since.sound:
+            return since
+        head = next(walked, None)
+        previous, count, seen = since.head, since.entries, {since.head}
+        if head is None or head.seq != count or not _holds(head):
+            return Verdict(False, count, previous, count, "a link that was there before is gone or was changed")
+        if head.hash != previous:
+            return Verdict(False, count, previous, count, "the chain is another than it was before")
+    for entry in walked:
         count += 1
         if entry.seq != count or entry.previous_hash != previous:
             return Verdict(False, count, previous, count, "a link is missing, doubled or out of order")
-        if entry.hash != _hash(entry.seq, entry.at, entry.key, entry.kind, entry.body, previous):
+        if not _holds(entry):
             return Verdict(False, count, previous, count, "the content of this link was changed")
         previous = entry.hash
         seen.add(previous)
     if anchor is not None and anchor not in seen:
         return Verdict(False, count, previous, count, "the anchored head is not in the chain: its end was cut off")
     return Verdict(True, count, previous)
+
+
+def verify_end(entries: Sequence[JournalEntry]) -> Verdict:
+    """Whether the newest links of a chain hold and follow each other; of those before the first it says nothing."""
+    if not entries or entries[0].seq == 1:
+        return verify(entries)
+    return verify(entries, since=Verdict(True, entries[0].seq, entries[0].hash))
+
+
+def _holds(entry: JournalEntry) -> bool:
+    content = (entry.seq, entry.at, entry.key, entry.kind, entry.body, entry.previous_hash)
+    return entry.hash == _hash(*content)
 
 
 def _hash(seq: int, at: datetime, key: str, kind: str, body: Mapping[str, Any], previous_hash: str) -> str:

@@ -40,6 +40,7 @@ class BatchRow(Base):
     """One batch and its state."""
 
     __tablename__ = "batches"
+    __table_args__ = (Index("ix_batches_state", "owner", "state"),)
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     start_at: Mapped[datetime]
@@ -79,9 +80,10 @@ class WindowRow(Base):
 
 
 class CheckRow(Base):
-    """One drift check."""
+    """One drift check; `status` and `share` are those of `drift`, so that years of them are read from an index."""
 
     __tablename__ = "checks"
+    __table_args__ = (Index("ix_checks_share", "owner", "tick_at", "status", "share"),)
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     tick_at: Mapped[datetime] = mapped_column(primary_key=True)
     batch: Mapped[str] = mapped_column(String(64), primary_key=True)
@@ -89,12 +91,15 @@ class CheckRow(Base):
     drift: Mapped[dict[str, Any]]
     facts: Mapped[list[Any]]
     run_id: Mapped[str | None] = mapped_column(String(64))
+    status: Mapped[str | None] = mapped_column(String(16))
+    share: Mapped[float | None]
 
 
 class DecisionRow(Base):
     """One decision of one policy at one tick."""
 
     __tablename__ = "decisions"
+    __table_args__ = (Index("ix_decisions_kind", "owner", "tick_at", "kind"),)
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     tick_at: Mapped[datetime] = mapped_column(primary_key=True)
     stage: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -255,6 +260,7 @@ class JournalRow(Base):
     __table_args__ = (
         UniqueConstraint("owner", "previous_hash", name="one_successor"),
         UniqueConstraint("owner", "key", name="said_once"),
+        Index("ix_journal_at", "owner", "at", "kind"),
     )
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     seq: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

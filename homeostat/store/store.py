@@ -40,6 +40,7 @@ from homeostat.records import (
 )
 from homeostat.store import journal, rows
 from homeostat.store.engine import connect, first_line, lock_writers
+from homeostat.store.narrow import NarrowReads
 from homeostat.store.schema import (
     AlertRow,
     AnswerRow,
@@ -60,7 +61,7 @@ from homeostat.store.schema import (
 from homeostat.store.writer import Writer
 
 
-class Store:
+class Store(NarrowReads):
     """The records of `owner` (a project in a scope) in the database at `url`."""
 
     def __init__(self, url: str, owner: str) -> None:
@@ -80,18 +81,6 @@ class Store:
                     f"the store cannot be written: {first_line(fault)}.",
                     "Nothing of this step was kept; make room or mend access, then run it again.",
                 ) from fault
-
-    @contextmanager
-    def _reading(self) -> Iterator[Session]:
-        try:
-            with (
-                self.engine.connect().execution_options(readonly=True) as connection,
-                Session(connection) as session,
-            ):
-                yield session
-        except DBAPIError as fault:
-            hint = "Check that its database runs and can be reached."
-            raise StoreError(f"the store cannot be read: {first_line(fault)}.", hint) from fault
 
     def _list(self, table: Any, *where: Any, order: Any, newest: int | None = None) -> list[Any]:
         """Rows in an order; with `newest` only so many of its end, in the same order."""
@@ -263,6 +252,10 @@ class Store:
             query = select(JournalRow.hash).where(JournalRow.owner == self.owner).order_by(JournalRow.seq.desc())
             return session.scalar(query.limit(1))
 
-    def verify_journal(self, anchor: str | None = None) -> journal.Verdict:
-        """Whether the journal's chain is unbroken, and holds the anchored head where one is given."""
-        return journal.verify(self.list_journal(), anchor)
+    def verify_journal(self, anchor: str | None = None, since: journal.Verdict | None = None) -> journal.Verdict:
+        """Whether the journal's chain is unbroken, and holds the anchored head where one is given.
+
+        With `since`, what an earlier call found, only what came after it is walked.
+        """
+        after = since.entries - 1 if since is not None and since.entries else 0
+        return journal.verify(self.walk_journal(after), anchor, since)

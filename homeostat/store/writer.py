@@ -62,7 +62,8 @@ class Writer:
 
     def put_check(self, check: CheckResult) -> None:
         """Keep a drift check."""
-        self._session.merge(CheckRow(owner=self._owner, **rows.values(check)))
+        gist = {"status": check.drift.status, "share": check.drift.share}
+        self._session.merge(CheckRow(owner=self._owner, **rows.values(check), **gist))
 
     def append_decision(self, decision: Decision) -> None:
         """Keep a decision and say it in the journal."""

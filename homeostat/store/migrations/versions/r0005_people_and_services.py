@@ -20,7 +20,12 @@ INDEXES = {
     "ix_windows_role_end_at": ("windows", ["owner", "role", "end_at"]),
     "ix_stages_stage_tick_at": ("stages", ["owner", "stage", "tick_at"]),
     "ix_alerts_at": ("alerts", ["owner", "at"]),
+    "ix_batches_state": ("batches", ["owner", "state"]),
+    "ix_checks_share": ("checks", ["owner", "tick_at", "status", "share"]),
+    "ix_decisions_kind": ("decisions", ["owner", "tick_at", "kind"]),
+    "ix_journal_at": ("journal", ["owner", "at", "kind"]),
 }
+GISTS = {"status": sa.String(16), "share": sa.Float()}
 
 
 def upgrade() -> None:
@@ -58,16 +63,27 @@ def upgrade() -> None:
     op.create_index("ix_posts_waiting", "posts", ["owner", "kind", "batch", "received_at"])
     for name, kind in SEEN.items():
         op.add_column("alerts", sa.Column(name, kind, nullable=True))
+    for name, kind in GISTS.items():
+        op.add_column("checks", sa.Column(name, kind, nullable=True))
+    _fill_gists()
     for name, (table, columns) in INDEXES.items():
         op.create_index(name, table, columns)
+
+
+def _fill_gists() -> None:
+    """Say again beside each drift check what it found."""
+    checks = sa.table("checks", sa.column("drift", sa.JSON), *(sa.column(n, kind) for n, kind in GISTS.items()))
+    drift = checks.c.drift
+    op.execute(checks.update().values(status=drift["status"].as_string(), share=drift["share"].as_float()))
 
 
 def downgrade() -> None:
     """Take them away."""
     for name, (table, _columns) in INDEXES.items():
         op.drop_index(name, table)
-    with op.batch_alter_table("alerts") as table:
-        for name in SEEN:
-            table.drop_column(name)
+    for owner, names in (("alerts", SEEN), ("checks", GISTS)):
+        with op.batch_alter_table(owner) as table:
+            for name in names:
+                table.drop_column(name)
     for name in ("posts", "leases", "approvals"):
         op.drop_table(name)

@@ -1,0 +1,36 @@
+"""The loop's picture over time, read for a page: at most so many points, of the whole or of a part of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from flows.loop import Loop
+from homeostat.metrics import better
+from homeostat.records import Role
+from monitoring.series import MARK_KINDS, build_series
+from monitoring.story import metric_name
+
+INSTANT = timedelta(seconds=1)
+
+
+def read_series(loop: Loop, start: datetime | None = None, end: datetime | None = None) -> dict[str, Any]:
+    """What `monitoring.series.build_series` makes of the ticks from `start` to `end`, both of them included.
+
+    With it come the metric and its direction, the share from which a check is drift, the length of a tick in
+    seconds, and `whole`, the first and the last tick there is (seconds since 1970; None before the first).
+    """
+    store = loop.store
+    between = {"after": start and start - INSTANT, "before": end and end + INSTANT}
+    points = [p for p in store.list_points(**between) if p.metric == loop.project.metric]
+    first = store.list_points(Role.BASELINE, **between) if loop.replaying else []
+    gists = store.list_gists(sorted({kind for _, kind in MARK_KINDS}), **between)
+    span = store.span()
+    return {
+        "metric": metric_name(loop.project.metric),
+        "higher": better(loop.project.metric, 1.0, 0.0),
+        "limit": loop.project.monitoring.drift_share,
+        "tick": int(loop.project.loop.tick.total_seconds()),
+        "whole": span and [int(at.timestamp()) for at in span],
+        **build_series(points, store.list_shares(**between), gists, first),
+    }
