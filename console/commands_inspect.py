@@ -89,7 +89,7 @@ def why(
         "event": answer["event_at"],
         "scored": answer["scored_at"],
         "truth": "not known" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M} UTC)",
-        **({} if label is None else {"truth from": _origin(label)}),
+        **({} if label is None else {"truth from": told_origin(label)}),
         "scored by": f"version {answer['model_version']}",
     })  # fmt: skip
     _tell_model(answer)
@@ -103,7 +103,7 @@ PURPOSES = {
 SOURCES = {"observed": "from the source", "human": "from people", "programmatic": "by rule"}
 
 
-def _origin(label: dict[str, Any]) -> str:
+def told_origin(label: dict[str, Any]) -> str:
     """Who says what is true of a row, in words."""
     if label["provenance"] == "programmatic":
         return f"rules: {label['who']}"
@@ -119,7 +119,8 @@ def _origin(label: dict[str, Any]) -> str:
     return f"{said}{right}; {PURPOSES[task['purpose']]}{chance}"
 
 
-def _sources(labels: dict[str, int]) -> str:
+def told_sources(labels: dict[str, int]) -> str:
+    """Where a model's labels came from, in words."""
     return ", ".join(f"{count:,} {SOURCES.get(name, name)}" for name, count in labels.items())
 
 
@@ -131,7 +132,7 @@ def _tell_model(answer: dict[str, Any]) -> None:
             "family": model["family"],
             "trained": model["trained_at"],
             "rows": _span(model),
-            **({"labels": _sources(model["labels"])} if model["labels"] else {}),
+            **({"labels": told_sources(model["labels"])} if model["labels"] else {}),
             "holdout": holdout,
         })  # fmt: skip
     if promoted is not None:

@@ -21,10 +21,10 @@ def read_series(loop: Loop, start: datetime | None = None, end: datetime | None 
     seconds, and `whole`, the first and the last tick there is (seconds since 1970; None before the first).
     """
     store = loop.store
-    between = {"after": start and start - INSTANT, "before": end and end + INSTANT}
-    points = [p for p in store.list_points(**between) if p.metric == loop.project.metric]
-    first = store.list_points(Role.BASELINE, **between) if loop.replaying else []
-    gists = store.list_gists(sorted({kind for _, kind in MARK_KINDS}), **between)
+    after, before = start and start - INSTANT, end and end + INSTANT
+    points = [p for p in store.list_points(after=after, before=before) if p.metric == loop.project.metric]
+    first = store.list_points(Role.BASELINE, after=after, before=before) if loop.replaying else []
+    gists = store.list_gists(sorted({kind for _, kind in MARK_KINDS}), after=after, before=before)
     span = store.span()
     return {
         "metric": metric_name(loop.project.metric),
@@ -32,5 +32,5 @@ def read_series(loop: Loop, start: datetime | None = None, end: datetime | None 
         "limit": loop.project.monitoring.drift_share,
         "tick": int(loop.project.loop.tick.total_seconds()),
         "whole": span and [int(at.timestamp()) for at in span],
-        **build_series(points, store.list_shares(**between), gists, first),
+        **build_series(points, store.list_shares(after=after, before=before), gists, first),
     }

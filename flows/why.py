@@ -104,11 +104,8 @@ def _sources(loop: Loop, version: int) -> dict[str, int] | None:
 
 
 def _promotion(loop: Loop, version: int, scored_at: Any) -> dict[str, Any] | None:
-    decisions = [
-        d
-        for d in loop.store.list_decisions()
-        if d.model_version == version and d.kind in {"promote", "rollback"} and d.tick_at <= scored_at
-    ]
+    chosen = loop.store.list_decisions(kinds=("promote", "rollback"))
+    decisions = [d for d in chosen if d.model_version == version and d.tick_at <= scored_at]
     if not decisions:
         return None
     last = decisions[-1]

@@ -7,20 +7,21 @@ from collections.abc import Callable
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from console.arguments import person
 from console.faults import append_fault
-from console.web import pages_login, pages_overview
+from console.web import pages_ask, pages_decisions, pages_login, pages_overview
 from console.web.asked import API
 from console.web.gate import Gate
 from console.web.guard import Guard
 from console.web.people import ACCESS_FILE
-from console.web.rendering import HERE, page
+from console.web.rendering import page
 from console.web.sessions import Sessions, read_key
 from console.web.settings import AccessSettings
 from console.web.site import Site, UnknownProject
+from console.web.statics import HERE, Statics
 from homeostat.errors import HomeostatError
 
 
@@ -30,12 +31,13 @@ def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
     app = FastAPI(title="Homeostat", version="1", docs_url=None, redoc_url=None, openapi_url=f"{API}v1/openapi.json")
     app.state.site = site
     app.state.gate = Gate(access, Sessions(read_key(site.root)), lambda: site.clock().timestamp())
-    app.mount("/static", StaticFiles(directory=HERE / "static"), name="static")
+    app.mount("/static", Statics(directory=HERE / "static"), name="static")
+    app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
     app.add_middleware(Guard, gate=app.state.gate, tell=_told, keep=_keeper(site))
     app.add_exception_handler(HomeostatError, _tell_mistake)
     app.add_exception_handler(HTTPException, _tell_refusal)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    for module in (pages_login, pages_overview):
+    for module in (pages_login, pages_overview, pages_decisions, pages_ask):
         app.include_router(module.router)
     return app
 

@@ -1,10 +1,10 @@
-"""Pages from templates."""
+"""Pages from templates, and fragments of pages that are sent again only where they changed."""
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,13 +15,21 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from console.output import format_cell
 from console.web.access import person_of
 from console.web.site import Site
+from console.web.statics import HERE, static
+from homeostat.durations import instant
+from monitoring.story import count, metric_name, number, told_text
 
-HERE = Path(__file__).parent
 TABS = ("overview", "decisions", "label", "approve", "alerts", "ask")
+EMPTY = "none"
 
 
 def page(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
     """A template with what every page needs: the site, the person, the CSRF token, the projects."""
+    return HTMLResponse(render(request, template, **shown), status)
+
+
+def render(request: Request, template: str, **shown: Any) -> str:
+    """The text of a template with what every page needs."""
     site: Site = request.app.state.site
     context = {
         "request": request,
@@ -33,13 +41,26 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> Re
         "project": None,
         "tabs": TABS,
         "tab": "overview",
+        "now": site.clock(),
     }
-    return HTMLResponse(environment().get_template(template).render({**context, **shown}), status)
+    return environment().get_template(template).render({**context, **shown})
+
+
+def live(request: Request, template: str, state: str, **shown: Any) -> Response:
+    """A fragment that asks for itself again: 204 where it is still what the asker has, by the token `state`.
+
+    The template gets `token`, the new one, for its own next question.
+    """
+    text = render(request, template, token=EMPTY, **shown)
+    token = hashlib.sha256(text.encode()).hexdigest()[:16]
+    if token == state:
+        return Response(status_code=204)
+    return HTMLResponse(render(request, template, token=token, **shown))
 
 
 @lru_cache
 def environment() -> Environment:
-    """The templates, with filters `cell`, `when` and `path`."""
+    """The templates, with filters for cells, times, numbers and parts of addresses."""
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=select_autoescape(),
@@ -47,9 +68,39 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"cell": format_cell, "when": _when, "path": lambda text: quote(str(text), safe="")}
+    made.globals["static"] = static
+    made.filters |= {
+        "cell": format_cell,
+        "when": _when,
+        "ago": ago,
+        "instant": instant,
+        "path": lambda text: quote(str(text), safe=""),
+        "number": number,
+        "count": count,
+        "metric": metric_name,
+        "told": told_text,
+    }
     return made
 
 
+def ago(at: datetime, now: datetime) -> str:
+    """How long ago or ahead a time is, in words; empty where that is more than a month.
+
+    >>> ago(datetime(2024, 1, 1, 12, tzinfo=UTC), datetime(2024, 1, 1, 15, tzinfo=UTC))
+    '3 hours ago'
+    >>> ago(datetime(2024, 1, 1, 15, 1, tzinfo=UTC), datetime(2024, 1, 1, 15, tzinfo=UTC))
+    'in 1 minute'
+    """
+    apart = abs(now - at)
+    if apart < timedelta(minutes=1):
+        return "just now" if at <= now else "in less than a minute"
+    if apart > timedelta(days=31):
+        return ""
+    sizes = {"day": timedelta(days=1), "hour": timedelta(hours=1), "minute": timedelta(minutes=1)}
+    unit, many = next((name, apart // size) for name, size in sizes.items() if apart >= size)
+    text = f"{many} {unit}{'s' if many != 1 else ''}"
+    return f"{text} ago" if at <= now else f"in {text}"
+
+
 def _when(at: datetime | None) -> str:
-    return "–" if at is None else f"{at:%Y-%m-%d %H:%M}"
+    return "–" if at is None else f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from console.web.proofs import Proofs
 from homeostat.errors import HomeostatError
 from homeostat.installation import Found, list_projects, service_url
 from homeostat.records import Scope
@@ -31,6 +32,7 @@ class Site:
     root: Path
     places: tuple[Path, ...]
     clock: Callable[[], datetime]
+    proofs: Proofs = field(default_factory=Proofs)
     _found: list[Found] = field(default_factory=list)
     _scanned: float = -RESCAN_SECONDS
     _lock: threading.Lock = field(default_factory=threading.Lock)
