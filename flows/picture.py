@@ -18,7 +18,7 @@ def read_series(loop: Loop, start: datetime | None = None, end: datetime | None 
     """What `monitoring.series.build_series` makes of the ticks from `start` to `end`, both of them included.
 
     With it come the metric and its direction, the share from which a check is drift, the length of a tick in
-    seconds, and `whole`, the first and the last tick there is (seconds since 1970; None before the first).
+    seconds, and `whole`, the start of the first window and the last tick (seconds since 1970; None before the first).
     """
     store = loop.store
     after, before = start and start - INSTANT, end and end + INSTANT
@@ -31,6 +31,6 @@ def read_series(loop: Loop, start: datetime | None = None, end: datetime | None 
         "higher": better(loop.project.metric, 1.0, 0.0),
         "limit": loop.project.monitoring.drift_share,
         "tick": int(loop.project.loop.tick.total_seconds()),
-        "whole": span and [int(at.timestamp()) for at in span],
+        "whole": span and [int((span[0] - loop.project.loop.tick).timestamp()), int(span[1].timestamp())],
         **build_series(points, store.list_shares(after=after, before=before), gists, first),
     }

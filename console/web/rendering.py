@@ -79,6 +79,7 @@ def environment() -> Environment:
         "count": count,
         "metric": metric_name,
         "told": told_text,
+        "sentence": lambda text: text[:1].upper() + text[1:],
     }
     return made
 

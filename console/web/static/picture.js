@@ -16,6 +16,15 @@
   const when = (s) => new Date(s * 1000).toISOString().slice(0, 16).replace("T", " ");
   const instant = (s) => new Date(s * 1000).toISOString().replace(".000Z", "Z");
   const figure = (v) => v == null ? "unknown" : Math.abs(v) < 10 ? v.toFixed(3) : Math.abs(v) < 1000 ? v.toFixed(2) : Math.round(v).toLocaleString("en");
+  const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+  const dates = (_u, splits, _axis, _space, step) => splits.map((s, i) => {
+    const on = new Date(s * 1000), before = i ? new Date(splits[i - 1] * 1000) : null;
+    const year = !before || before.getUTCFullYear() !== on.getUTCFullYear() ? "\n" + on.getUTCFullYear() : "";
+    const day = `${on.getUTCDate()} ${MONTHS[on.getUTCMonth()]}`;
+    if (step >= 28 * DAY) return MONTHS[on.getUTCMonth()] + year;
+    if (step >= DAY) return day + year;
+    return on.toISOString().slice(11, 16) + (!before || before.getUTCDate() !== on.getUTCDate() ? "\n" + day + year.replace("\n", " ") : "");
+  });
   const share = (v) => v == null ? "unknown" : Math.round(100 * v) + "%";
 
   async function load(from, to, keep) {
@@ -126,10 +135,10 @@
     const axis = { stroke: look.soft, grid: { stroke: look.grid, width: 1 }, ticks: { show: false }, font: `12px ${color("font")}`, size: 62, gap: 6 };
     return {
       width: stage.clientWidth, height, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
-      legend: { show: false }, padding: [8, 8, 0, 0],
+      legend: { show: false }, padding: [8, 8, more.dates ? 0 : 8, 0],
       cursor: { sync: { key: "loop" }, drag: { x: true, y: false, setScale: false }, points: { show: false } },
       scales: { x: { time: true, range: () => shown } },
-      axes: [{ ...axis, size: 30, show: !!more.dates }, { ...axis, ...more.axis }],
+      axes: [{ ...axis, size: 40, space: 74, show: !!more.dates, values: dates }, { ...axis, ...more.axis }],
       hooks: {
         setCursor: [(u) => { if (u.cursor.idx != null && u.cursor.event) point(u.cursor.idx); }],
         setSelect: [(u) => {
