@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 from flows.loop import Loop
@@ -20,6 +21,13 @@ def read_series(loop: Loop, start: datetime | None = None, end: datetime | None 
     With it come the metric and its direction, the share from which a check is drift, the length of a tick in
     seconds, and `whole`, the start of the first window and the last tick (seconds since 1970; None before the first).
     """
+    state = (loop.store.last_tick("check"), loop.store.last_decision())
+    return _read(loop, start, end, state)
+
+
+@lru_cache(maxsize=16)
+def _read(loop: Loop, start: datetime | None, end: datetime | None, _state: tuple[datetime | None, ...]) -> Any:
+    """What is read while the loop stands at a state: windows and checks are only written with the stage `check`."""
     store = loop.store
     after, before = start and start - INSTANT, end and end + INSTANT
     points = [p for p in store.list_points(after=after, before=before) if p.metric == loop.project.metric]

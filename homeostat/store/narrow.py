@@ -103,6 +103,11 @@ class NarrowReads:
                 return known[-1]
         return None
 
+    def last_decision(self) -> datetime | None:
+        """The newest tick or time at which something was decided."""
+        newest = select(DecisionRow.tick_at).where(DecisionRow.owner == self.owner).order_by(DecisionRow.tick_at.desc())
+        return self._value(newest.limit(1))
+
     def span(self, role: Role = Role.CHAMPION) -> tuple[datetime, datetime] | None:
         """The ends of the first and the last window of a role; None before the first."""
         mine = (WindowRow.owner == self.owner, WindowRow.role == role.value)
@@ -194,7 +199,8 @@ class NarrowReads:
         """The links of the journal that were said at some times, newest first."""
         columns = [getattr(JournalRow, name) for name in JournalEntry.__dataclass_fields__]
         query = select(*columns).where(JournalRow.owner == self.owner, JournalRow.at.in_(times))
-        return [JournalEntry(*found) for found in self._rows(query.order_by(JournalRow.seq.desc()))]
+        found = [JournalEntry(*each) for each in self._rows(query)]  # sorted here: by SQLite, it would walk them all
+        return sorted(found, key=lambda link: -link.seq)
 
     def list_journal_kinds(self) -> list[str]:
         """The kinds of links that the journal has."""
@@ -212,7 +218,7 @@ class NarrowReads:
 
     def _rows(self, query: Select[Any]) -> Sequence[Any]:
         with self._reading() as session:
-            return session.execute(query).all()
+            return session.connection().execute(query).all()  # plain rows: what a session adds costs as much again
 
     def _value(self, query: Select[Any]) -> Any:
         with self._reading() as session:
