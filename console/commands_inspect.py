@@ -1,4 +1,4 @@
-"""Commands that read: alerts, the journal, why, exports."""
+"""Commands that read: the journal, why, exports."""
 
 from __future__ import annotations
 
@@ -23,26 +23,8 @@ class What(StrEnum):
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (alerts, journal, why, export):
+    for command in (journal, why, export):
         app.command(command.__name__)(command)
-
-
-def alerts(
-    folder: Folder = HERE,
-    limit: Annotated[int, typer.Option(help="How many of the newest.")] = 50,
-    as_json: AsJson = False,
-    from_: FromWhere = None,
-) -> None:
-    """The inbox: what a person should know, newest last."""
-    from homeostat.store import rows
-
-    loop = open_for_reading(folder, from_)
-    found = loop.store.list_alerts()[-limit:]
-    if as_json:
-        say_json([rows.values(a) for a in found])
-    else:
-        say_table(f"Alerts of {loop.house.model_name}", ["at (UTC)", "severity", "what", "more"],
-                  [(a.at, a.severity.value, a.title, a.body) for a in found])  # fmt: skip
 
 
 def journal(

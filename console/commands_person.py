@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from console.announcing import tell_approved, tell_rejected
 from console.arguments import (
     HERE,
     AsJson,
@@ -24,22 +25,64 @@ from homeostat.errors import HomeostatError
 
 def add_to(app: typer.Typer) -> None:
     """Add this module's commands."""
-    for command in (promote, rollback, quarantine):
+    for command in (approve, reject, promote, rollback, quarantine):
         app.command(command.__name__)(command)
 
 
-def promote(
+Version = Annotated[int | None, typer.Option(help="The version.", show_default="the one that waits")]
+
+
+def approve(
     folder: Folder = HERE,
-    version: Annotated[int | None, typer.Option(help="The version.", show_default="the one that waits")] = None,
+    version: Version = None,
     why: Why = "",
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Make a version champion: the challenger that waits for approval, or any other; journaled with your name."""
+    """Make the challenger that waits for approval champion, as it was compared; journaled with your name."""
+    from flows import approvals
+
+    loop = open_for_reading(folder, from_)
+    verdict = approvals.approve(loop, now(), person(), why, version)
+    tell_approved(loop, verdict.model_version, person())
+    if as_json:
+        say_json({"model": loop.house.model_name, "champion": verdict.model_version})
+    else:
+        say(f"Version {verdict.model_version} is champion of {loop.house.model_name}.")
+
+
+def reject(
+    folder: Folder = HERE,
+    version: Version = None,
+    why: Why = "",
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """Drop the challenger that waits for approval, for a reason; journaled with your name."""
+    from flows import approvals
+
+    loop = open_for_reading(folder, from_)
+    closed = approvals.reject(loop, now(), person(), why, version)
+    tell_rejected(loop, closed.version, person(), why)
+    if as_json:
+        say_json({"model": loop.house.model_name, "rejected": closed.version, "champion": loop.version_of("champion")})
+    else:
+        say(f"Version {closed.version} is rejected; version {loop.version_of('champion')} stays champion.")
+
+
+def promote(
+    folder: Folder = HERE,
+    version: Version = None,
+    why: Why = "",
+    as_json: AsJson = False,
+    from_: FromWhere = None,
+) -> None:
+    """Make a version champion whatever was compared: the one that waits, or any other; journaled with your name."""
     from flows import by_hand
 
-    with open_for_changing(folder, from_) as loop:
-        verdict = by_hand.promote_version(loop, now(), version, person(), why)
+    loop = open_for_reading(folder, from_)
+    verdict = by_hand.promote_version(loop, now(), version, person(), why)
+    tell_approved(loop, verdict.model_version, person())
     if as_json:
         say_json({"model": loop.house.model_name, "champion": verdict.model_version})
     else:
@@ -56,8 +99,8 @@ def rollback(
     """Put an earlier version back in place at once; journaled with your name."""
     from flows import by_hand
 
-    with open_for_changing(folder, from_) as loop:
-        verdict = by_hand.rollback(loop, now(), to, person(), why)
+    loop = open_for_reading(folder, from_)
+    verdict = by_hand.rollback(loop, now(), to, person(), why)
     if as_json:
         say_json({"model": loop.house.model_name, "champion": verdict.model_version})
     else:

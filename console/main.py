@@ -14,6 +14,7 @@ import typer
 
 from console import (
     commands_access,
+    commands_alerts,
     commands_backtest,
     commands_inspect,
     commands_label,
@@ -41,7 +42,7 @@ app = typer.Typer(
 )
 for module in (
     commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_label,
-    commands_inspect, commands_services, commands_access,
+    commands_inspect, commands_alerts, commands_services, commands_access,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -10,7 +10,7 @@ from flows.decide import fresh_windows
 from flows.learn import make_version
 from flows.loop import Loop, alert
 from flows.refresh import find_base, refresh
-from flows.settle import compare, note_training, promote, settle
+from flows.settle import Overtaken, compare, note_training, promote, settle, stands
 from flows.trial import fact_name, get_probation, renewed
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
@@ -29,8 +29,13 @@ def act(loop: Loop, at: datetime) -> dict[str, Any]:
     steps |= {"rollback": _roll_back}
     if kind not in steps:
         return _finish(loop, at, {"did": kind})
+    if decision is not None and decision.model_version not in (None, loop.version_of("champion")):
+        # A person put another version in place since: what was decided was about the one before.
+        return _finish(loop, at, {"did": "wait", "overtaken": kind})
     try:
         return steps[kind](loop, at)
+    except Overtaken:
+        return _finish(loop, at, {"did": "wait", "overtaken": kind})
     except (DataError, ModelRefused) as fault:
         return _could_not(loop, at, kind, fault)
     except RegistryError as fault:
@@ -76,7 +81,8 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
     assert founder is not None
     verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, founder.version)
     outcome = {"did": "rollback", "version": founder.version}
-    promote(loop, at, founder, verdict, outcome, {fact_name(probation.line): renewed(probation, at)})
+    facts = {fact_name(probation.line): renewed(probation, at)}
+    promote(loop, at, founder, verdict, outcome, facts, stands(loop, champion.version))
     return outcome
 
 

@@ -114,9 +114,6 @@ def promote_version(loop: Loop, at: datetime, version: int | None, who: str, why
     verdict = Decision(at, "promotion", "promote", (reason,), {"by": who, "why": why}, chosen)
     loop.models.load(chosen)
     settling.promote(loop, at, record, verdict)
-    loop.models.delete_alias("challenger")
-    with loop.store.write("challenger") as write:
-        write.drop_fact("challenger")
     return verdict
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flows.approvals import expire
 from flows.loop import Loop, alert, tick_index
 from flows.origins import count_caused, count_labels, tell_blocked
 from flows.outcomes import Ledger, settle_accounts
@@ -29,7 +30,11 @@ PLEAS = {
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
-    """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person."""
+    """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person.
+
+    A challenger that nobody approved in time is dropped first.
+    """
+    expire(loop, at)
     ledger, base = settle_accounts(loop, at), find_base(loop)
     trial = None if base is None else follow_trial(loop, at)
     alarm, decision, accounts = _weigh(loop, at, ledger, base, trial)

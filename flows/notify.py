@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from datetime import datetime
 from typing import Any
+from urllib.parse import quote
 
+from flows.inbox import list_due, wake
 from flows.loop import Loop
+from flows.proposals import SUBJECT
 from homeostat.boundaries import commit
 from homeostat.errors import RegistryError
+from homeostat.installation import find_service_url
+from homeostat.records import Alert
 from monitoring.alerts import deliver, route
 
 
 def notify(loop: Loop, at: datetime) -> dict[str, Any]:
     """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
     anchored = _anchor(loop)
-    waiting = loop.store.list_alerts(undelivered=True)
+    waiting, woken = list_due(loop, at)
     sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
     outcome = {"sent": sum(problem is None for _, problem in sent)}
     with loop.store.write("notify") as write:
         for alert, problem in sent:
             write.put_delivery(alert.key, at if problem is None else None, problem)
+        for key in sorted(woken):
+            wake(write, key, at)
         write.put_stage(at, "notify", outcome)
     return {**outcome, "anchored": anchored}
 
@@ -38,9 +46,18 @@ def _anchor(loop: Loop) -> bool:
     return True
 
 
-def _send(loop: Loop, alert: Any) -> str | None:
+def _send(loop: Loop, alert: Alert) -> str | None:
     addresses, problems = route(alert, loop.project, os.environ)
-    delivery = deliver(alert, addresses)
+    delivery = deliver(_with_link(loop, alert), addresses)
     if not delivery.ok:
         problems = [*problems, delivery.problem or "not delivered"]
     return "; ".join(problems) or None
+
+
+def _with_link(loop: Loop, alert: Alert) -> Alert:
+    """The alert as it is sent: with the address of the page where a person sees to it, where one is served."""
+    url = find_service_url(loop.project, "console", "HOMEOSTAT_CONSOLE_UI")
+    if url is None:
+        return alert
+    tab = "approve" if alert.key.endswith(f"/{SUBJECT}") else "alerts"
+    return dataclasses.replace(alert, body=f"{alert.body} {url}/projects/{quote(loop.project.name)}/{tab}")

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from flows.loop import Loop, alert
+from flows.proposals import withdraw
 from homeostat.durations import instant
 from homeostat.errors import ModelRefused, RegistryError
 from homeostat.records import Batch, BatchState, Role, Severity
@@ -149,6 +150,10 @@ def _follow_alias(loop: Loop, at: datetime) -> None:
     if alias is None or alias == known:
         return
     with loop.store.write("alias") as write:
+        # Looked at again now that nobody else writes: a person may be promoting it this minute.
+        if loop.version_of("champion") != known:
+            return
+        withdraw(loop, write, at, f"version {alias} became champion", but=alias)
         write.put_fact("champion", {"version": alias, "since": instant(at)})
         write.append_journal(
             at, f"{instant(at)}/champion_moved", "champion_moved", {"from": known, "to": alias, "by": "MLflow"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -12,17 +12,22 @@ import polars as pl
 
 from flows.labels import fair_share, measured_labels
 from flows.loop import Loop, alert
-from flows.steps import compare_scores
+from flows.proposals import close, forget_challenger, propose, withdraw
+from flows.steps import compare_scores, groups_of
 from homeostat.durations import instant
-from homeostat.errors import RegistryError
+from homeostat.errors import HomeostatError, RegistryError
 from homeostat.metrics import stand_for
 from homeostat.project import Task
-from homeostat.records import Decision, ModelRecord, Severity
+from homeostat.records import ApprovalState, Decision, ModelRecord, Severity
 from homeostat.store import Writer
 from pipelines.features import raw_view
 from registry.promotion import Comparison
 
 SMALL_STEPS = ("recalibrate", "refresh")
+
+
+class Overtaken(HomeostatError):
+    """Another version became champion while a challenger was compared with the one before."""
 
 
 def promote(
@@ -32,27 +37,30 @@ def promote(
     verdict: Decision,
     outcome: dict[str, Any] | None = None,
     facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    insist: Callable[[], None] | None = None,
 ) -> None:
     """Make a version champion: the aliases first, then the store, so that doing it again mends a kill in between.
 
-    `outcome` ends the tick's stage in the same transaction, which keeps the facts too. A small step is not alerted.
+    All of it happens while no other writer is let in, so that a person's word and a tick cannot cross: `insist` is
+    called first, and raises where it must not be. What waits for a person is closed. `outcome` ends the tick's stage in
+    the same transaction, which keeps the facts too. A small step is not alerted.
     """
-    old = loop.version_of("champion")
-    loop.models.set_alias("champion", record.version)
-    if old is not None and old != record.version:  # last, or a rollback killed in between would find no way back
-        loop.models.set_alias("previous", old)
-    first = loop.store.get_fact("baseline") is None
     classes = loop.models.load(record.version).classes if loop.project.task is Task.BINARY else None
+    loop.models.get_alias("champion")  # an MLflow that is away is found out before others are kept waiting
     with loop.store.write("promotion") as write:
+        if insist is not None:
+            insist()
+        _move_aliases(loop, write, record.version)
         if classes:
             write.put_fact("classes", {"classes": list(classes)})
         write.put_model(dataclasses.replace(record, promoted_at=at))
         write.append_decision(verdict)
         write.put_fact("champion", {"version": record.version, "since": instant(at)})
-        if first and loop.replaying:
+        if loop.store.get_fact("baseline") is None and loop.replaying:
             write.put_fact("baseline", {"version": record.version})
         for name, fact in facts.items():
             write.put_fact(name, fact)
+        _answer_the_question(loop, write, at, record.version, verdict)
         if outcome is None or outcome["did"] not in SMALL_STEPS:
             title = f"version {record.version} is champion"
             severity = Severity.WARNING if verdict.stage == "rollback" else Severity.INFO
@@ -60,6 +68,23 @@ def promote(
         if outcome is not None:
             note_training(loop, write, at)
             write.put_stage(at, "act", outcome)
+
+
+def _move_aliases(loop: Loop, write: Writer, version: int) -> None:
+    old = loop.version_of("champion")
+    loop.models.set_alias("champion", version)
+    if old is not None and old != version:  # after it, or a rollback killed in between would find no way back
+        loop.models.set_alias("previous", old)
+    forget_challenger(loop, write)
+
+
+def _answer_the_question(loop: Loop, write: Writer, at: datetime, version: int, verdict: Decision) -> None:
+    """Close what waited for a person: it was this version, or this version has overtaken it."""
+    for approval in loop.store.list_approvals(ApprovalState.OPEN):
+        if approval.version == version:
+            by, why = verdict.evidence.get("by"), verdict.evidence.get("why")
+            close(write, approval, at, ApprovalState.APPROVED, by, why)
+    withdraw(loop, write, at, f"version {version} became champion", but=version)
 
 
 def compare(loop: Loop, champion: int, challenger: int, batches: tuple[str, ...], at: datetime) -> Comparison:
@@ -91,6 +116,7 @@ def compare_rows(
         batches=batches,
         positive=challenging.positive,
         weights=stand_for(rows),
+        groups=groups_of(loop.project, rows),
     )
 
 
@@ -103,23 +129,44 @@ def settle(
     facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Carry out the verdict on a challenger, keep the facts and end the stage; returns the outcome."""
+    try:
+        return _carry_out(loop, at, record, verdict, outcome, facts)
+    except Overtaken as fault:
+        verdict = dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, str(fault)))
+        return _carry_out(loop, at, record, verdict, {**outcome, "verdict": "refuse"}, facts)
+
+
+def stands(loop: Loop, version: int) -> Callable[[], None]:
+    """A check that a version is champion still; it raises Overtaken."""
+
+    def insist() -> None:
+        champion = loop.version_of("champion")
+        if champion != version:
+            raise Overtaken(f"version {champion} became champion in the meantime")
+
+    return insist
+
+
+def _carry_out(
+    loop: Loop,
+    at: datetime,
+    record: ModelRecord,
+    verdict: Decision,
+    outcome: dict[str, Any],
+    facts: Mapping[str, Mapping[str, Any]],
+) -> dict[str, Any]:
+    insist = stands(loop, verdict.evidence["champion"])
     if verdict.kind == "promote":
-        promote(loop, at, record, verdict, outcome, facts)
+        promote(loop, at, record, verdict, outcome, facts, insist)
         return outcome
-    if verdict.kind == "ask":
-        loop.models.set_alias("challenger", record.version)
     with loop.store.write("refusal") as write:
+        if verdict.kind == "ask":
+            insist()
+            propose(loop, write, at, record, verdict)
         write.put_model(record)
         write.append_decision(verdict)
         for name, fact in facts.items():
             write.put_fact(name, fact)
-        if verdict.kind == "ask":
-            waits = loop.store.get_fact("challenger") is not None
-            write.put_fact("challenger", {"version": record.version, "since": instant(at)})
-            body = "; ".join(verdict.reasons) + ". 'homeostat promote' puts it in place."
-            title = f"version {record.version} waits for approval"
-            if not waits:
-                write.append_alert(alert(at, Severity.WARNING, "approval", title, body))
         note_training(loop, write, at)
         write.put_stage(at, "act", outcome)
     return outcome

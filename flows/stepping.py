@@ -16,6 +16,7 @@ import polars as pl
 from flows.contenders import Bench, Model
 from flows.steps import (
     compare_scores,
+    groups_of,
     kept_apart,
     list_plans,
     mean_losses,
@@ -180,6 +181,7 @@ class Stepping:
             challenger=(1, self.working.score(rows)),
             batches=(),
             positive=self.working.positive,
+            groups=groups_of(bench.project, rows) if bench.project.data.sensitive else None,
         )
         verdict = decide_promotion(comparison, bench.project, bench.project.start_at)
         return verdict.kind in {"promote", "ask"}

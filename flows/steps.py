@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from homeostat.losses import loss_scale, row_losses, scoring_losses
+from homeostat.losses import loss_scale, row_losses, scoring_losses, segment_values
 from homeostat.metrics import compute_metrics
 from homeostat.project import Project, Task
 from monitoring.forecast import LEAST_YARD, RECALIBRATE, REFRESH, RETRAIN, YARD_ROUNDS, Plan, growth_gain
 from pipelines.members import forecast_cost, list_specs
 from registry.promotion import Comparison
+from registry.segments import compare_gaps, compare_groups, mean_and_error
 
 # Of an alarm that stands, everything is learned again once there is so much more to learn from.
 ALARMED_GROWTH, GROWTH = 1.5, 2.0
 MOST_APART = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which groups a comparison looks at one by one: of each column the value of each row; `metric` is what is told."""
+
+    segments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sensitive: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metric: str = ""
+
+
+def groups_of(project: Project, rows: pl.DataFrame) -> Groups:
+    """The groups of rows, by the columns under `data.segments` and `data.sensitive`."""
+    data = project.data
+    return Groups(segment_values(rows, data.segments), segment_values(rows, data.sensitive), project.metric)
 
 
 def list_plans(
@@ -73,8 +90,19 @@ def paired_gain(
     task: Task, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
 ) -> np.ndarray:
     """The loss that each row is spared by the scores `after`, (rows,), against those `before`."""
+    losses = paired_losses(task, labels, before=before, after=after, positive=positive)
+    return losses[0] - losses[1]
+
+
+def paired_losses(
+    task: Task, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each row, (rows,), by the scores `before` and by those `after`, in the same unit."""
     scale = squared_error(labels, before) if task is Task.REGRESSION else 1.0
-    return scoring_losses(task, labels, before, positive, scale) - scoring_losses(task, labels, after, positive, scale)
+    return (
+        scoring_losses(task, labels, before, positive, scale),
+        scoring_losses(task, labels, after, positive, scale),
+    )
 
 
 def compare_scores(
@@ -86,13 +114,19 @@ def compare_scores(
     batches: tuple[str, ...],
     positive: str | None,
     weights: np.ndarray | None = None,
+    groups: Groups | None = None,
 ) -> Comparison:
     """Compare two versions by what they say, now, of the same labelled rows; one row of scores a label.
 
-    `weights` (rows,) say how many rows each stands for; without it each stands for itself.
+    `weights` (rows,) say how many rows each stands for; without it each stands for itself. `groups` are compared one by
+    one as well.
     """
     (old, before), (new, after) = champion, challenger
-    saved = paired_gain(task, labels, before=before, after=after, positive=positive)
+    losses = paired_losses(task, labels, before=before, after=after, positive=positive)
+    saved = losses[0] - losses[1]
+    mean, error = mean_and_error(saved, weights)
+    told = {"before": before, "after": after, "positive": positive, "weights": weights}
+    named = groups or Groups()
     return Comparison(
         old,
         new,
@@ -100,19 +134,14 @@ def compare_scores(
         batches,
         champion_metrics=compute_metrics(task, labels, before, positive, weights),
         challenger_metrics=compute_metrics(task, labels, after, positive, weights),
-        gain=float(np.average(saved, weights=weights)),
-        gain_error=_error_of_mean(saved, weights),
-    )
-
-
-def _error_of_mean(values: np.ndarray, weights: np.ndarray | None) -> float:
-    """The standard error of a mean, or of one that is weighted by what the rows stand for (linearized)."""
-    if len(values) < 2:
-        return 0.0
-    if weights is None:
-        return float(values.std(ddof=1) / np.sqrt(len(values)))
-    off = weights * (values - np.average(values, weights=weights))
-    return float(np.sqrt(np.sum(off**2)) / weights.sum())
+        gain=mean,
+        gain_error=error,
+        segments=compare_groups(
+            task, labels, saved=saved, groups={**named.segments, **named.sensitive}, sensitive=named.sensitive,
+            metric=named.metric, **told,
+        ),
+        fairness=compare_gaps(task, labels, losses=losses, groups=named.sensitive, **told),
+    )  # fmt: skip
 
 
 def mean_losses(

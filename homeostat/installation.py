@@ -94,6 +94,13 @@ def service_url(root: Path, name: str, variable: str) -> str | None:
     return told.rstrip("/") if told else read_services(root).get("services", {}).get(name, {}).get("url")
 
 
+def find_service_url(project: Project, name: str, variable: str) -> str | None:
+    """Where a person finds a service's page, where only a project is known: its installation's root is looked for."""
+    home = os.environ.get("HOMEOSTAT_HOME")
+    roots = [Path(home).resolve()] if home else [state_folder(project), project.folder.parent / ".homeostat"]
+    return next((url for root in roots if (url := service_url(root, name, variable))), None)
+
+
 def _place(folder: Path) -> Path:
     return (folder.parent if folder.name == PROJECT_FILE else folder).resolve()
 

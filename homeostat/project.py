@@ -93,6 +93,12 @@ def _as_instant(value: Any) -> Any:
     return moment
 
 
+def _some_time(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("must be longer than nothing, as in '7d'")
+    return value
+
+
 def _as_class(value: Any) -> Any:
     if not isinstance(value, (str, int)):
         raise ValueError(f"{value!r} is not a class; write text in quotes, a whole number, true or false")
@@ -284,7 +290,9 @@ class Gates(_Section):
     min_rows: Annotated[Whole, Field(ge=1)] = 100
     fresh_rows: Annotated[Whole, Field(ge=1)] = 1000
     fresh_share: Annotated[Number, Field(gt=0, le=0.5)] = 0.3
+    segments: Literal["warn", "refuse"] = "warn"
     approval: Literal["auto", "human"] = "auto"
+    approval_within: Annotated[Duration, AfterValidator(_some_time)] = timedelta(days=7)
 
 
 class Monitoring(_Section):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 from homeostat.metrics import gain
 from homeostat.project import Project
 from homeostat.records import Decision
+from registry.segments import GroupGap, SegmentGain
+
+MOST_TOLD = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Comparison:
     `champion_metrics` and `challenger_metrics` are computed on those `rows` rows, of `batches`, in this comparison;
     `gain` is the mean loss a row that the challenger saves (`homeostat.losses.scoring_losses`), `gain_error` its
     standard error, row by row; None where only the metrics are compared. `problem` says why it could not be made.
+    `segments` are the groups that were compared one by one, `fairness` how far apart those of sensitive columns are.
     """
 
     champion: int
@@ -30,6 +35,18 @@ class Comparison:
     problem: str | None = None
     gain: float | None = None
     gain_error: float | None = None
+    segments: tuple[SegmentGain, ...] = ()
+    fairness: tuple[GroupGap, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Something that a challenger must show: whether it `passed`, in words; one that is not `binding` warns only."""
+
+    name: str
+    passed: bool
+    told: str
+    binding: bool = True
 
 
 def decide_promotion(comparison: Comparison, project: Project, now: datetime) -> Decision:
@@ -38,7 +55,56 @@ def decide_promotion(comparison: Comparison, project: Project, now: datetime) ->
     Where the losses were compared row by row, these decide, since a metric over a few hundred rows is mostly noise.
     From `gates.fresh_rows` rows on, the project's metric must not be worse by more than `monitoring.tolerance`; it must
     be better by `gates.min_gain` where that is set (below 0, it may be worse). Without losses the metric decides alone.
+    What passes is refused still where it harms a sensitive group, or any segment where `gates.segments` says so.
     """
+    decision = _decide(comparison, project, now)
+    worse = [each for each in comparison.segments if each.worse]
+    if decision.kind == "refuse" or not worse:
+        return decision
+    harmed = [each for each in worse if each.sensitive or project.gates.segments == "refuse"]
+    told = tuple(f"worse where {_words(each)}" for each in (harmed or worse)[:MOST_TOLD])
+    if more := len(harmed or worse) - MOST_TOLD:
+        told += (f"worse in {more} other groups",) if more > 0 else ()
+    return dataclasses.replace(decision, kind="refuse" if harmed else decision.kind, reasons=(*decision.reasons, *told))
+
+
+def list_gates(evidence: Mapping[str, Any], project: Project) -> list[Gate]:
+    """Each gate that a challenger had to pass, whether it did, and that in words, by a promotion's evidence."""
+    gates, metric = project.gates, project.metric
+    old, new = (evidence.get(f"{side}_metrics", {}).get(metric) for side in ("champion", "challenger"))
+    rows, saved = evidence.get("rows", 0), evidence.get("gain")
+    made = [Gate("Rows", rows >= gates.min_rows, f"{rows:,} fresh labelled rows, at least {gates.min_rows:,}")]
+    if saved is not None and gates.min_gain >= 0:
+        made.append(Gate("Loss", saved > 0, f"a loss lower by {saved:.4f} a row, more than 0"))
+    if old is not None and new is not None:
+        gained = gain(metric, new, old)
+        if saved is None or gates.min_gain != 0:
+            told = f"{metric} better by {gained:.4f}, more than {gates.min_gain:g}"
+            made.append(Gate("Metric", gained > gates.min_gain, told))
+        elif rows >= gates.fresh_rows:
+            least = -project.monitoring.tolerance
+            told = f"{metric} better by {gained:.4f}, no less than {least:g}"
+            made.append(Gate("Metric", gained >= least, told))
+    return [*made, *_group_gates(evidence.get("segments", ()), gates.segments)]
+
+
+def _group_gates(segments: Sequence[Mapping[str, Any]], strictness: str) -> Iterator[Gate]:
+    for sensitive, name in ((True, "Sensitive groups"), (False, "Segments")):
+        mine = [each for each in segments if each["sensitive"] is sensitive]
+        worse = [f"{each['column']} = {each['value']}" for each in mine if each["worse"]]
+        told = f"worse where {', '.join(worse)}" if worse else f"none of {len(mine)} is worse"
+        if mine:
+            yield Gate(name, not worse, told, binding=sensitive or strictness == "refuse")
+
+
+def _words(group: SegmentGain) -> str:
+    return (
+        f"{group.column} = {group.value}{', a sensitive group' if group.sensitive else ''}: a loss higher by "
+        f"{-group.gain:.4f} ± {group.gain_error:.4f} a row, on {group.rows} rows"
+    )
+
+
+def _decide(comparison: Comparison, project: Project, now: datetime) -> Decision:
     metric = project.metric
     mine, other = comparison.challenger_metrics.get(metric), comparison.champion_metrics.get(metric)
     evidence: dict[str, Any] = {
@@ -49,6 +115,10 @@ def decide_promotion(comparison: Comparison, project: Project, now: datetime) ->
         "champion_metrics": dict(comparison.champion_metrics),
         "challenger_metrics": dict(comparison.challenger_metrics),
     }
+    if comparison.segments:
+        evidence["segments"] = [dataclasses.asdict(each) | {"worse": each.worse} for each in comparison.segments]
+    if comparison.fairness:
+        evidence["fairness"] = [dataclasses.asdict(gap) | {"groups": list(gap.groups)} for gap in comparison.fairness]
 
     def decided(kind: str, reason: str) -> Decision:
         return Decision(now, "promotion", kind, (reason,), evidence, comparison.challenger)

@@ -153,9 +153,12 @@ class Store(NarrowReads):
         where = [AlertRow.delivered_at.is_(None)] if undelivered else []
         return [rows.alert(r) for r in self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key], newest=newest)]
 
-    def list_alert_statuses(self, keys: Sequence[str] | None = None) -> dict[str, AlertStatus]:
-        """What became of alerts, by their keys; of all, or of those that are named."""
+    def list_alert_statuses(
+        self, keys: Sequence[str] | None = None, *, snoozed: bool = False
+    ) -> dict[str, AlertStatus]:
+        """What became of alerts, by their keys; of all, of those that are named, or of those with a snooze."""
         where = [] if keys is None else [AlertRow.key.in_(keys)]
+        where += [AlertRow.snoozed_until.is_not(None)] if snoozed else []
         found = self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key])
         return {row.key: rows.alert_status(row) for row in found}
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from homeostat.metrics import gain
 from homeostat.project import METRICS, Project, Task
-from registry.promotion import Comparison, decide_promotion
+from registry.promotion import Comparison, decide_promotion, list_gates
+from registry.segments import GroupGap, SegmentGain
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 BETTER = Comparison(1, 2, 500, ("b1", "b2"), {"auc": 0.70, "log_loss": 0.5}, {"auc": 0.75, "log_loss": 0.6})
@@ -125,6 +126,52 @@ def test_what_does_not_lose_less_is_never_promoted_unless_that_was_asked_for(
     fallen = rows >= 1000 and new - old < -0.01
     fit = rows >= 100 and saved > 0 and not fallen and (min_gain == 0 or new - old > min_gain)
     assert decision.kind == ("promote" if fit else "refuse")
+
+
+WORSE = SegmentGain("sex", "f", 80, 0.7, 0.6, -0.05, 0.01)
+FINE = SegmentGain("sex", "m", 80, 0.7, 0.8, 0.05, 0.01)
+GROUPS: dict[str, tuple[str, SegmentGain, dict[str, Any], int]] = {
+    "a segment that gets worse warns": ("promote", WORSE, {}, 2),
+    "a segment that gets worse warns whoever is asked": ("ask", WORSE, {"approval": "human"}, 2),
+    "a segment that gets worse refuses where that is set": ("refuse", WORSE, {"segments": "refuse"}, 2),
+    "a sensitive group that gets worse refuses": ("refuse", dataclasses.replace(WORSE, sensitive=True), {}, 2),
+    "nobody is asked about what harms a sensitive group": (
+        "refuse", dataclasses.replace(WORSE, sensitive=True), {"approval": "human"}, 2),
+    "what may be noise harms nobody": (
+        "promote", dataclasses.replace(WORSE, gain_error=0.03, sensitive=True), {"segments": "refuse"}, 1),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "group", "gates", "reasons"), GROUPS.values(), ids=GROUPS)
+def test_what_is_decided_where_a_group_gets_worse(
+    kind: str, group: SegmentGain, gates: dict[str, Any], reasons: int
+) -> None:
+    compared = dataclasses.replace(SAVED, segments=(FINE, group))
+    decision = decide_promotion(compared, project(**gates), NOW)
+    assert (decision.kind, len(decision.reasons)) == (kind, reasons)
+    assert [each["worse"] for each in decision.evidence["segments"]] == [False, group.worse]
+    if group.worse:
+        assert "worse where sex = f" in decision.reasons[1] and "0.0500 ± 0.0100" in decision.reasons[1]
+        assert ("sensitive" in decision.reasons[1]) == group.sensitive
+    gates_of = {gate.name: gate for gate in list_gates(decision.evidence, project(**gates))}
+    assert (kind == "refuse") == any(gate.binding and not gate.passed for gate in gates_of.values())
+
+
+def test_gaps_between_sensitive_groups_are_kept_and_decide_nothing() -> None:
+    gap = GroupGap("sex", "selection_rate", ("f", "m"), 0.1, 0.4, "f", "m")
+    decision = decide_promotion(dataclasses.replace(SAVED, fairness=(gap,)), project(), NOW)
+    assert decision.kind == "promote"
+    assert decision.evidence["fairness"][0] | {"challenger": 0.4} == decision.evidence["fairness"][0]
+
+
+@pytest.mark.parametrize(("kind", "evidence", "gates", "reason"), LOSSES.values(), ids=LOSSES)
+def test_the_gates_that_are_listed_pass_where_the_decision_does(
+    kind: str, evidence: dict[str, Any], gates: dict[str, Any], reason: str
+) -> None:
+    decision = decide_promotion(dataclasses.replace(SAVED, **evidence), project(**gates), NOW)
+    listed = list_gates(decision.evidence, project(**gates))
+    if "gain" in decision.evidence:
+        assert all(gate.passed for gate in listed) == (kind != "refuse"), listed
 
 
 METRIC_OF_TASK = [(task.value, metric) for task in Task for metric in METRICS[task]]

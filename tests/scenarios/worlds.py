@@ -215,6 +215,8 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
         "journal": store.list_journal(),
         "tasks": store.list_tasks(),
         "answers": store.list_answers(),
+        "approvals": store.list_approvals(),
+        "statuses": list(store.list_alert_statuses().values()),
     }
     found: dict[str, Any] = {name: [_timeless(rows.values(r)) for r in records] for name, records in listed.items()}
     found["watches"] = [store.get_fact(f"alarm/{version}") for version in models.list_versions()]
@@ -300,6 +302,7 @@ def replay_here(folder: str, until: str | None = None, fresh: bool = False) -> N
 HUMAN = """
 [gates]
 approval = "human"
+approval_within = "2d"
 min_rows = 30
 [monitoring]
 windows = 1
@@ -390,11 +393,32 @@ def _tick_with_a_damaged_challenger(folder: str) -> None:
         live(folder, after(7))
 
 
-def _promote(folder: str) -> None:
-    from flows.by_hand import promote_version
+def _approve(folder: str) -> None:
+    from flows.approvals import approve
 
     if _open(folder).version_of("challenger") is not None:
-        promote_version(_open(folder), after(7.1), None, "ann", "")
+        approve(_open(folder), after(7.1), "ann")
+
+
+def _reject(folder: str) -> None:
+    from flows.approvals import reject
+
+    if _open(folder).version_of("challenger") is not None:
+        reject(_open(folder), after(9.1), "ann", "not now")
+
+
+def _snooze(folder: str) -> None:
+    from flows.inbox import snooze
+
+    key = _open(folder).store.list_alerts()[0].key
+    snooze(_open(folder), after(8.2), "ann", key, after(8.5))
+
+
+def _acknowledge(folder: str) -> None:
+    from flows.inbox import acknowledge
+
+    key = _open(folder).store.list_alerts()[1].key
+    acknowledge(_open(folder), after(9.2), "ann", key, "the depot is told")
 
 
 def _train(folder: str) -> None:
@@ -425,13 +449,16 @@ HAND: list[Callable[[str], Any]] = [
     _release,
     lambda folder: live(folder, after(6)),
     _tick_with_a_damaged_challenger,
-    _promote,
+    _approve,
     _train,
     _roll_back,
     _move_the_alias,
     lambda folder: live(folder, after(8)),
     _rescore,
+    _snooze,
     lambda folder: live(folder, after(9)),
+    _reject,
+    _acknowledge,
 ]
 
 
