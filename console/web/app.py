@@ -12,7 +12,15 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from console.arguments import person
 from console.faults import append_fault
-from console.web import pages_ask, pages_decisions, pages_login, pages_overview
+from console.web import (
+    pages_alerts,
+    pages_approve,
+    pages_ask,
+    pages_decisions,
+    pages_label,
+    pages_login,
+    pages_overview,
+)
 from console.web.asked import API
 from console.web.gate import Gate
 from console.web.guard import Guard
@@ -23,6 +31,8 @@ from console.web.settings import AccessSettings
 from console.web.site import Site, UnknownProject
 from console.web.statics import HERE, Statics
 from homeostat.errors import HomeostatError
+
+PAGES = (pages_login, pages_overview, pages_decisions, pages_label, pages_approve, pages_alerts, pages_ask)
 
 
 def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
@@ -37,7 +47,7 @@ def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
     app.add_exception_handler(HomeostatError, _tell_mistake)
     app.add_exception_handler(HTTPException, _tell_refusal)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    for module in (pages_login, pages_overview, pages_decisions, pages_ask):
+    for module in PAGES:
         app.include_router(module.router)
     return app
 

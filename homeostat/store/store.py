@@ -206,9 +206,10 @@ class Store(NarrowReads):
         found = self._list(TaskRow, TaskRow.id == task, order=[TaskRow.id])
         return rows.task(found[0]) if found else None
 
-    def list_answers(self, task: str | None = None) -> list[Answer]:
-        """What people said, oldest first; of one task where it is named."""
+    def list_answers(self, task: str | None = None, *, who: str | None = None) -> list[Answer]:
+        """What people said, oldest first; of one task, or by one person, where it is named."""
         where = [] if task is None else [AnswerRow.task == task]
+        where += [] if who is None else [AnswerRow.who == who]
         return [
             rows.answer(r) for r in self._list(AnswerRow, *where, order=[AnswerRow.at, AnswerRow.task, AnswerRow.who])
         ]

@@ -444,6 +444,11 @@ def _rescore(folder: str) -> None:
     rescore(_open(folder), after(8.1), "ann")
 
 
+def _anchor(folder: str) -> None:
+    loop = _open(folder)
+    loop.models.anchor(loop.store.journal_head())
+
+
 HAND: list[Callable[[str], Any]] = [
     lambda folder: live(folder, after(4)),
     _release,
@@ -459,6 +464,7 @@ HAND: list[Callable[[str], Any]] = [
     lambda folder: live(folder, after(9)),
     _reject,
     _acknowledge,
+    _anchor,
 ]
 
 
