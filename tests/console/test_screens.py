@@ -16,7 +16,7 @@ from shells import copy_of, homeostat, remembered, warm
 
 COMMANDS = [
     "init", "check", "replay", "demo", "tick", "ingest", "predict", "feedback", "monitor", "train", "retrain",
-    "promote", "rollback", "quarantine", "alerts", "journal", "why", "export", "status", "up",
+    "approve", "reject", "promote", "rollback", "quarantine", "alerts", "journal", "why", "export", "status", "up",
 ]  # fmt: skip
 TEXTS = {
     "alerts": "it is the first champion",
@@ -198,6 +198,27 @@ def test_a_dry_run_writes_nothing(lived: Path, tmp_path: Path) -> None:
     assert remembered(folder) == before
 
 
+def test_alerts_are_seen_to_from_the_command_line(lived: Path, tmp_path: Path) -> None:
+    folder = copy_of(lived, tmp_path / "p")
+    first, *others = said("alerts", folder, *REPLAY)
+    assert others and first["acknowledged_by"] is None
+    seen = said("alerts", folder, "--acknowledge", first["key"], "--note", "asked the depot", *REPLAY)
+    assert (seen["note"], seen["acknowledged_at"] is not None) == ("asked the depot", True)
+    said("alerts", folder, "--snooze", others[0]["key"], "--until", "3d", *REPLAY)
+    still = [alert["key"] for alert in said("alerts", folder, "--open", *REPLAY)]
+    assert still == [alert["key"] for alert in others[1:]]
+    assert "asked the depot" in warm("alerts", folder, *REPLAY, COLUMNS="200").out
+    said("alerts", folder, "--reopen", first["key"], *REPLAY)
+    assert first["key"] in [alert["key"] for alert in said("alerts", folder, "--open", *REPLAY)]
+    assert "alert_snoozed" in warm("journal", folder, *REPLAY).out
+    for wrong in (
+        ["--acknowledge", "nothing"], ["--snooze", first["key"]], ["--snooze", first["key"], "--until", "soon"],
+        ["--snooze", first["key"], "--until", "2020-01-01"], ["--snooze", "a", "--reopen", "b"],
+    ):  # fmt: skip
+        answer = warm("alerts", folder, *REPLAY, *wrong)
+        assert (answer.code, answer.out, len(answer.told)) == (2, "", 1), answer
+
+
 def test_stages_by_hand_make_a_champion_that_a_person_replaces_and_puts_back(tmp_path: Path) -> None:
     folder = shells.small(tmp_path / "p")
     assert said("ingest", folder, code=2)["quarantined"] == 1
@@ -213,7 +234,14 @@ def test_stages_by_hand_make_a_champion_that_a_person_replaces_and_puts_back(tmp
     assert said("ingest", folder)["rows"] == 1
     assert said("predict", folder)["scored"] == 1
     assert said("monitor", folder)["windows"] is not None
-    for command in (["promote", "--version", "9"], ["rollback", "--to", "1"], ["quarantine", "release", "--id", "no"]):
+    for command in (
+        ["approve"],
+        ["reject"],
+        ["reject", "--why", "no"],
+        ["promote", "--version", "9"],
+        ["rollback", "--to", "1"],
+        ["quarantine", "release", "--id", "no"],
+    ):
         words = command[:2] if command[0] == "quarantine" else command[:1]
         answer = warm(*words, folder, *command[len(words) :])
         assert (answer.code, answer.out, len(answer.told)) == (2, "", 1)

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,14 +17,17 @@ from conftest import START, small_project
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from flows.inbox import acknowledge, reopen, snooze
 from flows.loop import Loop, forget_open_loops, open_loop
 from flows.stages import run_stage
 from homeostat.durations import instant
+from homeostat.errors import HomeostatError
 from homeostat.records import Alert, Scope, Severity
 from homeostat.store.schema import AlertRow
 
 ROUTES = '[notify.routes]\ncritical = ["PAGER_URL", "CHAT_URL"]\nwarning = ["CHAT_URL"]'
 ALERT = Alert("k", START, Severity.CRITICAL, "batch is held", "9 of 10 rows break a stated rule")
+WARNED = Alert("w", START, Severity.WARNING, "rows were quarantined", "3 rows")
 NEXT = START + timedelta(days=1)
 
 
@@ -148,3 +152,69 @@ def test_a_replay_tells_nobody_about_the_past(folder: Path, receiver: Any) -> No
     notify_at(folder, START, Scope.REPLAY)
     assert receiver.received == []
     assert loop.store.list_alerts() == [ALERT] and loop.store.list_alerts(undelivered=True) == []
+
+
+def test_an_alert_that_is_snoozed_is_told_once_more_when_that_is_over(folder: Path, receiver: Any) -> None:
+    loop = raise_alert(folder, WARNED)
+    notify_at(folder, START)
+    snooze(loop, START, "ann", "w", NEXT + timedelta(hours=1))
+    assert notify_at(folder, NEXT)["sent"] == 0 and len(receiver.received) == 1
+    assert notify_at(folder, NEXT + timedelta(days=1))["sent"] == 1 and len(receiver.received) == 2
+    assert notify_at(folder, NEXT + timedelta(days=2))["sent"] == 0 and len(receiver.received) == 2
+    assert kept(loop).snoozed_until is None
+    told = [(entry.kind, entry.body.get("by")) for entry in loop.store.list_journal()]
+    assert told == [("alert_snoozed", "ann"), ("alert_woke", None)]
+
+
+def test_an_alert_that_was_snoozed_before_it_was_delivered_waits(folder: Path, receiver: Any) -> None:
+    snooze(raise_alert(folder, WARNED), START, "ann", "w", NEXT)
+    assert notify_at(folder, START)["sent"] == 0 and receiver.received == []
+    assert notify_at(folder, NEXT)["sent"] == 1 and len(receiver.received) == 1
+
+
+def test_an_alert_that_somebody_sees_to_is_not_told_again(folder: Path, receiver: Any) -> None:
+    loop = raise_alert(folder, WARNED)
+    notify_at(folder, START)
+    snooze(loop, START, "ann", "w", NEXT)
+    acknowledge(loop, START, "ben", "w", "the depot is asked")
+    notify_at(folder, NEXT)
+    assert len(receiver.received) == 1
+    assert (kept(loop).acknowledged_by, kept(loop).note) == ("ben", "the depot is asked")
+    reopen(loop, NEXT, "ann", "w")
+    assert (kept(loop).acknowledged_by, kept(loop).note, kept(loop).snoozed_until) == (None, None, None)
+
+
+def test_a_route_that_fails_when_a_snooze_is_over_is_tried_again(folder: Path, receiver: Any) -> None:
+    loop = raise_alert(folder, WARNED)
+    notify_at(folder, START)
+    snooze(loop, START, "ann", "w", NEXT)
+    receiver.answer = 500
+    notify_at(folder, NEXT)
+    assert kept(loop).delivered_at is None
+    receiver.answer = 200
+    assert notify_at(folder, NEXT + timedelta(days=1))["sent"] == 1
+
+
+def test_what_is_said_of_an_alert_that_there_is_not_is_refused(folder: Path) -> None:
+    loop = raise_alert(folder, WARNED)
+    for act in (lambda: acknowledge(loop, START, "ann", "x"), lambda: snooze(loop, START, "ann", "x", NEXT)):
+        with pytest.raises(HomeostatError, match="no such alert"):
+            act()
+    with pytest.raises(HomeostatError, match="has passed"):
+        snooze(loop, NEXT, "ann", "w", START)
+    assert loop.store.list_journal() == []
+
+
+def test_an_alert_is_sent_with_the_address_of_the_page_where_one_is_served(
+    folder: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOMEOSTAT_CONSOLE_UI", "https://loop.example/")
+    loop = raise_alert(folder, WARNED)
+    raise_alert(folder, replace(WARNED, key="2020-01-07T00:00:00Z/approval"))
+    notify_at(folder, START)
+    sent = [message["message"] for _, message in receiver.received]
+    assert sent == [
+        "3 rows https://loop.example/projects/small/approve",
+        "3 rows https://loop.example/projects/small/alerts",
+    ]
+    assert {alert.body for alert in loop.store.list_alerts()} == {"3 rows"}
