@@ -289,6 +289,9 @@ def test_the_first_project_of_the_readme_runs_as_written(tmp_path: Path) -> None
 # The environment
 
 
+SERVICE_PAGES = {"service_url", "find_service_url"}
+
+
 def environment_names(source: str) -> set[str]:
     """Variables of the environment that a source reads, and beginnings of names that it looks for."""
     found = set()
@@ -299,6 +302,8 @@ def environment_names(source: str) -> set[str]:
             by_name = node.func.attr in {"get", "setdefault"} and _is_environ(node.func.value)
             if by_name or node.func.attr == "getenv" or (node.func.attr == "startswith" and "environ" in source):
                 found.add(node.args[0])
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in SERVICE_PAGES:
+            found.add(node.args[-1])
     texts = {part.value for part in found if isinstance(part, ast.Constant) and isinstance(part.value, str)}
     return {text for text in texts if re.fullmatch(r"[A-Z][A-Z0-9_]+", text)}
 
