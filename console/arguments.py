@@ -59,28 +59,24 @@ def open_for_reading(folder: Path, chosen: From | None) -> Loop:
 
 @contextmanager
 def open_for_changing(folder: Path, chosen: From | None) -> Iterator[Loop]:
-    """Open as for reading, and hold the scope's lock. Raises BusyError while something runs there."""
-    from flows.claims import exclusive
+    """Open as for reading, and claim the scope. Raises BusyError while something runs there."""
+    from flows.claims import claim
 
-    loop = open_for_reading(folder, chosen)
-    with exclusive(loop.house.root, f"a run of {loop.project.name!r}"):
+    with claim(folder, open_for_reading(folder, chosen).scope) as loop:
         yield loop
 
 
 @contextmanager
 def open_live(folder: Path) -> Iterator[Loop]:
-    """Open the live state, making it where there is none, and hold its lock. Raises BusyError."""
-    from flows.claims import exclusive
-    from flows.loop import open_loop
+    """Open the live state, making it where there is none, and claim it. Raises BusyError."""
+    from flows.claims import claim
     from homeostat.hooks import load_hooks
     from homeostat.project import load_project
     from homeostat.records import Scope
-    from homeostat.settings import find_house
 
-    project = load_project(folder)
-    load_hooks(project.folder)
-    with exclusive(find_house(project, Scope.LIVE).root, f"a tick of {project.name!r}"):
-        yield open_loop(folder, Scope.LIVE)
+    load_hooks(load_project(folder).folder)
+    with claim(folder, Scope.LIVE) as loop:
+        yield loop
 
 
 def split_action(action: str, folder: Path, known: tuple[str, ...]) -> tuple[str, Path]:

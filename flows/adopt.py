@@ -6,14 +6,12 @@ from pathlib import Path
 
 from sqlalchemy import insert, select
 
-from flows.claims import exclusive
+from flows.claims import claim
 from flows.loop import Loop, open_loop
 from homeostat.boundaries import commit
 from homeostat.errors import HomeostatError
 from homeostat.lake import TABLES
-from homeostat.project import load_project
 from homeostat.records import Role, Scope
-from homeostat.settings import find_house
 from homeostat.store.schema import Base, LeaseRow
 from registry.models import CHALLENGER, CHAMPION, PREVIOUS
 
@@ -25,9 +23,8 @@ def adopt_replay(folder: Path) -> None:
 
     The records come last, in one transaction: until then life is empty, and a killed adoption is done again.
     """
-    project = load_project(folder)
-    with exclusive(find_house(project, Scope.LIVE).root, f"a tick of {project.name!r}"):
-        source, target = open_loop(folder, Scope.REPLAY), open_loop(folder, Scope.LIVE)
+    with claim(folder, Scope.LIVE) as target:
+        source = open_loop(folder, Scope.REPLAY)
         if target.store.list_batches():
             raise HomeostatError(
                 f"{target.house.root}: there is a live state already.", "Move it away before a replay is adopted."

@@ -27,7 +27,8 @@ from pipelines.validation import validate_inputs
 
 def ingest(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
     """Take in what is new right now, as a batch of its own; one that was stopped half way comes to its end first."""
-    done = [ingesting.ingest(loop, begun) for begun in [*_begun(loop, "inputs", "ingest"), at]]
+    half = {*_begun(loop, "inputs", "ingest"), *filter(None, [ingesting.begun_batch(loop)])}
+    done = [*(ingesting.ingest(loop, begun) for begun in sorted(half)), ingesting.ingest_between(loop, at)]
     outcome = done[-1] | {name: sum(each[name] for each in done) for name in ("rows", "quarantined", "held")}
     broken = [loop.store.get_batch(each["batch"]) for each in done if each["quarantined"] or each["held"]]
     if broken:

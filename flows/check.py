@@ -37,7 +37,10 @@ from pipelines.facts import compare_facts
 
 
 def check(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Measure the windows that are open or got labels at `at`, feed the alarm, and check the newest batch for drift."""
+    """Measure the windows that are open or got labels, feed the alarm, and check the newest inputs for drift.
+
+    The newest are those of this tick, and of the batches that came between it and the one before.
+    """
     late = _batches_with_new_labels(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
@@ -97,7 +100,8 @@ def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Windo
 
 
 def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
-    fresh = loop.lake.read("feedback", pl.col("ingested_at") == at, [loop.key])
+    since = (pl.col("ingested_at") > at - loop.project.loop.tick) & (pl.col("ingested_at") <= at)
+    fresh = loop.lake.read("feedback", since, [loop.key])
     if fresh is None or fresh.is_empty():
         return set()
     scored = loop.lake.scan("predictions")
@@ -112,14 +116,17 @@ def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
 def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult | None:
     batch = loop.store.get_batch(instant(at))
     champion = loop.version_of("champion")
-    if champion is None or batch is None or batch.state is not BatchState.SCORED or batch.rows == 0:
+    if champion is None or batch is None or batch.state is BatchState.HELD:
         return None
-    rows = loop.lake.read("inputs", (pl.col("_batch") == batch.id) & ~pl.col("_correction"))
-    assert rows is not None
+    since = loop.store.list_batches(BatchState.SCORED, after=at - loop.project.loop.tick)
+    ids = [b.id for b in since if b.end_at <= at and b.rows]
+    rows = loop.lake.read("inputs", pl.col("_batch").is_in(ids) & ~pl.col("_correction")) if ids else None
+    if rows is None or rows.is_empty():
+        return None
     with tempfile.TemporaryDirectory() as scratch:
         page = Path(scratch) / "evidently.html"
         drift, facts = _compare(loop, champion, rows.sort("event_at", loop.key), page)
-        values = _logged(drift, windows, batch)
+        values = _logged(drift, windows, rows.height)
         tags = {"batch": batch.id, "model_version": str(champion), "drift": drift.status}
         key = f"{loop.house.model_name}/{batch.id}/check"
         run = loop.models.log_check(at, key, values, tags, page if page.exists() else None)
@@ -140,14 +147,14 @@ def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[
         categorical=[c for c in data.categorical if c in reference.columns],
         settings=loop.project.monitoring,
         page=page,
-        title=f"{loop.project.name}, batch {rows['_batch'][0]}, against what version {version} learned from",
+        title=f"{loop.project.name}, batch {rows['_batch'].max()}, against what version {version} learned from",
     )
     learned = folder / "facts.json"
     facts = compare_facts(json.loads(learned.read_text()), rows, loop.project) if learned.exists() else ()
     return count_as_drift(drift, facts, loop.project.monitoring), facts
 
 
-def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str, float]:
+def _logged(drift: DriftResult, windows: list[Window], rows: int) -> dict[str, float]:
     values = {} if drift.share is None else {"drift_share": drift.share}
     for column in drift.columns:
         if column.score is not None:
@@ -161,7 +168,7 @@ def _logged(drift: DriftResult, windows: list[Window], batch: Batch) -> dict[str
     if estimated:
         newest = max(estimated, key=lambda w: w.end_at)
         values[f"estimated.{newest.metric}"] = newest.estimated or 0.0
-    return values | {"rows": float(batch.rows)}
+    return values | {"rows": float(rows)}
 
 
 def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]:

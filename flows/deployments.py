@@ -1,40 +1,59 @@
-"""A project's flows as Prefect deployments: the tick on its schedule, each stage on demand."""
+"""A project's flows as Prefect deployments: the tick and the sweep on their schedules, the rest when woken or by hand."""
 
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from flows.processes import follow, spawn, stop, tail
 from homeostat.errors import HomeostatError, ProjectError
-from homeostat.project import Project, load_project
+from homeostat.project import Project
 from homeostat.settings import House
 
-QUIET = "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL"
+SWEEP_EVERY = timedelta(minutes=15)
+SWEEP_ANCHOR = datetime(2020, 1, 1, 0, 7, tzinfo=UTC)
+MARK = "homeostat"
+# What `[schedule.stages]` calls a stage, where its flow has another name.
+TIMED_FLOWS = {"monitor": "check"}
+# What a run on another machine must be told; values are taken from where it runs unless they hold no secret.
+PASSED_ON = ("HOMEOSTAT_HOME", "HOMEOSTAT_LAKE_URI", "PREFECT_API_URL", "MLFLOW_TRACKING_URI")
 
 
 def build_deployments(project: Project) -> list[Any]:
-    """The deployments of a project: `tick-due/NAME` with its schedule, and `STAGE/NAME` for every stage.
+    """The deployments of a project: FLOW/NAME for the flows of `flows.tick`.
 
-    One run of the tick at a time; what comes meanwhile waits. Raises ProjectError on a cron that is none.
+    `tick-due` and `sweep` are on schedules; `arrivals`, `labels`, `deliver`, `retrain` and each stage wait to be asked,
+    unless `[schedule.stages]` says otherwise. None limits how many of its runs go on at once: the claim of a project does, and it is free once its holder is
+    dead, where a limit would wait for a run that Prefect still calls running. Raises ProjectError on a cron that is
+    none.
     """
-    from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
+    from prefect.client.schemas.schedules import IntervalSchedule
     from prefect.types.entrypoint import EntrypointType
 
-    from flows.tick import STAGE_FLOWS, tick_due
+    from flows import tick
 
-    common: dict[str, Any] = {
-        "name": project.name,
-        "parameters": {"folder": str(project.folder), "project": project.name, "scope": "live"},
-        "tags": [project.name, "live"],
-        "entrypoint_type": EntrypointType.MODULE_PATH,
+    schedules: dict[str, Any] = {
+        "tick-due": find_schedule(project),
+        "sweep": IntervalSchedule(interval=SWEEP_EVERY, anchor_date=SWEEP_ANCHOR, timezone="UTC"),
     }
-    one = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
-    scheduled = tick_due.to_deployment(schedule=find_schedule(project), concurrency_limit=one, **common)
-    return [scheduled, *(stage.to_deployment(**common) for stage in STAGE_FLOWS.values())]
+    for stage, cron in project.schedule.stages.items():
+        schedules[TIMED_FLOWS.get(stage, stage)] = _cron(project, cron, f"schedule.stages.{stage}")
+    flows = [
+        tick.tick_due, tick.sweep, tick.arrivals, tick.labels, tick.deliver, tick.retrain, *tick.STAGE_FLOWS.values()
+    ]  # fmt: skip
+    return [
+        each.to_deployment(
+            name=project.name,
+            parameters={"folder": str(project.folder), "project": project.name, "scope": "live"},
+            tags=[MARK, project.name, "live"],
+            schedules=[schedules[each.name]] if each.name in schedules else [],
+            entrypoint_type=EntrypointType.MODULE_PATH,
+        )
+        for each in flows
+    ]
 
 
 def find_schedule(project: Project) -> Any:
@@ -42,51 +61,101 @@ def find_schedule(project: Project) -> Any:
 
     Raises ProjectError on a cron that is none.
     """
-    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+    from prefect.client.schemas.schedules import IntervalSchedule
 
     if project.schedule.cron is None:
         return IntervalSchedule(interval=project.loop.tick, anchor_date=project.start_at, timezone="UTC")
-    zone = project.schedule.timezone or project.data.timezone or "UTC"
+    return _cron(project, project.schedule.cron, "schedule.cron")
+
+
+def _cron(project: Project, line: str, key: str) -> Any:
+    from prefect.client.schemas.schedules import CronSchedule
+
     try:
-        return CronSchedule(cron=project.schedule.cron, timezone=zone)
+        return CronSchedule(cron=line, timezone=project.schedule.timezone or project.data.timezone or "UTC")
     except ValueError:
         raise ProjectError(
-            f"{project.file}: schedule.cron: {project.schedule.cron!r} is not a cron line.",
+            f"{project.file}: {key}: {line!r} is not a cron line.",
             "Write five fields, as in '0 6 * * *' for every day at six.",
         ) from None
 
 
-def deploy(project: Project) -> list[UUID]:
-    """Register the project's deployments with the current Prefect server, without running any; their ids."""
-    return [deployment.apply() for deployment in build_deployments(project)]
+def deploy(project: Project, pool: str | None = None, image: str | None = None) -> dict[str, UUID]:
+    """Register the project's deployments and automations with the current Prefect server, without running any.
 
-
-def serve(project: Project) -> None:
-    """Register the deployments and run what falls due, in the foreground, until interrupted.
-
-    Each run is a process of its own, which logs to the console.
+    Returns the ids of the deployments by their flows. With `pool` a worker of that work pool runs them, from `image`
+    where its kind takes one. Raises HomeostatError where there is no such pool, or it wants an image and got none.
     """
-    from prefect import serve as serve_deployments
+    import asyncio
 
-    os.environ.pop(QUIET, None)
-    os.environ["PYTHONSAFEPATH"] = "1"
-    serve_deployments(*build_deployments(project), print_starting_message=False)
+    return asyncio.run(_deploy(project, build_deployments(project), pool, image))
+
+
+async def _deploy(project: Project, built: list[Any], pool: str | None, image: str | None) -> dict[str, UUID]:
+    from prefect.client.orchestration import get_client
+
+    from flows.automations import put_automations
+
+    ids = {}
+    async with get_client() as client:
+        variables = {} if pool is None else await _job_variables(client, pool, image)
+        for deployment in built:
+            place_in(deployment, pool, variables)
+            ids[deployment.flow_name] = await deployment.aapply()
+        await put_automations(client, project.name, ids)
+    return ids
+
+
+def place_in(deployment: Any, pool: str | None, variables: Mapping[str, Any]) -> None:
+    """Say which pool runs a deployment: None for the runner, which an earlier pool must be taken from."""
+    deployment.work_pool_name = pool
+    deployment.work_queue_name = None
+    if pool is not None:
+        deployment.job_variables = dict(variables)
+
+
+async def _job_variables(client: Any, pool: str, image: str | None) -> dict[str, Any]:
+    """What a run in a pool is given: where it works, or its image, and the variables of the environment it needs."""
+    from prefect.exceptions import ObjectNotFound
+
+    try:
+        found = await client.read_work_pool(pool)
+    except ObjectNotFound:
+        known = ", ".join(sorted(each.name for each in await client.read_work_pools())) or "none"
+        raise HomeostatError(
+            f"deploy: the Prefect server has no work pool {pool!r}; it has {known}.",
+            f"Create it with 'prefect work-pool create {pool} --type process' (or docker, or kubernetes).",
+        ) from None
+    environment = _environment(os.environ)
+    if found.type == "process":
+        if image is not None:
+            raise HomeostatError(f"deploy: work pool {pool!r} runs processes, not images.", "Leave --image out.")
+        return {"env": environment | {"PYTHONSAFEPATH": "1"}}
+    if found.type not in ("docker", "kubernetes"):
+        raise HomeostatError(
+            f"deploy: work pool {pool!r} is of type {found.type!r}; expected process, docker or kubernetes."
+        )
+    if image is None:
+        raise HomeostatError(f"deploy: work pool {pool!r} runs images.", "Name one with --image.")
+    return {"image": image, "env": environment}
+
+
+def _environment(known: Mapping[str, str]) -> dict[str, str]:
+    """The variables that runs are given: addresses that hold no password. Secrets belong to the worker's own."""
+    return {name: known[name] for name in PASSED_ON if known.get(name) and "@" not in known[name]}
 
 
 def work(project: Project, house: House, tell: Callable[[str], None]) -> None:
-    """Serve the project beside us and tell what it logs, until interrupted; it ends with us.
+    """Run the project's flows beside us and tell what the runner logs, until interrupted; it ends with us.
 
     It is a process of its own, so that Ctrl-C reaches us alone: a tick that runs is then ended in order, and Prefect
     is told. Raises HomeostatError where it ends by itself.
     """
-    log = house.prefect_home / "worker.log"
-    process = spawn(["flows.deployments", str(project.folder)], {}, log)
+    root = house.prefect_home.parent
+    log = root / "runner.log"
+    process = spawn(["flows.runner", "--root", str(root), str(project.folder)], {}, log)
     try:
         follow(process, log, tell)
     finally:
         stop(process)
     raise HomeostatError(f"the process that runs the ticks ended: {tail(log)}", f"See {log}, then run 'up' again.")
-
-
-if __name__ == "__main__":
-    serve(load_project(sys.argv[1]))

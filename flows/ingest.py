@@ -15,9 +15,35 @@ from pipelines.quarantine import hold_rows, restore_inputs, with_row_ids
 from pipelines.sources import FOREVER, load_inputs
 from pipelines.validation import decide_validation, validate_inputs
 
+BEGUN = "ingest/begun"
+
 
 def ingest(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Append the inputs known before `at` that the lake does not hold, as one batch; returns its counts."""
+    """Append the inputs known before `at` that the lake does not hold, as one batch; returns its counts.
+
+    A batch between ticks that was killed half way comes to its end first: its rows count as known already.
+    """
+    begun = None if loop.replaying else begun_batch(loop)
+    if begun is not None and begun < at:
+        _ingest(loop, begun)
+    return _ingest(loop, at)
+
+
+def ingest_between(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Ingest at a time that is no tick's: nobody would ask for this very batch again, so it is noted beforehand."""
+    with loop.store.write("begun") as write:
+        write.put_fact(BEGUN, {"at": instant(at)})
+    return ingest(loop, at)
+
+
+def begun_batch(loop: Loop) -> datetime | None:
+    """The time of a batch between ticks that was begun and is not done."""
+    fact = loop.store.get_fact(BEGUN)
+    at = None if fact is None else datetime.fromisoformat(fact["at"])
+    return at if at is not None and loop.store.get_stage(at, "ingest") is None else None
+
+
+def _ingest(loop: Loop, at: datetime) -> dict[str, Any]:
     batch = instant(at)
     previous = loop.previous_tick(at)
     if not loop.lake.appended("inputs", "inputs", batch):

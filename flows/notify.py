@@ -20,6 +20,11 @@ from monitoring.alerts import deliver, route
 
 def notify(loop: Loop, at: datetime) -> dict[str, Any]:
     """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
+    return deliver_waiting(loop, at, mark=True)
+
+
+def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> dict[str, Any]:
+    """Deliver what waits, and `mark` the tick at `at` as done; between ticks it must not be, or a slot would be lost."""
     anchored = _anchor(loop)
     waiting, woken = list_due(loop, at)
     sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
@@ -29,7 +34,8 @@ def notify(loop: Loop, at: datetime) -> dict[str, Any]:
             write.put_delivery(alert.key, at if problem is None else None, problem)
         for key in sorted(woken):
             wake(write, key, at)
-        write.put_stage(at, "notify", outcome)
+        if mark:
+            write.put_stage(at, "notify", outcome)
     return {**outcome, "anchored": anchored}
 
 

@@ -9,14 +9,23 @@ from typing import Any
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
+from flows import between, by_hand
+from flows.artifacts import leave_artifacts, words_of
 from flows.claims import claim
-from flows.stages import STAGES, due_slots, run_stage, run_tick
+from flows.events import ALERT_RAISED, RETRAINING_DECIDED, announce
+from flows.loop import Loop, open_loop
+from flows.stages import STAGES, due_slots, list_due, run_stage, run_tick
+from flows.zombies import end_orphaned_ticks
 from homeostat.durations import instant
-from homeostat.errors import HomeostatError
+from homeostat.errors import BusyError, HomeostatError
 from homeostat.records import Scope
 
 RETRY_SECONDS: list[float] = [1, 5]
+# How long a run waits for another to end before it leaves the work to it.
+PATIENCE_SECONDS = 60
+LIVE = Scope.LIVE.value
 
 
 def may_pass(_task: Any, _run: Any, state: Any) -> bool:
@@ -38,8 +47,9 @@ def _stage_task(stage: str) -> Any:
     )
     def run(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
         outcome = run_stage(folder, scope, stage, at)
-        told = ", ".join(f"{name} {value}" for name, value in outcome.items())
-        get_run_logger().info("%s: %s", stage, told or "nothing to do")
+        get_run_logger().info("%s: %s", stage, words_of(outcome))
+        if stage == "decide" and scope == LIVE and outcome.get("decision") != "wait":
+            announce(RETRAINING_DECIDED, project, {"at": at, "kind": outcome.get("decision")})
         return outcome
 
     return run
@@ -51,7 +61,10 @@ STAGE_TASKS = {stage: _stage_task(stage) for stage in STAGES}
 @flow(name="tick", flow_run_name="{project} tick {at}")
 def tick(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
     """Run the tick at `at` (an ISO instant), each stage a task; a stage that fails fails the run."""
-    return run_tick(folder, scope, at, lambda stage: STAGE_TASKS[stage](folder, project, scope, at))
+    outcomes = run_tick(folder, scope, at, lambda stage: STAGE_TASKS[stage](folder, project, scope, at))
+    if scope == LIVE:
+        leave_artifacts(open_loop(folder, Scope.LIVE), at, outcomes)
+    return outcomes
 
 
 def observed_tick(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
@@ -65,6 +78,11 @@ def _due_at() -> datetime:
     return datetime.fromtimestamp(int(flow_run.scheduled_start_time.timestamp()), UTC)
 
 
+def _now() -> datetime:
+    """The clock of this process, and never before the time for which its run was scheduled."""
+    return max(datetime.now(UTC), _due_at())
+
+
 def _run_name(what: str) -> Callable[[], str]:
     def name() -> str:
         given = flow_run.parameters
@@ -73,26 +91,141 @@ def _run_name(what: str) -> Callable[[], str]:
     return name
 
 
-@flow(name="tick-due", flow_run_name=_run_name("due"))
-def tick_due(folder: str, project: str, scope: str = Scope.LIVE.value) -> list[str]:
-    """Run every slot that is due and not done, oldest first, each as a tick of its own; returns the slots."""
-    with claim(folder, scope):
-        slots = due_slots(folder, _due_at(), scope)
+def _claimed(folder: str, scope: str, work: Callable[[Loop], Any], wait: float = PATIENCE_SECONDS) -> Any:
+    """Do work under the project's claim; where another run has it, end quietly: that one does what is due."""
+    try:
+        with claim(folder, scope, wait=wait) as loop:
+            return work(loop)
+    except BusyError as fault:
+        return _skipped(str(fault))
+
+
+def _skipped(why: str) -> Any:
+    get_run_logger().info("skipped: %s", why)
+    return Completed(message=f"skipped: {why}")
+
+
+def _told(loop: Loop, outcome: Any) -> Any:
+    """Tell what was done between ticks, and wake whoever delivers the alerts it raised."""
+    if outcome.get("skipped"):
+        return _skipped(outcome["skipped"])
+    get_run_logger().info("%s", words_of(outcome))
+    if waiting := loop.store.list_alerts(undelivered=True):
+        announce(ALERT_RAISED, loop.project.name, {"alerts": [alert.key for alert in waiting]})
+    return outcome
+
+
+def _run_due(loop: Loop, folder: str, project: str, scope: str) -> list[str]:
+    """Run what is due, and what falls due meanwhile: a run that was skipped in between counts on it."""
+    done: list[str] = []
+    if list_due(loop, _now()):
+        end_orphaned_ticks(project, scope)
+    while slots := list_due(loop, _now()):
         for at in slots:
             observed_tick(folder, project, scope, at)
-    return slots
+            done.append(at)
+        loop = open_loop(folder, Scope(scope))
+    return done
+
+
+@flow(name="tick-due", flow_run_name=_run_name("due"))
+def tick_due(folder: str, project: str, scope: str = LIVE) -> Any:
+    """Run every slot that is due and not done, oldest first, each as a tick of its own; returns the slots."""
+    if not due_slots(folder, _now(), scope):
+        return []
+    return _claimed(folder, scope, lambda loop: _run_due(loop, folder, project, scope))
+
+
+@flow(name="sweep", flow_run_name=_run_name("sweep"))
+def sweep(folder: str, project: str, scope: str = LIVE) -> Any:
+    """Do whatever is due and not done, because an event was lost or a run was killed; nothing where nothing is."""
+    if not between.find_work(open_loop(folder, Scope(scope)), _now()):
+        return []
+
+    def work(loop: Loop) -> list[str]:
+        done: list[str] = []
+        if between.find_work(loop, _now()) == ["ticks"]:
+            done = [f"tick {at}" for at in _run_due(loop, folder, project, scope)]
+        for name in between.find_work(loop, _now()):
+            get_run_logger().info("%s: %s", name, between.do_work(loop, _now(), name))
+            done.append(name)
+        return done
+
+    return _claimed(folder, scope, work)
+
+
+@flow(name="arrivals", flow_run_name=_run_name("arrivals"))
+def arrivals(folder: str, project: str, scope: str = LIVE) -> Any:
+    """Take in and score what is new now, as a batch of its own between ticks."""
+    return _claimed(folder, scope, lambda loop: _told(loop, between.arrivals(loop, _now())))
+
+
+@flow(name="labels", flow_run_name=_run_name("labels"))
+def labels(folder: str, project: str, scope: str = LIVE) -> Any:
+    """Collect answers and take in the labels known by now."""
+    return _claimed(folder, scope, lambda loop: _told(loop, between.labels(loop, _now())))
+
+
+@flow(name="deliver", flow_run_name=_run_name("deliver"))
+def deliver(folder: str, project: str, scope: str = LIVE) -> Any:
+    """Deliver the alerts that wait and anchor the journal."""
+
+    def work(loop: Loop) -> Any:
+        outcome = between.deliver(loop, _now())
+        get_run_logger().info("%s", words_of(outcome))
+        return outcome
+
+    return _claimed(folder, scope, work)
+
+
+@flow(name="retrain", flow_run_name=_run_name("retrain"))
+def retrain(folder: str, project: str, scope: str = LIVE) -> Any:
+    """Train, compare on fresh rows, and promote or refuse, whatever the policy would have waited for."""
+
+    def work(loop: Loop) -> Any:
+        if list_due(loop, _now()):
+            return _skipped("a tick is due, which comes first")
+        return _told(loop, by_hand.retrain(loop, _now(), between.WHO))
+
+    return _claimed(folder, scope, work)
+
+
+WITHOUT_TICK: dict[str, Callable[[Loop, datetime], Any]] = {
+    "ingest": lambda loop, at: by_hand.ingest(loop, at, between.WHO),
+    "predict": lambda loop, at: by_hand.predict(loop, at, between.WHO),
+    "collect": lambda loop, at: between.collect(loop, at),
+    "feedback": lambda loop, at: by_hand.feedback(loop, at, between.WHO),
+    "check": lambda loop, at: by_hand.monitor(loop, at, between.WHO),
+    "notify": between.deliver,
+}
 
 
 def _stage_flow(stage: str) -> Any:
-    def run(folder: str, project: str, scope: str = Scope.LIVE.value, at: str | None = None) -> dict[str, Any]:
-        with claim(folder, scope):
-            slots = [at] if at else due_slots(folder, _due_at(), scope)[:1]
-            return {slot: STAGE_TASKS[stage](folder, project, scope, slot) for slot in slots}
+    def run(folder: str, project: str, scope: str = LIVE, at: str | None = None) -> Any:
+        def work(loop: Loop) -> Any:
+            slots = [at] if at else list_due(loop, _now())[:1]
+            if slots:
+                return _in_turn(loop, folder, project, scope, slots[0], stage, asked=at is not None)
+            if stage in WITHOUT_TICK and loop.store.last_tick("notify") is not None:
+                return _told(loop, WITHOUT_TICK[stage](loop, _now()))
+            return _skipped("no tick is due")
+
+        return _claimed(folder, scope, work)
 
     # A module entrypoint finds a flow by the name of its function.
     run.__name__ = run.__qualname__ = f"{stage}_flow"
-    run.__doc__ = f"Run {stage} for the tick at `at`, or for the oldest slot that is due and not done."
+    run.__doc__ = f"Run {stage} for the tick at `at`, or for the oldest slot that is due and not done, or now."
     return flow(name=stage, flow_run_name=_run_name(stage))(run)
+
+
+def _in_turn(loop: Loop, folder: str, project: str, scope: str, slot: str, stage: str, *, asked: bool) -> Any:
+    """Run a stage of a slot; unless a person asked for this slot, only where all stages before it are done."""
+    at = datetime.fromisoformat(slot)
+    before = STAGES[: STAGES.index(stage)]
+    missing = [name for name in before if loop.store.get_stage(at, name) is None]
+    if missing and not asked:
+        return _skipped(f"the tick at {slot} has yet to run {missing[0]}")
+    return {slot: STAGE_TASKS[stage](folder, project, scope, slot)}
 
 
 STAGE_FLOWS = {stage: _stage_flow(stage) for stage in STAGES}

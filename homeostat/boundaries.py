@@ -11,19 +11,33 @@ from __future__ import annotations
 import os
 import signal
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 _passed: Counter[str] = Counter()
+_guard: ContextVar[Callable[[], None] | None] = ContextVar("guard", default=None)
 
 
 @contextmanager
 def commit(name: str) -> Iterator[None]:
     """Mark the durable write inside as `name`: boundaries `name:before` and `name:after`."""
+    if (check := _guard.get()) is not None:
+        check()
     reach(f"{name}:before")
     yield
     reach(f"{name}:after")
+
+
+@contextmanager
+def guarded(check: Callable[[], None]) -> Iterator[None]:
+    """Ask `check` before every durable write that this thread makes in the block; what it raises prevents the write."""
+    token = _guard.set(check)
+    try:
+        yield
+    finally:
+        _guard.reset(token)
 
 
 def reach(name: str) -> None:

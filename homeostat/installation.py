@@ -15,6 +15,8 @@ from homeostat.project import PROJECT_FILE, Project, load_project
 from homeostat.settings import INSTALLATION_FILE, state_folder
 
 SERVICES_FILE = "services.json"
+MLFLOW_PAGE = "HOMEOSTAT_MLFLOW_UI"
+CONSOLE_PAGE = "HOMEOSTAT_CONSOLE_UI"
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,10 +355,15 @@ class Notify(_Section):
 
 
 class Schedule(_Section):
-    """`[schedule]`: the cron of the tick, in `timezone` of the data unless it says otherwise."""
+    """`[schedule]`: the cron of the tick, in `timezone` of the data unless it says otherwise.
+
+    `arrivals` says whether inputs that come between ticks are scored at once. `stages` gives stages crons of their own.
+    """
 
     cron: str | None = None
     timezone: Annotated[str, AfterValidator(_zone)] | None = None
+    arrivals: Literal["score", "wait"] = "score"
+    stages: dict[Literal["ingest", "predict", "feedback", "monitor", "retrain"], str] = {}
 
 
 class Project(_Section):
@@ -409,6 +414,11 @@ class Project(_Section):
         """How long after one retraining attempt the next may come; by default a tick, two with policy "threshold"."""
         ticks = 2 if self.retraining.policy == "threshold" else 1
         return self.retraining.cooldown if self.retraining.cooldown is not None else ticks * self.loop.tick
+
+    @property
+    def gap(self) -> timedelta:
+        """How long after one batch the next may come between ticks: a 24th of a tick, and at least 30 seconds."""
+        return max(self.loop.tick / 24, timedelta(seconds=30))
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -50,7 +50,7 @@ def test_a_cron_that_is_none_names_file_and_key(tmp_path: Path) -> None:
 def test_every_deployment_is_a_module_entrypoint_that_leads_to_a_flow(tmp_path: Path) -> None:
     built = build_deployments(load_project(small_project(tmp_path)))
     found = [deployment.entrypoint.rsplit(".", 1) for deployment in built]
-    assert [module for module, _ in found] == ["flows.tick"] * (1 + len(STAGES))
+    assert [module for module, _ in found] == ["flows.tick"] * (6 + len(STAGES))
     assert all(isinstance(getattr(importlib.import_module(module), name), Flow) for module, name in found)
 
 
@@ -58,7 +58,8 @@ def test_deploying_twice_leaves_one_deployment_a_flow(prefect_api: str, tmp_path
     project = load_project(small_project(tmp_path, start=START.replace(year=2099)))
     assert deploy(project) == deploy(project)
     with get_client(sync_client=True) as client:
-        client.delete_deployment(deploy(project)[0])
+        for deployment in deploy(project).values():
+            client.delete_deployment(deployment)
 
 
 def test_a_cron_deployment_fires_on_a_real_server(prefect_api: str, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""What happened, told to Prefect as an event, whose automations wake the deployment that looks after it.
+
+Events only wake: the store is the queue, and the next sweep makes good one that nobody heard. Told by plain HTTP, so that
+whoever posts an answer or approves a model need not load Prefect.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import urllib.request
+import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+INPUTS_ARRIVED = "homeostat.inputs.arrived"
+LABELS_ARRIVED = "homeostat.labels.arrived"
+RETRAINING_DECIDED = "homeostat.retraining.decided"
+MODEL_APPROVED = "homeostat.model.approved"
+MODEL_REJECTED = "homeostat.model.rejected"
+ALERT_RAISED = "homeostat.alert.raised"
+
+TIMEOUT_SECONDS = 2.0
+
+
+def resource_of(project: str) -> str:
+    """The id by which a project's events are told apart."""
+    return f"homeostat.project.{project}"
+
+
+def announce(event: str, project: str, payload: Mapping[str, Any]) -> bool:
+    """Tell Prefect that something happened to a project; False, and no error, where nobody could be told.
+
+    The server is that of `PREFECT_API_URL`, with `PREFECT_API_KEY` or `PREFECT_API_AUTH_STRING` where they are set.
+    """
+    url = os.environ.get("PREFECT_API_URL")
+    if not url:
+        return False
+    told = {
+        "id": str(uuid.uuid4()),
+        "occurred": datetime.now(UTC).isoformat(),
+        "event": event,
+        "resource": {"prefect.resource.id": resource_of(project), "prefect.resource.name": project},
+        "payload": dict(payload),
+    }
+    with suppress(OSError, ValueError, TypeError):
+        request = urllib.request.Request(f"{url.rstrip('/')}/events", json.dumps([told]).encode(), _headers())
+        local = url.startswith(("http://127.0.0.1", "http://localhost"))
+        opener = urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
+        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+            return 200 <= answer.status < 300
+    return False
+
+
+def _headers() -> dict[str, str]:
+    headers = {"Content-Type": "application/json"}
+    if key := os.environ.get("PREFECT_API_KEY"):
+        headers["Authorization"] = f"Bearer {key}"
+    elif words := os.environ.get("PREFECT_API_AUTH_STRING"):
+        headers["Authorization"] = f"Basic {base64.b64encode(words.encode()).decode()}"
+    return headers
