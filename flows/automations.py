@@ -25,8 +25,8 @@ def automation_name(project: str, words: str) -> str:
 
 def build_automations(project: str, deployments: Mapping[str, UUID]) -> list[Any]:
     """The automations of a project; `deployments` has the id of each flow's deployment."""
-    from prefect.events.actions import RunDeployment
-    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture, ResourceSpecification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+    from prefect.events.schemas.events import ResourceSpecification
 
     resource = {"prefect.resource.id": events.resource_of(project)}
     return [
@@ -39,7 +39,7 @@ def build_automations(project: str, deployments: Mapping[str, UUID]) -> list[Any
                 posture=Posture.Reactive,
                 threshold=1,
             ),
-            actions=[RunDeployment(source="selected", deployment_id=deployments[flow])],
+            actions=[_run(deployments[flow])],
         )
         for event, (words, flow) in WAKES.items()
     ]
@@ -63,6 +63,12 @@ async def drop_automations(client: Any, project: str) -> None:
     for words, _ in WAKES.values():
         for found in await client.read_automations_by_name(automation_name(project, words)):
             await client.delete_automation(found.id)
+
+
+def _run(deployment: UUID) -> Any:
+    from prefect.events.actions import RunDeployment
+
+    return RunDeployment(source="selected", deployment_id=deployment, parameters=None, job_variables=None)
 
 
 def _differs(found: Any, wanted: Any) -> bool:

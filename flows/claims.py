@@ -96,20 +96,20 @@ def claim(folder: Path | str, scope: str, *, wait: float = 0, terms: Terms = TER
 @contextmanager
 def _leased(store: Store, what: str, place: str, deadline: float, terms: Terms) -> Iterator[None]:
     holder = f"{place}:{os.getpid()}:{int(time.time())}"
-    began = datetime.now(UTC)
     while True:
         now = datetime.now(UTC)
+        lease = Lease(LEASE, holder, now, now + terms.ttl)
         other = store.get_lease(LEASE)
         # Whoever held it at this very place is dead, or we would not have its file lock.
         sure = other is not None and other.holder.startswith(f"{place}:")
         with store.write("lease") as write:
-            taken = write.take_lease(Lease(LEASE, holder, began, now + terms.ttl), sure=sure)
+            taken = write.take_lease(lease, sure=sure)
         if taken:
             break
         if time.monotonic() >= deadline:
             raise BusyError(_told(what, store.get_lease(LEASE)), WAIT)
         time.sleep(POLL_SECONDS)
-    with _Heartbeat(store, what, Lease(LEASE, holder, began, now + terms.ttl), terms) as heart:
+    with _Heartbeat(store, what, lease, terms) as heart:
         try:
             with guarded(heart.insist):
                 yield

@@ -1,4 +1,4 @@
-"""A project's flows as Prefect deployments: the tick and the sweep on their schedules, the rest when woken or by hand."""
+"""A project's flows as Prefect deployments: tick and sweep on their schedules, the rest when woken or by hand."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def build_deployments(project: Project) -> list[Any]:
     """The deployments of a project: FLOW/NAME for the flows of `flows.tick`.
 
     `tick-due` and `sweep` are on schedules; `arrivals`, `labels`, `deliver`, `retrain` and each stage wait to be asked,
-    unless `[schedule.stages]` says otherwise. None limits how many of its runs go on at once: the claim of a project does, and it is free once its holder is
-    dead, where a limit would wait for a run that Prefect still calls running. Raises ProjectError on a cron that is
-    none.
+    unless `[schedule.stages]` says otherwise. None limits how many of its runs go on at once: the claim of a project
+    does, and it is free once its holder is dead, where a limit would wait for a run that Prefect still calls running.
+    Raises ProjectError on a cron that is none.
     """
     from prefect.client.schemas.schedules import IntervalSchedule
     from prefect.types.entrypoint import EntrypointType

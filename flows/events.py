@@ -1,7 +1,7 @@
 """What happened, told to Prefect as an event, whose automations wake the deployment that looks after it.
 
-Events only wake: the store is the queue, and the next sweep makes good one that nobody heard. Told by plain HTTP, so that
-whoever posts an answer or approves a model need not load Prefect.
+Events only wake: the store is the queue, and the next sweep makes good one that nobody heard. Told by plain HTTP, so
+that whoever posts an answer or approves a model need not load Prefect.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""New inputs and labels in local files, noticed as they come and told as events, not more often than a batch may come."""
+"""New inputs and labels in local files, noticed as they come and told as events, as often as a batch may come."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def list_watched(projects: Iterable[Project]) -> list[Watched]:
     """The sources of projects that are files of this machine; inputs only where they are scored as they come."""
     found = []
     for project in projects:
-        sources = [(LABELS_ARRIVED, project.data.feedback)]
+        sources: list[tuple[str, Source]] = [(LABELS_ARRIVED, project.data.feedback)]
         if project.schedule.arrivals == "score":
             sources.append((INPUTS_ARRIVED, project.data.inputs))
         found += [watched for event, source in sources if (watched := _watched(project, event, source)) is not None]

@@ -24,7 +24,7 @@ def notify(loop: Loop, at: datetime) -> dict[str, Any]:
 
 
 def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> dict[str, Any]:
-    """Deliver what waits, and `mark` the tick at `at` as done; between ticks it must not be, or a slot would be lost."""
+    """Deliver what waits, and `mark` the tick at `at` as done: between ticks that would lose a slot."""
     anchored = _anchor(loop)
     waiting, woken = list_due(loop, at)
     sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]

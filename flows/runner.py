@@ -57,8 +57,9 @@ class Served:
 class Keeper:
     """Keeps a Prefect runner in this process, and in it the deployments of whatever projects there are."""
 
-    def __init__(self, root: Path, places: Sequence[Path]) -> None:
+    def __init__(self, root: Path, places: Sequence[Path], poll_seconds: float = POLL_SECONDS) -> None:
         self._root, self._places = root, [place.resolve() for place in places]
+        self._poll_seconds = poll_seconds
         self._served: dict[str, Served] = {}
         self._failed: dict[Path, tuple[int, str]] = {}
         self._found: list[Found] = []
@@ -85,7 +86,7 @@ class Keeper:
 
         async with get_client() as client:
             await self._tidy(client)
-            runner = Runner(name=MARK, query_seconds=POLL_SECONDS, limit=MOST_RUNS, pause_on_shutdown=False)
+            runner = Runner(name=MARK, query_seconds=self._poll_seconds, limit=MOST_RUNS, pause_on_shutdown=False)
             serving = asyncio.create_task(runner.start())
             try:
                 while not runner.started and not serving.done():
@@ -224,16 +225,17 @@ def _reason(fault: BaseException) -> str:
     return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
 
 
-async def _main(root: Path, places: Sequence[Path]) -> None:
+async def _main(keeper: Keeper) -> None:
     stop_in_order()
     with suppress(asyncio.CancelledError):
-        await Keeper(root, places).run()
+        await keeper.run()
 
 
 def main() -> int:
     """Run until a signal ends it."""
     parser = argparse.ArgumentParser(prog="flows.runner")
     parser.add_argument("--root", type=Path, required=True)
+    parser.add_argument("--poll", type=float, default=POLL_SECONDS, help="Seconds between looks for due runs.")
     parser.add_argument("places", type=Path, nargs="+")
     given = parser.parse_args()
     for name, value in SETTINGS.items():
@@ -246,7 +248,7 @@ def main() -> int:
     log.setLevel(logging.INFO)
     try:
         with exclusive(given.root / "runner", f"a runner of {given.root}"):
-            asyncio.run(_main(given.root, given.places))
+            asyncio.run(_main(Keeper(given.root, given.places, given.poll)))
     except HomeostatError as fault:
         log.error("%s", fault)
         return fault.exit_code
