@@ -16,6 +16,7 @@ from console import (
     commands_access,
     commands_alerts,
     commands_backtest,
+    commands_deploy,
     commands_inspect,
     commands_label,
     commands_loop,
@@ -42,7 +43,7 @@ app = typer.Typer(
 )
 for module in (
     commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_label,
-    commands_inspect, commands_alerts, commands_services, commands_access,
+    commands_inspect, commands_alerts, commands_services, commands_deploy, commands_access,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -55,8 +55,7 @@ def test_the_lease_of_another_machine_is_waited_out_and_its_holder_named(project
     over = datetime.now(UTC) + timedelta(seconds=2)
     lend(store, over)
     with pytest.raises(BusyError, match=r"a run of 'small' is running already: process 77 on elsewhere, since 20"):
-        with claim(project, "live", terms=SHORT):
-            pass
+        claim(project, "live", terms=SHORT).__enter__()
     with claim(project, "live", wait=30, terms=SHORT):
         assert datetime.now(UTC) >= over
 

@@ -144,8 +144,8 @@ def crons_of(project: str) -> dict[str, str]:
     with get_client(sync_client=True) as client:
         named = DeploymentFilter.model_validate({"name": {"any_": [project]}})
         found = client.read_deployments(deployment_filter=named)
-        crons = {client.read_flow(d.flow_id).name: getattr(s.schedule, "cron", None) for d in found for s in d.schedules}
-    return {flow: cron for flow, cron in crons.items() if cron}
+        timed = [(client.read_flow(d.flow_id).name, s.schedule) for d in found for s in d.schedules]
+    return {flow: schedule.cron for flow, schedule in timed if hasattr(schedule, "cron")}
 
 
 @pytest.mark.long
@@ -160,14 +160,11 @@ def test_a_killed_runner_leaves_no_run_that_seems_to_go_on(prefect_api: str, tmp
     with runner(root, shelf):
         wait_for(lambda: ticks_of(folder) == 4, root)
         ended = wait_for(lambda: len(found := runs_of("sweep", "killed")) == 2 and found, root)
-    assert [run.state_name for run in ended] == ["Crashed", "Completed"]
-        running = FlowRunFilter.model_validate(
-            {"state": {"type": {"any_": ["RUNNING"]}}, "tags": {"all_": ["killed", "live"]}}
-        )
+        assert [run.state_name for run in ended] == ["Crashed", "Completed"]
+        wanted = {"state": {"type": {"any_": ["RUNNING"]}}, "tags": {"all_": ["killed", "live"]}}
+        running = FlowRunFilter.model_validate(wanted)
         with get_client(sync_client=True) as client:
             wait_for(lambda: client.read_flow_runs(flow_run_filter=running) == [], root)
-
-
 
 
 def test_nobody_to_tell_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
