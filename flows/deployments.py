@@ -19,7 +19,9 @@ MARK = "homeostat"
 # What `[schedule.stages]` calls a stage, where its flow has another name.
 TIMED_FLOWS = {"monitor": "check"}
 # What a run on another machine must be told; values are taken from where it runs unless they hold no secret.
-PASSED_ON = ("HOMEOSTAT_HOME", "HOMEOSTAT_LAKE_URI", "PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+PASSED_ON = (
+    "HOMEOSTAT_HOME", "HOMEOSTAT_LAKE_URI", "HOMEOSTAT_STORE_URL", "MLFLOW_TRACKING_URI", "PREFECT_API_URL",
+)  # fmt: skip
 
 
 def build_deployments(project: Project) -> list[Any]:

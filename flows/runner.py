@@ -238,9 +238,8 @@ def main() -> int:
     parser.add_argument("--poll", type=float, default=POLL_SECONDS, help="Seconds between looks for due runs.")
     parser.add_argument("places", type=Path, nargs="+")
     given = parser.parse_args()
-    for name, value in SETTINGS.items():
+    for name, value in {**SETTINGS, "PREFECT_HOME": str(given.root / "prefect")}.items():
         os.environ.setdefault(name, value)
-    os.environ.setdefault("PREFECT_HOME", str(given.root / "prefect"))
     os.environ.pop("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", None)
     for name in ("no_proxy", "NO_PROXY"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))

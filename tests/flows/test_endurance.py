@@ -59,7 +59,7 @@ rounds = 10
 
 
 def endless_project(folder: Path, start: datetime) -> Path:
-    """A project of 15-second ticks whose source ends with its 24th; every fourth slot holds a row that breaks a rule."""
+    """A project of 15-second ticks whose source ends with its 24th; every fourth slot has a row that breaks a rule."""
     folder.mkdir(parents=True)
     chance = random.Random(0)
     times = [start - timedelta(hours=1) + timedelta(seconds=5 * i) for i in range(720 + 3 * (SLOTS - 1))]
