@@ -24,7 +24,7 @@ from homeostat.records import Scope
 
 RETRY_SECONDS: list[float] = [1, 5]
 # How long a run waits for another to end before it leaves the work to it.
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 20
 LIVE = Scope.LIVE.value
 
 
@@ -91,13 +91,24 @@ def _run_name(what: str) -> Callable[[], str]:
     return name
 
 
-def _claimed(folder: str, scope: str, work: Callable[[Loop], Any], wait: float = PATIENCE_SECONDS) -> Any:
-    """Do work under the project's claim; where another run has it, end quietly: that one does what is due."""
+def _claimed(folder: str, scope: str, work: Callable[[Loop], Any]) -> Any:
+    """Do work under the project's claim; where another run has it, end quietly: that one looks for what is due."""
     try:
-        with claim(folder, scope, wait=wait) as loop:
+        with claim(folder, scope, wait=PATIENCE_SECONDS) as loop:
             return work(loop)
     except BusyError as fault:
         return _skipped(str(fault))
+
+
+def _between(folder: str, project: str, scope: str, work: Callable[[Loop], Any]) -> Any:
+    """Do work between ticks; then the ticks that fell due meanwhile, whose own run may have found us at work."""
+
+    def and_ticks(loop: Loop) -> Any:
+        done = work(loop)
+        _run_due(loop, folder, project, scope)
+        return done
+
+    return _claimed(folder, scope, and_ticks)
 
 
 def _skipped(why: str) -> Any:
@@ -157,13 +168,13 @@ def sweep(folder: str, project: str, scope: str = LIVE) -> Any:
 @flow(name="arrivals", flow_run_name=_run_name("arrivals"))
 def arrivals(folder: str, project: str, scope: str = LIVE) -> Any:
     """Take in and score what is new now, as a batch of its own between ticks."""
-    return _claimed(folder, scope, lambda loop: _told(loop, between.arrivals(loop, _now())))
+    return _between(folder, project, scope, lambda loop: _told(loop, between.arrivals(loop, _now())))
 
 
 @flow(name="labels", flow_run_name=_run_name("labels"))
 def labels(folder: str, project: str, scope: str = LIVE) -> Any:
     """Collect answers and take in the labels known by now."""
-    return _claimed(folder, scope, lambda loop: _told(loop, between.labels(loop, _now())))
+    return _between(folder, project, scope, lambda loop: _told(loop, between.labels(loop, _now())))
 
 
 @flow(name="deliver", flow_run_name=_run_name("deliver"))
@@ -175,7 +186,7 @@ def deliver(folder: str, project: str, scope: str = LIVE) -> Any:
         get_run_logger().info("%s", words_of(outcome))
         return outcome
 
-    return _claimed(folder, scope, work)
+    return _between(folder, project, scope, work)
 
 
 @flow(name="retrain", flow_run_name=_run_name("retrain"))
@@ -187,7 +198,7 @@ def retrain(folder: str, project: str, scope: str = LIVE) -> Any:
             return _skipped("a tick is due, which comes first")
         return _told(loop, by_hand.retrain(loop, _now(), between.WHO))
 
-    return _claimed(folder, scope, work)
+    return _between(folder, project, scope, work)
 
 
 WITHOUT_TICK: dict[str, Callable[[Loop, datetime], Any]] = {

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,7 @@ def test_a_lease_that_was_not_renewed_in_time_is_lost_though_nobody_took_it(proj
             pass
 
 
-def hold(project: Path, ready: multiprocessing.synchronize.Event) -> None:
+def hold(project: Path, ready: Event) -> None:
     """Claim the project and work on, until killed."""
     with claim(project, "live"):
         ready.set()

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -174,7 +174,7 @@ UP = pytest.param(
 @pytest.mark.long
 @pytest.mark.parametrize("services", [loop_of_ours, UP])
 def test_whatever_is_killed_each_slot_runs_once_and_no_alert_is_lost(
-    services: Callable[[Path, Path], Iterator[Callable[[], list[int]]]],
+    services: Callable[[Path, Path], AbstractContextManager[Callable[[], list[int]]]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

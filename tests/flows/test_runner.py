@@ -19,6 +19,8 @@ import pytest
 from conftest import small_project
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import DeploymentFilter, FlowRunFilter
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
 from flows.automations import WAKES, automation_name
@@ -27,7 +29,7 @@ from flows.loop import open_loop
 from flows.runner import HEARTBEAT_FILE
 from homeostat.records import Scope
 
-ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
 
 
 def project_named(folder: Path, name: str, extra: str = "", **ago: float) -> Path:
@@ -81,7 +83,7 @@ def runs_of(flow: str, project: str) -> list[Any]:
             return []
         wanted = FlowRunFilter.model_validate({"deployment_id": {"any_": [deployment.id]}})
         found = client.read_flow_runs(flow_run_filter=wanted)
-    return sorted((r for r in found if r.state_type.value in ENDED), key=lambda r: r.expected_start_time)
+    return sorted((r for r in found if r.state_type in ENDED), key=lambda r: r.expected_start_time)
 
 
 def deployments_of(project: str) -> set[str]:
@@ -145,7 +147,7 @@ def crons_of(project: str) -> dict[str, str]:
         named = DeploymentFilter.model_validate({"name": {"any_": [project]}})
         found = client.read_deployments(deployment_filter=named)
         timed = [(client.read_flow(d.flow_id).name, s.schedule) for d in found for s in d.schedules]
-    return {flow: schedule.cron for flow, schedule in timed if hasattr(schedule, "cron")}
+    return {flow: schedule.cron for flow, schedule in timed if isinstance(schedule, CronSchedule)}
 
 
 @pytest.mark.long
