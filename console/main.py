@@ -17,6 +17,7 @@ from console import (
     commands_alerts,
     commands_backtest,
     commands_deploy,
+    commands_doctor,
     commands_inspect,
     commands_label,
     commands_loop,
@@ -43,7 +44,7 @@ app = typer.Typer(
 )
 for module in (
     commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_label,
-    commands_inspect, commands_alerts, commands_services, commands_deploy, commands_access,
+    commands_inspect, commands_alerts, commands_services, commands_deploy, commands_access, commands_doctor,
 ):  # fmt: skip
     module.add_to(app)
 

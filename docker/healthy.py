@@ -1,8 +1,8 @@
 """Is a service of this container healthy? Exits with 0 where it is; else says what is wrong and exits with 1.
 
-    healthy.py URL                 a server that answers with 200
-    healthy.py FOLDER/runner.json  a process that has written its heartbeat within a minute
-    healthy.py FOLDER              all that `homeostat up` runs on the state in FOLDER
+healthy.py URL                 a server that answers with 200
+healthy.py FOLDER/runner.json  a process that has written its heartbeat within a minute
+healthy.py FOLDER              all that `homeostat up` runs on the state in FOLDER
 """
 
 import json

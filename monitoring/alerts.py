@@ -52,6 +52,14 @@ def deliver(alert: Alert, addresses: Sequence[Address] = ()) -> Delivery:
     return Delivery(not problems, "; ".join(problems) or None)
 
 
+def can_read(address: str) -> bool:
+    """Whether Apprise can make sense of an address; nothing is sent."""
+    import apprise
+
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    return bool(apprise.Apprise().add(address))
+
+
 def _send(alert: Alert, address: Address) -> str | None:
     import apprise
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from homeostat.errors import StoreError, is_disk_full
 
 _MIGRATION_LOCK = 7_236_001
+_MIGRATIONS = Path(__file__).parent / "migrations"
 _FORMS = "Expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE, its parts URL-encoded."
 
 
@@ -70,20 +76,25 @@ def _migrate(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
     from alembic.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
     lock_writers(connection, _MIGRATION_LOCK)
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(_MIGRATIONS))
     config.attributes["connection"] = connection
     current = MigrationContext.configure(connection).get_current_revision()
-    scripts = ScriptDirectory.from_config(config)
+    scripts = _scripts()
     if current == scripts.get_current_head():
         return
     known = {script.revision for script in scripts.walk_revisions()}
     if current is not None and current not in known:
         raise StoreError(f"the store is at schema {current}, which this version does not know.", "Update Homeostat.")
     command.upgrade(config, "head")
+
+
+def _scripts() -> Any:
+    from alembic.script import ScriptDirectory
+
+    return ScriptDirectory(str(_MIGRATIONS))
 
 
 def _shown(url: URL) -> str:
@@ -100,3 +111,59 @@ def first_line(fault: Exception) -> str:
         return "no space is left on the disk"
     said = str(getattr(fault, "orig", None) or fault).strip().splitlines() or [type(fault).__name__]
     return re.sub(r"[^\s'\"]*@", "***@", said[0]).rstrip(".")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a store stands: `shown` is its address without secrets; `revision` is None where there is none yet.
+
+    `clock` is the database's own time where it is a server, `journal` the journal mode where it is SQLite, `writable`
+    whether what is wanted of it may be done there.
+    """
+
+    shown: str
+    exists: bool
+    revision: str | None
+    wanted: str
+    known: frozenset[str]
+    journal: str | None = None
+    clock: datetime | None = None
+    writable: bool = True
+
+
+def look_at(url: str, seconds: int = 3) -> Standing:
+    """How the store at a URL stands; makes and migrates nothing. Raises StoreError where it cannot be reached."""
+    parsed = _parsed(url)
+    scripts = _scripts()
+    wanted, known = str(scripts.get_current_head()), frozenset(script.revision for script in scripts.walk_revisions())
+    sqlite = parsed.get_backend_name() == "sqlite"
+    if sqlite and not (parsed.database and Path(parsed.database).exists()):
+        return Standing(_shown(parsed), False, None, wanted, known)
+    try:
+        found = _look_into_file(parsed) if sqlite else _look_into_server(parsed, seconds)
+    except (ModuleNotFoundError, SQLAlchemyError, OSError, sqlite3.Error) as fault:
+        raise StoreError(f"the store at {_shown(parsed)} cannot be reached: {first_line(fault)}.") from None
+    return Standing(_shown(parsed), True, wanted=wanted, known=known, **found)
+
+
+def _look_into_file(parsed: URL) -> dict[str, Any]:
+    file = Path(str(parsed.database))
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
+        tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        revision = None
+        if "alembic_version" in tables:
+            revision = (database.execute("SELECT version_num FROM alembic_version").fetchone() or [None])[0]
+        journal = str(database.execute("PRAGMA journal_mode").fetchone()[0])
+    return {"revision": revision, "journal": journal, "writable": os.access(file, os.W_OK)}
+
+
+def _look_into_server(parsed: URL, seconds: int) -> dict[str, Any]:
+    options = {"connect_timeout": seconds, "options": f"-c statement_timeout={seconds * 1000}"}
+    engine = create_engine(parsed, connect_args=options, poolclass=NullPool)
+    with engine.connect() as connection:
+        found = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if found else None
+        may = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
+        readonly = connection.execute(text("SELECT pg_is_in_recovery()")).scalar()
+        clock = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return {"revision": revision, "writable": bool(may) and not readonly, "clock": clock}

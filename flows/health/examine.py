@@ -1,0 +1,118 @@
+"""All checks together: of the machine, of what projects share, and of each project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from flows.health import machine, memory, projects, services
+from flows.health.findings import Check, Clock, Finding, run_checks
+from flows.health.versions import check_versions
+from homeostat.errors import HomeostatError, ProjectError
+from homeostat.installation import Found, Installation, find_installation, list_projects
+from homeostat.project import Project
+from homeostat.records import Scope
+from homeostat.settings import House, find_house
+
+SECONDS = 9.0
+SOUND_SECONDS = 6.0
+SERVERS = {"prefect": "PREFECT_API_URL", "mlflow": "MLFLOW_TRACKING_URI"}
+SECRET_FILES = ("HOMEOSTAT_ACCESS",)
+
+
+def examine(folders: Sequence[Path], environ: Mapping[str, str], clock: Clock) -> list[Finding]:
+    """Look at the machine and at the projects in some folders, or in none; changes nothing. Takes 9 s at most.
+
+    A folder is a project or a folder of projects. Raises HomeostatError where one is none.
+    """
+    installation = _installation(folders)
+    found = list_projects(installation.places) if installation else []
+    root = installation.root if installation else None
+    checks: dict[str, Check] = {
+        **_of_machine(root, environ),
+        **_of_servers(root, environ, clock),
+        **_of_memory([each.project for each in found if each.project], environ, clock),
+    }
+    for each in found:
+        checks |= _of_project(each, environ, clock)
+    return run_checks(checks, SECONDS)
+
+
+def _installation(folders: Sequence[Path]) -> Installation | None:
+    if not folders:
+        return None
+    try:
+        return find_installation(folders)
+    except ProjectError:
+        # The only project is broken, which is what is to be told.
+        place = (folders[0].parent if folders[0].is_file() else folders[0]).resolve()
+        return Installation(place / ".homeostat", (place,))
+
+
+def _of_machine(root: Path | None, environ: Mapping[str, str]) -> dict[str, Check]:
+    here = root or Path.cwd()
+    beside = root.parent if root else here
+    ours = services.list_addresses(root) if root else {}
+    elsewhere = {name: variable for name, variable in SERVERS.items() if _is_server(environ.get(variable))}
+    lake = uri if (uri := environ.get("HOMEOSTAT_LAKE_URI")) and "://" not in uri else None
+    secrets = [Path(environ[name]) for name in SECRET_FILES if environ.get(name)]
+    secrets += [here / "access.toml", *sorted(beside.glob("*.env")), beside / ".env"]
+    return {
+        "versions": partial(check_versions, environ.get("HOMEOSTAT_STORE_URL", "")),
+        "ports": partial(machine.check_ports, ours, elsewhere),
+        "disk": partial(machine.check_disks, {"disk": here, **({"disk of the lake": Path(lake)} if lake else {})}),
+        "time zone": lambda: [machine.check_time_zone(environ.get("TZ"))],
+        "secrets": partial(machine.check_secret_files, list(dict.fromkeys(secrets))),
+    }
+
+
+def _of_servers(root: Path | None, environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
+    ours = services.list_addresses(root) if root else {}
+    prefect = environ.get("PREFECT_API_URL") or (f"{ours['prefect'].rstrip('/')}/api" if "prefect" in ours else None)
+    mlflow = environ.get("MLFLOW_TRACKING_URI") or ours.get("mlflow")
+    nobody = "none runs; 'homeostat up' starts one"
+    checks: dict[str, Check] = {}
+    if prefect:
+        checks["prefect"] = partial(services.check_prefect, prefect, clock)
+    else:
+        checks["prefect"] = lambda: [Finding("prefect", "ok", nobody)]
+    if _is_server(mlflow):
+        checks["mlflow"] = partial(services.check_mlflow, str(mlflow), clock)
+    else:
+        checks["mlflow"] = lambda: [Finding("mlflow", "ok", f"{nobody}, and without one its store is opened directly")]
+    if root is not None:
+        checks["up"] = partial(services.check_up, root, clock)
+    return checks
+
+
+def _is_server(url: str | None) -> bool:
+    return bool(url and url.startswith(("http://", "https://")))
+
+
+def _of_memory(found: Sequence[Project], environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
+    """A store or a lake that projects share is looked at once."""
+    houses = {project.name: _house(project) for project in found}
+    stores = {house.store_url: f"store of {name}" for name, house in houses.items() if house}
+    lakes = {house.lake_uri: f"lake of {name}" for name, house in houses.items() if house}
+    if url := environ.get("HOMEOSTAT_STORE_URL"):
+        stores = {url: "store"}
+    if uri := environ.get("HOMEOSTAT_LAKE_URI"):
+        lakes = {uri: "lake"}
+    checks: dict[str, Check] = {name: partial(memory.check_store, name, url, clock) for url, name in stores.items()}
+    return checks | {name: partial(memory.check_lake, name, uri) for uri, name in lakes.items()}
+
+
+def _house(project: Project) -> House | None:
+    try:
+        return find_house(project, Scope.LIVE)
+    except HomeostatError:
+        return None
+
+
+def _of_project(each: Found, environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
+    checks: dict[str, Check] = {f"project {each.folder}": partial(projects.check_soundness, each, SOUND_SECONDS)}
+    if each.project is not None:
+        checks[f"alerts of {each.project.name}"] = partial(projects.check_routes, each.project, environ)
+        checks[f"work of {each.project.name}"] = partial(projects.check_work, each.project, clock)
+    return checks

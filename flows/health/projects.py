@@ -1,0 +1,118 @@
+"""The projects: are they sound, can their alerts reach anybody, and was work done lately.
+
+`python -m flows.health.projects FOLDER` prints what `homeostat check` finds, as JSON. It is a process of its own, for
+a project's hooks are somebody's code and its data may be long: it can be ended.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+
+from flows.health.findings import Clock, Finding, State
+from flows.health.memory import tell_lease
+from homeostat.durations import instant
+from homeostat.errors import HomeostatError, StoreError
+from homeostat.installation import Found
+from homeostat.project import Project
+from homeostat.records import Scope
+from homeostat.settings import find_house
+
+MOST_TOLD = 3
+STATES: dict[str, State] = {"error": "problem", "warning": "warning"}
+
+
+def check_soundness(found: Found, seconds: float) -> list[Finding]:
+    """Whether a project is sound, its data and hooks included where that can be told within so many seconds."""
+    name = f"project {found.project.name if found.project else found.folder.name}"
+    if found.project is None:
+        return [Finding(name, "problem", str(found.problem), "Mend that file; then 'homeostat check' says more.")]
+    mend = f"See 'homeostat check {found.folder}'."
+    command = [sys.executable, "-m", "flows.health.projects", str(found.folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
+        told = json.loads(done.stdout.splitlines()[-1])
+    except subprocess.TimeoutExpired:
+        return [Finding(name, "ok", f"its file is sound; its data take longer than {seconds:.0f} s to read", mend)]
+    except (ValueError, IndexError):
+        return [Finding(name, "problem", "the check of it broke down", mend)]
+    for level, state in STATES.items():
+        if texts := [f"{where}: {message}" for found_level, where, message in told if found_level == level]:
+            more = f"; and {len(texts) - MOST_TOLD} more" if len(texts) > MOST_TOLD else ""
+            return [Finding(name, state, "; ".join(texts[:MOST_TOLD]) + more, mend)]
+    return [Finding(name, "ok", "; ".join(message for _, _, message in told))]
+
+
+def check_routes(project: Project, environ: Mapping[str, str]) -> list[Finding]:
+    """Whether each variable that `[notify]` names holds an address that Apprise can read; addresses are never told."""
+    name = f"alerts of {project.name}"
+    wanted = sorted({variable for variables in project.notify.routes.values() for variable in variables})
+    if not wanted:
+        return [Finding(name, "ok", "they go to the inbox and the log alone")]
+    unset = [variable for variable in wanted if not environ.get(variable, "").strip()]
+    if unset:
+        mend = f"Put an Apprise address in each, where the loop runs, or take them out of {project.file}."
+        return [Finding(name, "problem", f"{', '.join(unset)}: not set, so alerts reach nobody", mend)]
+    wrong = [variable for variable in wanted if not _readable(environ[variable])]
+    if wrong:
+        mend = "See https://github.com/caronc/apprise/wiki for the form of addresses."
+        return [Finding(name, "problem", f"{', '.join(wrong)}: not an address that Apprise can read", mend)]
+    return [Finding(name, "ok", f"by {', '.join(wanted)}")]
+
+
+def _readable(address: str) -> bool:
+    from monitoring.alerts import can_read
+
+    return can_read(address)
+
+
+def check_work(project: Project, clock: Clock) -> list[Finding]:
+    """Who works on a live project, and whether its newest slots were done. Opens a store that is up to date alone."""
+    from homeostat.store import Store
+    from homeostat.store.engine import look_at
+
+    house, name = find_house(project, Scope.LIVE), f"work of {project.name}"
+    try:
+        standing = look_at(house.store_url)
+    except StoreError:
+        return [Finding(name, "ok", "not looked at: the store cannot be reached")]
+    if not standing.exists or standing.revision is None:
+        return [Finding(name, "ok", "it has not begun to live")]
+    if standing.revision != standing.wanted:
+        return [Finding(name, "ok", "not looked at: the store is at another migration")]
+    store = Store(house.store_url, house.model_name)
+    lease = tell_lease(project.name, store.get_lease("work"), clock)
+    return [_of_slots(name, project, store.last_tick("notify"), clock()), *lease]
+
+
+def _of_slots(name: str, project: Project, last: datetime | None, now: datetime) -> Finding:
+    if last is None:
+        return Finding(name, "ok", "it has not ticked yet")
+    waiting = int((now - max(last, project.start_at)) / project.loop.tick)
+    told = f"the newest tick is of {instant(last)}"
+    if waiting < 2:
+        return Finding(name, "ok", told)
+    mend = f"Run 'homeostat up', or 'homeostat tick {project.folder}', which makes them up; see 'homeostat logs'."
+    return Finding(name, "warning", f"{told}, and {waiting} slots since are due", mend)
+
+
+def main() -> None:
+    """Print what the soundness check finds of the project in the folder that is named."""
+    from homeostat.hooks import load_hooks
+    from homeostat.project import load_project
+    from pipelines.soundness import check_project
+
+    try:
+        project = load_project(Path(sys.argv[1]))
+        found = [[f.level, f.where, f.message] for f in check_project(project, load_hooks(project.folder))]
+    except HomeostatError as fault:
+        found = [["error", "project", str(fault)]]
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
