@@ -44,10 +44,8 @@ def doctor(folders: Folders = None, as_json: AsJson = False) -> None:
             (each.state, each.name, " ".join(filter(None, (_sentence(each.found), each.mend)))) for each in findings
         ]
         say_table("The machine" if not places else "The machine and its projects", ("", "what", "found"), rows)
-        counts = Counter(finding.state for finding in findings)
-        say(
-            f"\n{counts['problem']} problems, {counts['warning']} warnings; {counts['ok']} of {len(findings)} are well."
-        )
+        count = Counter(finding.state for finding in findings)
+        say(f"\n{count['problem']} problems, {count['warning']} warnings; {count['ok']} of {len(findings)} are well.")
     if problems:
         raise typer.Exit(1)
 

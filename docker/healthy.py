@@ -47,7 +47,7 @@ def _of_services(folder: Path) -> str | None:
         for name, service in json.loads(note.read_text(encoding="utf-8"))["services"].items()
     }
     ill = [f"{name} is {state}" for name, state in states.items() if state not in FINE]
-    return "; ".join(ill) if states else f"{folder}: nothing runs there"
+    return "; ".join(ill) or None if states else f"{folder}: nothing runs there"
 
 
 if __name__ == "__main__":
