@@ -1,0 +1,71 @@
+"""What doctor says of real Prefect and MLflow servers: well, without a scheduler, and with hosts that it refuses."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from conftest import house_at, small_project
+
+from flows.deployments import deploy
+from flows.health.services import check_mlflow, check_prefect
+from flows.servers import MLFLOW_SERVER, mlflow_server, prefect_server
+from homeostat.project import load_project
+
+DEPLOY = """
+import sys
+from flows.deployments import deploy
+from homeostat.project import load_project
+deploy(load_project(sys.argv[1]))
+"""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def later() -> datetime:
+    """When the deployments made by these tests are old enough to be judged by."""
+    return now() + timedelta(minutes=5)
+
+
+def states(found: list) -> dict[str, str]:
+    return {each.name: each.state for each in found}
+
+
+def test_a_scheduler_that_plans_is_well(prefect_api: str, tmp_path: Path) -> None:
+    assert check_prefect(prefect_api, now)[2].state == "ok"
+    deploy(load_project(small_project(tmp_path, start=now().replace(microsecond=0) - timedelta(hours=12))))
+    deadline = time.monotonic() + 120
+    while (told := check_prefect(prefect_api, later)[2]).state != "ok" and time.monotonic() < deadline:
+        time.sleep(1)
+    assert told.state == "ok" and told.found.startswith("it has planned runs of")
+
+
+def test_a_scheduler_that_is_dead_is_a_problem_though_the_server_is_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED", "false")
+    with prefect_server(house_at(tmp_path)) as url:
+        # Beside us: this process keeps to the server that all tests share.
+        subprocess.run([sys.executable, "-c", DEPLOY, str(small_project(tmp_path / "p"))], check=True)
+        server, clock, scheduler = check_prefect(url, later)
+        young = check_prefect(url, now)[2]
+    assert (server.state, scheduler.state, young.state) == ("ok", "problem", "ok")
+    assert "it plans no run for small" in scheduler.found and "sqlalchemy" in scheduler.mend
+    assert clock.state == "warning" and "behind this machine's" in clock.found
+
+
+def test_an_mlflow_server_that_answers_is_well_and_one_that_refuses_the_host_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(MLFLOW_SERVER, "MLFLOW_SERVER_ALLOWED_HOSTS", "127.0.0.1:*")
+    with mlflow_server(house_at(tmp_path)) as url:
+        fine = check_mlflow(url, now)
+        (refused,) = check_mlflow(url.replace("127.0.0.1", "localhost"), now)
+    assert states(fine) == {"mlflow": "ok", "clock of mlflow": "ok"}
+    assert refused.state == "problem" and "403" in refused.found and "MLFLOW_SERVER_ALLOWED_HOSTS" in refused.mend
