@@ -34,7 +34,7 @@ PAGES = [
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEREDOC = re.compile(r"<<'(\w+)'\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-FOREIGN = {"mkdir", "mlflow", "prefect", ".venv/bin/python"}
+FOREIGN = {"mkdir", "cp", "chmod", "docker", "mlflow", "prefect", ".venv/bin/python"}
 SHELL_OPTIONS = {"--help", "--install-completion", "--show-completion"}
 LARGEST_IMAGE = 400_000
 
