@@ -8,13 +8,15 @@ from typing import Any
 import polars as pl
 
 from flows.loop import Loop, alert
+from flows.posts import take_posts
 from homeostat.durations import instant
 from homeostat.project import Task
-from homeostat.records import Severity
-from pipelines.novelty import select_new_labels, select_new_rejections
+from homeostat.records import Post, PostKind, Severity
+from pipelines.novelty import drop_overruled, select_new_labels, select_new_rejections
+from pipelines.posted import frame_labels
 from pipelines.quarantine import restore_labels, with_row_ids
 from pipelines.sources import FOREVER, date_labels, load_feedback
-from pipelines.validation import validate_feedback
+from pipelines.validation import Validated, validate_feedback
 
 OBSERVED = pl.col("provenance") == "observed"
 
@@ -62,9 +64,16 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
     classes = tuple(fact["classes"]) if fact is not None and loop.project.task is Task.BINARY else None
     checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
     rejected = _overdue(checked.rejected, rows, loop, at)
+    accepted = _not_overruled(loop, checked.accepted)
+    posts = [] if keys is None else take_posts(loop, PostKind.FEEDBACK, at, batch, keys)
+    if posts:
+        posted = _posted(loop, posts, keys, classes, at)
+        # Of a source there may be no row at all, and then no type by which it could be told from what was posted.
+        accepted = pl.concat([accepted, posted.accepted] if accepted.height else [posted.accepted], how="diagonal")
+        accepted = accepted.sort("known_at", maintain_order=True)
+        rejected = pl.concat([rejected, posted.rejected])
     released = restore_labels(_released(loop, at), loop.project, loop.key_dtype(), at)
     belated = restore_labels(_belated(loop, keys), loop.project, loop.key_dtype(), at, belated=True)
-    accepted = checked.accepted
     if belated is not None:
         accepted = pl.concat([accepted, belated], how="diagonal_relaxed").sort("known_at", maintain_order=True)
     if released is not None:
@@ -76,7 +85,32 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
     if rejected.height:
         named = with_row_ids(rejected.with_columns(batch=pl.lit(batch)))
         loop.lake.append("quarantine", named, "quarantine.feedback", batch)
+    if keys is None and fresh.is_empty() and loop.project.data.feedback.posted:
+        return  # No input has come yet by which the lake could know the type of its keys.
     loop.lake.append("feedback", fresh, "feedback", batch)
+
+
+def _posted(
+    loop: Loop, posts: list[Post], keys: pl.Series | None, classes: tuple[str, ...] | None, at: datetime
+) -> Validated:
+    """What was posted, checked as the source's own labels are."""
+    rows = frame_labels(posts, loop.project)
+    if loop.store.get_fact("target") is None:
+        _note_type(loop, rows)
+    checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
+    return Validated(checked.accepted.with_columns(_posted=pl.lit(True)), checked.rejected)
+
+
+def _not_overruled(loop: Loop, labels: pl.DataFrame) -> pl.DataFrame:
+    """The source's labels without those that it had said before something newer was posted of their keys."""
+    if "_posted" not in (loop.lake.schema("feedback") or {}):
+        return labels
+    known = loop.lake.latest("feedback", loop.key, FOREVER, where=OBSERVED, keys=labels[loop.key])
+    keys = None if known is None else known.filter(pl.col("_posted").fill_null(False))[loop.key]
+    if keys is None or keys.is_empty():
+        return labels
+    history = loop.lake.read("feedback", OBSERVED & pl.col(loop.key).is_in(keys.implode()), [loop.key, "label"])
+    return labels if history is None else drop_overruled(labels, history)
 
 
 def _note_type(loop: Loop, rows: pl.DataFrame) -> None:

@@ -8,12 +8,15 @@ from typing import Any
 import polars as pl
 
 from flows.loop import Loop, alert
+from flows.posts import take_posts
 from homeostat.durations import instant
-from homeostat.records import Alert, Batch, BatchState, Decision, Severity
-from pipelines.novelty import select_new_inputs, select_new_rejections
-from pipelines.quarantine import hold_rows, restore_inputs, with_row_ids
-from pipelines.sources import FOREVER, load_inputs
-from pipelines.validation import decide_validation, validate_inputs
+from homeostat.records import Alert, Batch, BatchState, Decision, Post, PostKind, Severity
+from pipelines.novelty import drop_overruled, select_new_inputs, select_new_rejections
+from pipelines.posted import frame_inputs
+from pipelines.quarantine import hold_rows, restore_inputs, type_as, with_row_ids
+from pipelines.sources import FOREVER, has_inputs, load_inputs
+from pipelines.times import INSTANT
+from pipelines.validation import Validated, decide_validation, validate_inputs
 
 BEGUN = "ingest/begun"
 
@@ -55,11 +58,17 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     since = previous if loop.replaying else None
     rows = load_inputs(loop.project, loop.hooks, since, at)
     checked = validate_inputs(rows, loop.project, loop.key_dtype(), at)
-    fresh = _unknown(loop, checked.accepted, _held(loop, batch))
-    rejected = select_new_rejections(checked.rejected, _quarantined(loop, checked.rejected, batch))
+    held_rows = _held(loop, batch)
+    fresh, broken = _unknown(loop, _not_overruled(loop, checked.accepted), held_rows), checked.rejected
+    posts = take_posts(loop, PostKind.INPUTS, at, batch)
+    if posts:
+        posted = _posted(loop, posts, checked.accepted, at)
+        fresh = _unknown(loop, _together(loop, fresh, posted.accepted, at), held_rows)
+        broken = pl.concat([broken, posted.rejected])
+    rejected = select_new_rejections(broken, _quarantined(loop, broken, batch))
     verdict = _judge(loop, rejected, fresh.height, at, batch)
     if verdict.kind == "hold":
-        held = hold_rows(fresh.drop("_correction"), loop.project, verdict.reasons[0], at)
+        held = hold_rows(fresh.drop("_correction", "_posted", strict=False), loop.project, verdict.reasons[0], at)
         rejected, fresh = pl.concat([rejected, held], how="diagonal_relaxed"), fresh.clear()
     if rejected.height:
         named = with_row_ids(rejected.with_columns(batch=pl.lit(batch)))
@@ -67,7 +76,35 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     released = restore_inputs(_released(loop), loop.project, loop.key_dtype(), at, schema=loop.lake.schema("inputs"))
     if released is not None and verdict.kind != "hold":
         fresh = _unknown(loop, pl.concat([released, fresh.drop("_correction")], how="diagonal_relaxed"))
+    if fresh.is_empty() and loop.key_dtype() is None and not has_inputs(loop.project, loop.hooks):
+        return  # No row has come yet by which the lake could know the type of its keys.
     loop.lake.append("inputs", fresh.with_columns(_batch=pl.lit(batch)), "inputs", batch)
+
+
+def _posted(loop: Loop, posts: list[Post], given: pl.DataFrame, at: datetime) -> Validated:
+    """What was posted, checked as the source's own rows are, and in the types of the lake or of what the source gave."""
+    known = loop.key_dtype() or (given.schema[loop.key] if given.height else None)
+    checked = validate_inputs(frame_inputs(posts, loop.project), loop.project, known, at)
+    schema = loop.lake.schema("inputs") or (given.schema if given.height else None)
+    accepted = type_as(checked.accepted, schema, loop.project).with_columns(_posted=pl.lit(True))
+    return Validated(accepted, checked.rejected)
+
+
+def _together(loop: Loop, given: pl.DataFrame, posted: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """The source's rows and what was posted; of one key the posted row counts, and comes last."""
+    both = pl.concat([given.drop("_correction"), posted] if given.height else [posted], how="diagonal_relaxed")
+    later = pl.int_range(pl.len()).reverse().over(loop.key)
+    return both.with_columns(known_at=(pl.lit(at, INSTANT) - pl.duration(microseconds=later)).cast(INSTANT))
+
+
+def _not_overruled(loop: Loop, rows: pl.DataFrame) -> pl.DataFrame:
+    """The source's rows without those that it had said before something newer was posted of their keys."""
+    if "_posted" not in (loop.lake.schema("inputs") or {}):
+        return rows
+    known = loop.lake.latest("inputs", loop.key, FOREVER, keys=rows[loop.key])
+    keys = None if known is None else known.filter(pl.col("_posted").fill_null(False))[loop.key]
+    history = None if keys is None or keys.is_empty() else loop.lake.read("inputs", pl.col(loop.key).is_in(keys.implode()))
+    return rows if history is None else drop_overruled(rows, history)
 
 
 def _unknown(loop: Loop, rows: pl.DataFrame, held: pl.DataFrame | None = None) -> pl.DataFrame:

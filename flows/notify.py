@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from flows.inbox import list_due, wake
 from flows.loop import Loop
+from flows.posts import KEPT_FOR
 from flows.proposals import SUBJECT
 from homeostat.boundaries import commit
 from homeostat.errors import RegistryError
@@ -34,6 +35,9 @@ def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> dict[str, Any]:
             write.put_delivery(alert.key, at if problem is None else None, problem)
         for key in sorted(woken):
             wake(write, key, at)
+        if not loop.replaying:
+            write.drop_posts(at - KEPT_FOR)
+            write.drop_replies(at - KEPT_FOR)
         if mark:
             write.put_stage(at, "notify", outcome)
     return {**outcome, "anchored": anchored}

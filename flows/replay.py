@@ -69,7 +69,8 @@ def last_slot(project: Project, hooks: Hooks, until: datetime | None) -> datetim
     ends = span(project, hooks)
     newest = [t for t in (ends.last_input_available, ends.last_label_available) if t is not None]
     if not newest:
-        raise ProjectError(f"{project.file}: the data holds no row with a time.", "Check data.inputs and event_time.")
+        hint = "What is posted is not replayed." if project.data.inputs.posted else "Check data.inputs and event_time."
+        raise ProjectError(f"{project.file}: the data holds no row with a time.", hint)
     index = max(tick_index(project, max(newest)) + 1, 0)
     if ends.last_input_available != max(newest) and slot(project, index - 1) == max(newest):
         index -= 1

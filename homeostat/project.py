@@ -28,7 +28,7 @@ from homeostat.records import Severity
 PROJECT_FILE = "homeostat.toml"
 RESERVED = frozenset({
     "event_at", "available_at", "known_at", "label",
-    "_batch", "_correction", "_row", "_weight", "_measured", "_provenance",
+    "_batch", "_correction", "_posted", "_row", "_weight", "_measured", "_provenance",
 })  # fmt: skip
 RESERVED_KEYS = RESERVED | {
     "batch", "model_version", "role", "prediction", "score", "classes", "scores", "reasons", "scored_at",
@@ -123,9 +123,13 @@ class Identity(_Section):
 
 
 class Source(_Section):
-    """Where rows come from: a path, a glob or a SQLAlchemy URL with a table or a query; no uri means the hook."""
+    """Where rows come from: a path, a glob or a SQLAlchemy URL with a table or a query; no uri means the hook.
+
+    `posted` says that they may also come by posts alone, where there is neither a uri nor a hook.
+    """
 
     uri: str | None = None
+    posted: bool = False
     table: str | None = None
     query: str | None = None
     known_at: Column | None = None

@@ -305,6 +305,22 @@ class Post:
 
 
 @dataclass(frozen=True, slots=True)
+class Reply:
+    """What was answered to a request of another system that carried a key of its own, so that it is done once.
+
+    `digest` tells whether the same key means the same request. `at` is the time that the act counts from, however often
+    it is tried; `status` and `body` are None while it is not done.
+    """
+
+    key: str
+    digest: str
+    at: datetime
+    by: str
+    status: int | None = None
+    body: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LabelTask:
     """One row that people are asked to label; `key` is the row's key as text, `wanted` how many people should answer.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-_TECHNICAL = ("known_at", "ingested_at", "_batch", "_correction", "provenance", "who", "propensity")
+_TECHNICAL = ("known_at", "ingested_at", "_batch", "_correction", "_posted", "provenance", "who", "propensity")
 
 
 def select_new_inputs(accepted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
@@ -27,6 +27,17 @@ def select_new_labels(accepted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFra
     overruled by the source once more. Row order is kept.
     """
     return _select(accepted, known, accepted.columns[0], ["label"]).drop("_correction")
+
+
+def drop_overruled(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+    """Drop the rows of a source whose key and contents are in `history`: all rows that are known of some keys.
+
+    For keys of which something newer was posted: a source that gives everything again and again does not mean by it that
+    what it said before holds once more. Row order is kept.
+    """
+    same = [column for column in rows.columns if column in history.columns and column not in _TECHNICAL]
+    past = history.select(pl.col(column).cast(rows.schema[column]) for column in same).unique()
+    return rows.join(past, on=same, how="anti", nulls_equal=True, maintain_order="left")
 
 
 def select_new_rejections(rejected: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:

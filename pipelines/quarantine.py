@@ -55,7 +55,7 @@ def restore_inputs(
     numbers = [pl.col(c).cast(pl.Float64, strict=False) for c in project.data.numeric if c in source.columns]
     source = source.with_columns(*numbers, event_at=_instants("event_at", source), available_at=pl.lit(now, INSTANT))
     last = source.unique(project.data.key, keep="last", maintain_order=True)
-    return _typed(validate_inputs(last, lenient, key_dtype, now).accepted, schema, project)
+    return type_as(validate_inputs(last, lenient, key_dtype, now).accepted, schema, project)
 
 
 def restore_labels(
@@ -83,7 +83,7 @@ def _decoded(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame([json.loads(row) for row in rows["row"]], infer_schema_length=None, strict=False)
 
 
-def _typed(rows: pl.DataFrame, schema: pl.Schema | None, project: Project) -> pl.DataFrame:
+def type_as(rows: pl.DataFrame, schema: pl.Schema | None, project: Project) -> pl.DataFrame:
     """Give columns the types of `schema`; a value that has none there is missing."""
     wrong = [c for c, dtype in (schema or {}).items() if c in rows.columns and rows.schema[c] != dtype]
     return rows.with_columns(_cast(rows[c], (schema or {})[c], project) for c in wrong)

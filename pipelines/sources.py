@@ -14,6 +14,7 @@ from homeostat.durations import instant
 from homeostat.errors import HomeostatError, ProjectError
 from homeostat.hooks import Hooks
 from homeostat.project import Project, Source, Task
+from pipelines.posted import frame_inputs
 from pipelines.sql import open_sql
 from pipelines.tables import (
     CLOUD,
@@ -47,8 +48,11 @@ def load_inputs(project: Project, hooks: Hooks, since: datetime | None, until: d
     Columns: the key in its own type, `event_at` and `available_at` (Datetime us UTC, null where unparsable),
     the raw columns in their own types, and the event time's text under its own name where it came as text.
     Without `since` there is no lower bound, and rows whose time cannot be parsed are included. Only the slice
-    is held in memory. Raises DataError or ProjectError, in one line.
+    is held in memory. A project whose inputs come by posts alone has none here.
+    Raises DataError or ProjectError, in one line.
     """
+    if not has_inputs(project, hooks) and project.data.inputs.posted:
+        return frame_inputs([], project)
     table = open_source(project, hooks, "inputs", until)
     data, available = project.data, project.data.inputs.known_at or project.data.event_time
     require_columns(table, [data.key, data.event_time, available, *data.columns])
@@ -74,7 +78,7 @@ def load_feedback(project: Project, hooks: Hooks, since: datetime | None, until:
     Raises DataError or ProjectError, in one line.
     """
     data, known = project.data, project.data.feedback.known_at
-    if not has_feedback(project, hooks):
+    if not _has_source(project, hooks, "feedback"):
         return pl.DataFrame(schema={data.key: pl.String, data.target: pl.String, "available_at": INSTANT})
     table = open_source(project, hooks, "feedback", until)
     more = [c for c in (data.feedback.action, data.feedback.propensity) if c is not None]
@@ -112,21 +116,32 @@ def date_labels(labels: pl.DataFrame, inputs: pl.DataFrame, project: Project) ->
 def span(project: Project, hooks: Hooks) -> Span:
     """Find the ends of the data: when the first and last input and the last label could be had."""
     data = project.data
+    if not has_inputs(project, hooks) and data.inputs.posted:
+        return Span(None, None, None, 0)
     table = open_source(project, hooks, "inputs", FOREVER)
     available = data.inputs.known_at or data.event_time
     require_columns(table, [available])
     inputs = _times(table.read([available]), available, project, table.where)
     labels = pl.Series("available_at", [], INSTANT)
-    if data.feedback.known_at is not None and has_feedback(project, hooks):
+    if data.feedback.known_at is not None and _has_source(project, hooks, "feedback"):
         table = open_source(project, hooks, "feedback", FOREVER)
         require_columns(table, [data.feedback.known_at])
         labels = _times(table.read([data.feedback.known_at]), data.feedback.known_at, project, table.where)
     return Span(_end(inputs.min()), _end(inputs.max()), _end(labels.max()), len(inputs))
 
 
+def has_inputs(project: Project, hooks: Hooks) -> bool:
+    """Say whether the project has a source of inputs besides what is posted."""
+    return _has_source(project, hooks, "inputs")
+
+
 def has_feedback(project: Project, hooks: Hooks) -> bool:
-    """Say whether the project names a source of labels."""
-    return project.data.feedback.uri is not None or hooks.load_feedback is not None
+    """Say whether labels come by themselves: from a source that the project names, or by posts."""
+    return project.data.feedback.posted or _has_source(project, hooks, "feedback")
+
+
+def _has_source(project: Project, hooks: Hooks, which: str) -> bool:
+    return getattr(project.data, which).uri is not None or getattr(hooks, f"load_{which}") is not None
 
 
 def open_source(project: Project, hooks: Hooks, which: str, until: datetime) -> Table:
@@ -140,7 +155,7 @@ def open_source(project: Project, hooks: Hooks, which: str, until: datetime) -> 
     if hook is None:
         raise ProjectError(
             f"{project.file}: data.{which}: no uri, and hooks.py has no load_{which}.",
-            f"Set data.{which}.uri to a file or a SQLAlchemy URL, or write the hook.",
+            f"Set data.{which}.uri to a file or a SQLAlchemy URL, write the hook, or set posted = true.",
         )
     where = f"{project.folder / 'hooks.py'}: load_{which}"
     return open_frame(_call(hook, project.folder, until, where), where)
@@ -200,6 +215,6 @@ def _end(value: Any) -> datetime | None:
 
 
 __all__ = [
-    "FOREVER", "Span", "as_text", "date_labels", "has_feedback", "load_feedback", "load_inputs",
+    "FOREVER", "Span", "as_text", "date_labels", "has_feedback", "has_inputs", "load_feedback", "load_inputs",
     "open_source", "span",
 ]  # fmt: skip

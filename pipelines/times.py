@@ -36,6 +36,19 @@ def parse_times(times: pl.Series, zone: str | None, where: str) -> pl.Series:
     return _parse_text(times.cast(pl.String).str.strip_chars(), zone, where)
 
 
+def parse_sent_times(times: pl.Series, zone: str | None) -> pl.Series:
+    """Read text that anybody may have sent as instants; null where it is no time, or lacks a zone that nobody named.
+
+    >>> parse_sent_times(pl.Series(["2020-01-02T03:04Z", "2020-01-02", "1577934240"]), None).to_list()
+    [datetime.datetime(2020, 1, 2, 3, 4, tzinfo=zoneinfo.ZoneInfo(key='UTC')), None, None]
+    """
+    text = times.str.strip_chars()
+    sound = text.str.contains(_FORM)
+    if zone is None:
+        sound = sound & text.str.contains(rf"^.{{10}}.*{_OFFSET}$")
+    return parse_times(text.zip_with(sound.fill_null(False), pl.Series([None], dtype=pl.String)), zone, "what was sent")
+
+
 def check_time_type(dtype: pl.DataType, zone: str | None, what: str) -> None:
     """Raise DataError where a column of this type can hold no times, or times without a zone nobody named."""
     naive = dtype == pl.Date or (isinstance(dtype, pl.Datetime) and dtype.time_zone is None)

@@ -21,15 +21,18 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _FORMS = "Expected sqlite:///FILE or postgresql+psycopg://USER:PASSWORD@HOST:5432/DATABASE, its parts URL-encoded."
 
 
-def connect(url: str) -> Engine:
-    """Open the store at a SQLAlchemy URL, making and migrating it as needed. Raises StoreError."""
+def connect(url: str, *, durable: bool = False) -> Engine:
+    """Open the store at a SQLAlchemy URL, making and migrating it as needed. Raises StoreError.
+
+    `durable` makes SQLite wait for the disk at every commit; PostgreSQL does so by itself.
+    """
     parsed = _parsed(url)
     try:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, pool_pre_ping=parsed.get_backend_name() != "sqlite")
         if engine.dialect.name == "sqlite":
-            _prepare_sqlite(engine)
+            _prepare_sqlite(engine, "FULL" if durable else "NORMAL")
         with engine.begin() as connection:
             _migrate(connection)
     except (ModuleNotFoundError, SQLAlchemyError, OSError) as fault:
@@ -51,13 +54,13 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _prepare_sqlite(engine: Engine) -> None:
+def _prepare_sqlite(engine: Engine, synchronous: str) -> None:
     """A writer must hold the lock from its first statement: a deferred BEGIN forks the journal or fails busy."""
 
     @event.listens_for(engine, "connect")
     def _connected(connection: Any, _record: Any) -> None:
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "busy_timeout=60000", "synchronous=NORMAL", "foreign_keys=ON"):
+        for pragma in ("journal_mode=WAL", "busy_timeout=60000", f"synchronous={synchronous}", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

@@ -26,6 +26,7 @@ from homeostat.records import (
     Post,
     PostKind,
     Purpose,
+    Reply,
     Severity,
     TaskState,
     Window,
@@ -104,6 +105,11 @@ def lease(row: schema.LeaseRow) -> Lease:
 def post(row: schema.PostRow) -> Post:
     """The record of a row."""
     return Post(**_fields(Post, row, kind=PostKind(row.kind), rows=tuple(row.rows)))
+
+
+def reply(row: schema.ReplyRow) -> Reply:
+    """The record of a row."""
+    return Reply(**_fields(Reply, row))
 
 
 def task(row: schema.TaskRow) -> LabelTask:

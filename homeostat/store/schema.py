@@ -195,6 +195,19 @@ class PostRow(Base):
     batch: Mapped[str | None] = mapped_column(String(64))
 
 
+class ReplyRow(Base):
+    """What was answered to a request that carried a key of its own."""
+
+    __tablename__ = "replies"
+    owner: Mapped[str] = mapped_column(String(200), primary_key=True)
+    key: Mapped[str] = mapped_column(String(200), primary_key=True)
+    digest: Mapped[str] = mapped_column(String(64))
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(200))
+    status: Mapped[int | None]
+    body: Mapped[dict[str, Any] | None]
+
+
 class TaskRow(Base):
     """One row that people are asked to label, and what their answers settled on."""
 

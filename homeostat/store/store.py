@@ -34,6 +34,7 @@ from homeostat.records import (
     ModelRecord,
     Post,
     PostKind,
+    Reply,
     Role,
     TaskState,
     Window,
@@ -54,6 +55,7 @@ from homeostat.store.schema import (
     ModelRow,
     PostRow,
     ReleaseRow,
+    ReplyRow,
     StageRow,
     TaskRow,
     WindowRow,
@@ -62,11 +64,15 @@ from homeostat.store.writer import Writer
 
 
 class Store(NarrowReads):
-    """The records of `owner` (a project in a scope) in the database at `url`."""
+    """The records of `owner` (a project in a scope) in the database at `url`.
 
-    def __init__(self, url: str, owner: str) -> None:
+    `durable` has every write on the disk before it counts as done, so that not even a machine that loses its power
+    loses it; without it SQLite may lose the last few then, whole, which a loop does again.
+    """
+
+    def __init__(self, url: str, owner: str, *, durable: bool = False) -> None:
         self.owner = owner
-        self.engine: Engine = connect(url)
+        self.engine: Engine = connect(url, durable=durable)
 
     @contextmanager
     def write(self, name: str) -> Iterator[Writer]:
@@ -178,11 +184,21 @@ class Store(NarrowReads):
         where = (PostRow.kind == kind.value, PostRow.received_at <= until, free)
         return [rows.post(r) for r in self._list(PostRow, *where, order=[PostRow.received_at, PostRow.id])]
 
+    def list_batch_posts(self, kind: PostKind, batch: str) -> list[Post]:
+        """What was posted and a batch took in."""
+        where = (PostRow.kind == kind.value, PostRow.batch == batch)
+        return [rows.post(r) for r in self._list(PostRow, *where, order=[PostRow.received_at, PostRow.id])]
+
     def count_waiting_posts(self, kind: PostKind) -> int:
         """How many posts no batch has taken in."""
         with self._reading() as session:
             mine = (PostRow.owner == self.owner, PostRow.kind == kind.value, PostRow.batch.is_(None))
             return session.scalar(select(func.count()).where(*mine)) or 0
+
+    def get_reply(self, key: str) -> Reply | None:
+        """What was answered to a request by its key, or that it was begun."""
+        found = self._list(ReplyRow, ReplyRow.key == key, order=[ReplyRow.key])
+        return rows.reply(found[0]) if found else None
 
     def list_releases(self, batch: str | None = None) -> list[str]:
         """Ids of released quarantine rows that no batch has taken in, or that `batch` took in."""
@@ -245,9 +261,12 @@ class Store(NarrowReads):
             found = session.get(FactRow, (self.owner, name))
             return None if found is None else found.value
 
-    def list_journal(self, *, after: int = 0, newest: int | None = None) -> list[JournalEntry]:
-        """The journal, oldest link first; the links that follow one by its number, or only the newest."""
+    def list_journal(
+        self, *, after: int = 0, until: int | None = None, newest: int | None = None
+    ) -> list[JournalEntry]:
+        """The journal, oldest link first; the links after one and up to one by their numbers, or only the newest."""
         where = [JournalRow.seq > after] if after else []
+        where += [] if until is None else [JournalRow.seq <= until]
         return [rows.entry(r) for r in self._list(JournalRow, *where, order=[JournalRow.seq], newest=newest)]
 
     def journal_head(self) -> str | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from homeostat.records import (
@@ -20,6 +20,7 @@ from homeostat.records import (
     Lease,
     ModelRecord,
     Post,
+    Reply,
     Role,
     Window,
 )
@@ -37,6 +38,7 @@ from homeostat.store.schema import (
     ModelRow,
     PostRow,
     ReleaseRow,
+    ReplyRow,
     StageRow,
     TaskRow,
     WindowRow,
@@ -162,6 +164,27 @@ class Writer:
         self._session.flush()
         return None
 
+    def append_posts(self, posts: Sequence[Post]) -> dict[str, Post]:
+        """Keep many posts, each with an id of its own; those whose ids were posted before change nothing.
+
+        Returns what was posted under those ids before, by id.
+        """
+        held: dict[str, Post] = {}
+        for start in range(0, len(posts), SOME):
+            some = posts[start : start + SOME]
+            mine = (PostRow.owner == self._owner, PostRow.id.in_([post.id for post in some]))
+            held |= {row.id: rows.post(row) for row in self._session.scalars(select(PostRow).where(*mine))}
+            fresh = [{"owner": self._owner, **rows.values(post)} for post in some if post.id not in held]
+            if fresh:
+                self._session.execute(insert(PostRow), fresh)
+        return held
+
+    def split_post(self, post: Post, rest: Post) -> None:
+        """Keep less of a post than it was, and what is left of it as a post of its own."""
+        self._session.get_one(PostRow, (self._owner, post.id)).rows = list(post.rows)
+        self._session.add(PostRow(owner=self._owner, **rows.values(rest)))
+        self._session.flush()
+
     def take_posts(self, ids: Sequence[str], batch: str) -> None:
         """Note which batch took posts into the lake."""
         for start in range(0, len(ids), SOME):
@@ -172,6 +195,25 @@ class Writer:
         """Forget posts that the lake has held since before a time; returns how many. Their ids may then come again."""
         mine = (PostRow.owner == self._owner, PostRow.batch.is_not(None), PostRow.received_at < before)
         return self._session.execute(delete(PostRow).where(*mine)).rowcount  # type: ignore[attr-defined]
+
+    def begin_reply(self, reply: Reply) -> Reply | None:
+        """Note that a request with a key is begun; where that key came before nothing changes, and that is given back."""
+        row = self._session.get(ReplyRow, (self._owner, reply.key))
+        if row is not None:
+            return rows.reply(row)
+        self._session.add(ReplyRow(owner=self._owner, **rows.values(reply)))
+        self._session.flush()
+        return None
+
+    def put_reply(self, key: str, status: int, body: Mapping[str, Any]) -> None:
+        """Keep what was answered to a request that was begun."""
+        row = self._session.get_one(ReplyRow, (self._owner, key))
+        row.status, row.body = status, dict(body)
+
+    def drop_replies(self, before: datetime) -> int:
+        """Forget what was answered before a time; returns how many. Their keys may then come again."""
+        old = (ReplyRow.owner == self._owner, ReplyRow.at < before)
+        return self._session.execute(delete(ReplyRow).where(*old)).rowcount  # type: ignore[attr-defined]
 
     def append_release(self, row_id: str, at: datetime, who: str) -> None:
         """Let a quarantined row pass with the next batch."""

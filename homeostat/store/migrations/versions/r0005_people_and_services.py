@@ -1,4 +1,4 @@
-"""Approvals, leases and posts; who has seen an alert; and what makes a page of years of history quick."""
+"""Approvals, leases, posts and replies; who has seen an alert; and what makes a page of years of history quick."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -61,6 +61,16 @@ def upgrade() -> None:
         sa.Column("batch", sa.String(64), nullable=True),
     )
     op.create_index("ix_posts_waiting", "posts", ["owner", "kind", "batch", "received_at"])
+    op.create_table(
+        "replies",
+        sa.Column("owner", sa.String(200), primary_key=True),
+        sa.Column("key", sa.String(200), primary_key=True),
+        sa.Column("digest", sa.String(64), nullable=False),
+        sa.Column("at", Instant(), nullable=False),
+        sa.Column("by", sa.String(200), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("body", sa.JSON(), nullable=True),
+    )
     for name, kind in SEEN.items():
         op.add_column("alerts", sa.Column(name, kind, nullable=True))
     for name, kind in GISTS.items():
@@ -85,5 +95,5 @@ def downgrade() -> None:
         with op.batch_alter_table(owner) as table:
             for name in names:
                 table.drop_column(name)
-    for name in ("posts", "leases", "approvals"):
+    for name in ("replies", "posts", "leases", "approvals"):
         op.drop_table(name)

@@ -1,0 +1,227 @@
+"""What the API takes and gives, as models, so that its description says it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Value = str | int | float | bool | None
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class Problem(BaseModel):
+    """Why something was not done, in words."""
+
+    detail: str = Field(description="What was wrong, what was expected, and what to do.", examples=["there is no such"])
+
+
+class ProjectLine(BaseModel):
+    """One project at a glance."""
+
+    name: str
+    healthy: bool = Field(description="Whether nothing is wrong.")
+    problems: list[str] = Field(description="What is wrong, in words; empty where it is healthy.")
+    last_tick: datetime | None = Field(None, description="The newest tick that is done.")
+    next_tick: datetime | None = Field(None, description="The end of the slot that is being lived through.")
+    champion: int | None = Field(None, description="The version that scores.")
+    metric: str | None = Field(None, description="The metric that is watched.")
+    realized: float | None = Field(None, description="That metric over the newest window with labels.")
+    realized_status: str | None = Field(None, description="final, provisional or unknown.")
+
+
+class ProjectStatus(ProjectLine):
+    """Where one project stands."""
+
+    scope: str = Field(description="live, or replay where life has not begun.")
+    coverage: float | None = Field(None, description="Labels over rows of that window.")
+    batches_waiting: int = Field(description="Batches that wait to be scored.")
+    batches_held: int = Field(description="Batches that are held in quarantine.")
+    alerts_undelivered: int
+    posts_waiting: dict[str, int] = Field(description="Posts of inputs and of feedback that no batch has taken in.")
+
+
+class Rows(BaseModel):
+    """Rows to be taken in."""
+
+    rows: list[dict[str, Value]] = Field(
+        min_length=1,
+        max_length=10_000,
+        description="Each an object of the project's columns: a value is text, a number, true, false or null.",
+    )
+
+
+class Receipt(BaseModel):
+    """What was posted is held, and will be taken in."""
+
+    id: str = Field(description="The post's id: the idempotency key where one was given.")
+    rows: int
+    received_at: datetime
+
+
+class Score(BaseModel):
+    """One score of a row."""
+
+    batch: str
+    role: str = Field(description="champion, challenger or baseline.")
+    model_version: int
+    prediction: Any
+    score: float | dict[str, float] | None = Field(
+        description="Binary: the probability of the positive class. Multiclass: that of each class."
+    )
+    event_at: datetime
+    scored_at: datetime
+
+
+class Predictions(BaseModel):
+    """What models said of one key."""
+
+    key: str
+    latest: Score | None = Field(description="The newest score by a champion.")
+    scores: list[Score] = Field(description="Every score, newest first.")
+
+
+class DecisionOut(_Record):
+    """What a policy or a person decided."""
+
+    tick_at: datetime
+    stage: str = Field(description="The question, such as validation, alarm, retraining, promotion.")
+    kind: str = Field(description="The answer.")
+    reasons: list[str]
+    evidence: dict[str, Any] = Field(description="What it had before its eyes.")
+    model_version: int | None
+
+
+class WindowOut(_Record):
+    """The champion's performance over one batch, as known when it was last checked."""
+
+    batch: str
+    start_at: datetime
+    end_at: datetime
+    rows: int
+    labels: int
+    coverage: float
+    status: str = Field(description="final, provisional or unknown.")
+    metric: str
+    realized: float | None
+    realized_low: float | None
+    realized_high: float | None
+    estimated: float | None
+    estimated_low: float | None
+    estimated_high: float | None
+    model_version: int
+    checked_at: datetime
+
+
+class AlertOut(BaseModel):
+    """Something a person should know, and what became of it."""
+
+    key: str
+    at: datetime
+    severity: str
+    title: str
+    body: str
+    delivered_at: datetime | None
+    problem: str | None = Field(description="Why a route did not take it.")
+    acknowledged_at: datetime | None
+    acknowledged_by: str | None
+    note: str | None
+    snoozed_until: datetime | None
+
+
+class ApprovalOut(_Record):
+    """A challenger that passed its gates and was put before a person."""
+
+    version: int
+    asked_at: datetime
+    due_at: datetime
+    state: str = Field(description="open, approved, rejected, expired or superseded.")
+    decided_at: datetime | None
+    by: str | None
+    why: str | None
+
+
+class TaskOut(BaseModel):
+    """A row that people are asked to label."""
+
+    id: str
+    key: str
+    purpose: str
+    wanted: int
+    asked_at: datetime
+    due_at: datetime
+    columns: dict[str, Any] = Field(description="What a person is shown of the row.")
+    classes: list[str] = Field(description="What may be answered; empty for a number.")
+
+
+class AnswerOut(BaseModel):
+    """An answer to a task that counts."""
+
+    task: str
+    who: str
+    label: str | None
+    at: datetime
+
+
+class JournalOut(_Record):
+    """One link of the journal's chain."""
+
+    seq: int
+    at: datetime
+    key: str
+    kind: str
+    body: dict[str, Any]
+    previous_hash: str
+    hash: str
+
+
+class Note(BaseModel):
+    """An acknowledgement."""
+
+    model_config = ConfigDict(extra="forbid")
+    note: str | None = Field(None, max_length=2000, description="What is being done about it.")
+
+
+class Snooze(BaseModel):
+    """Until when an alert is to be quiet."""
+
+    model_config = ConfigDict(extra="forbid")
+    until: datetime
+
+
+class Reason(BaseModel):
+    """Why a version is approved."""
+
+    model_config = ConfigDict(extra="forbid")
+    why: str = Field("", max_length=2000)
+
+
+class Rejection(BaseModel):
+    """Why a version is rejected."""
+
+    model_config = ConfigDict(extra="forbid")
+    why: str = Field(min_length=1, max_length=2000)
+
+
+class Label(BaseModel):
+    """An answer to a task."""
+
+    model_config = ConfigDict(extra="forbid")
+    label: Value = Field(description="A class, or a number for a regression; null to pass.")
+
+
+class Wake(BaseModel):
+    """What there is that is new."""
+
+    model_config = ConfigDict(extra="forbid")
+    what: Literal["inputs", "labels"]
+
+
+class Told(BaseModel):
+    """Whether somebody heard."""
+
+    told: bool = Field(description="False where no service listens: the next sweep then finds what is new.")
