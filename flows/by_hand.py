@@ -164,9 +164,14 @@ def release(loop: Loop, at: datetime, who: str, ids: Sequence[str] | None, batch
 
 
 def _begun(loop: Loop, source: str, stage: str) -> list[datetime]:
-    """The times of what was stopped between its quarantine and its end, by a full disk or a kill; oldest first."""
+    """The times of what was stopped before its end, by a full disk or a kill, and had quarantined rows or taken posts.
+
+    Oldest first.
+    """
     rows = loop.lake.read("quarantine", pl.col("source") == source, ["batch"])
-    times = [] if rows is None else [datetime.fromisoformat(batch) for batch in sorted(set(rows["batch"]))]
+    batches = set() if rows is None else set(rows["batch"])
+    took = (loop.store.get_fact(f"posts/{source}") or {}).get("batch")
+    times = [datetime.fromisoformat(batch) for batch in sorted(batches | ({took} if took else set()))]
     return [at for at in times if loop.store.get_stage(at, stage) is None]
 
 

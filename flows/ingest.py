@@ -82,7 +82,7 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
 
 
 def _posted(loop: Loop, posts: list[Post], given: pl.DataFrame, at: datetime) -> Validated:
-    """What was posted, checked as the source's own rows are, and in the types of the lake or of what the source gave."""
+    """What was posted, checked as the source's own rows are, in the types of the lake or of what the source gave."""
     known = loop.key_dtype() or (given.schema[loop.key] if given.height else None)
     checked = validate_inputs(frame_inputs(posts, loop.project), loop.project, known, at)
     schema = loop.lake.schema("inputs") or (given.schema if given.height else None)
@@ -103,7 +103,9 @@ def _not_overruled(loop: Loop, rows: pl.DataFrame) -> pl.DataFrame:
         return rows
     known = loop.lake.latest("inputs", loop.key, FOREVER, keys=rows[loop.key])
     keys = None if known is None else known.filter(pl.col("_posted").fill_null(False))[loop.key]
-    history = None if keys is None or keys.is_empty() else loop.lake.read("inputs", pl.col(loop.key).is_in(keys.implode()))
+    if keys is None or keys.is_empty():
+        return rows
+    history = loop.lake.read("inputs", pl.col(loop.key).is_in(keys.implode()))
     return rows if history is None else drop_overruled(rows, history)
 
 

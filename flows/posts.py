@@ -1,7 +1,7 @@
 """What other systems post: checked for its form at the door, held in the store, and taken into the lake by a batch.
 
 A post belongs to one batch. The batch takes it in a transaction before it appends to the lake, so that a batch that is
-killed and done again appends the same posts; and where a batch was killed before it had appended anything and another one
+killed and done again appends the same posts; and where a batch was killed before it had appended anything and another
 comes first, that one takes its posts over. The lake's own transaction makes the append once.
 """
 
@@ -41,8 +41,8 @@ class PostRefused(HomeostatError):
 def check_rows(project: Project, kind: PostKind, rows: Any) -> tuple[dict[str, Any], ...]:
     """What was posted as rows, or PostRefused, which names the row and the column.
 
-    Only the form is looked at: a list of objects of single values, with the columns of the project. Whether a value is a
-    sound one is decided by the stated rules, when a batch takes it in.
+    Only the form is looked at: a list of objects of single values, with the columns of the project. Whether a value is
+    a sound one is decided by the stated rules, when a batch takes it in.
     """
     from pipelines.posted import input_columns, label_columns
 
@@ -96,9 +96,7 @@ def digest_rows(kind: PostKind, rows: Sequence[Mapping[str, Any]]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def take_posts(
-    loop: Loop, kind: PostKind, at: datetime, batch: str, known_keys: pl.Series | None = None
-) -> list[Post]:
+def take_posts(loop: Loop, kind: PostKind, at: datetime, batch: str, known_keys: pl.Series | None = None) -> list[Post]:
     """Give a batch what was posted up to `at`, and remember that it did; a replay is given nothing.
 
     With `known_keys` (feedback) rows of other keys wait for as long as a tick, since their inputs may be on their way.

@@ -32,8 +32,8 @@ def select_new_labels(accepted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFra
 def drop_overruled(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
     """Drop the rows of a source whose key and contents are in `history`: all rows that are known of some keys.
 
-    For keys of which something newer was posted: a source that gives everything again and again does not mean by it that
-    what it said before holds once more. Row order is kept.
+    For keys of which something newer was posted: a source that gives everything again and again does not mean by it
+    that what it said before holds once more. Row order is kept.
     """
     same = [column for column in rows.columns if column in history.columns and column not in _TECHNICAL]
     past = history.select(pl.col(column).cast(rows.schema[column]) for column in same).unique()

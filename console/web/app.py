@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
@@ -21,6 +22,7 @@ from console.web import (
     pages_login,
     pages_overview,
 )
+from console.web.api import add_api
 from console.web.asked import API
 from console.web.gate import Gate
 from console.web.guard import Guard
@@ -28,8 +30,9 @@ from console.web.people import ACCESS_FILE
 from console.web.rendering import page
 from console.web.sessions import Sessions, read_key
 from console.web.settings import AccessSettings
-from console.web.site import Site, UnknownProject
+from console.web.site import Site
 from console.web.statics import HERE, Statics
+from console.web.statuses import status_of
 from homeostat.errors import HomeostatError
 
 PAGES = (pages_login, pages_overview, pages_decisions, pages_label, pages_approve, pages_alerts, pages_ask)
@@ -46,9 +49,11 @@ def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
     app.add_middleware(Guard, gate=app.state.gate, tell=_told, keep=_keeper(site))
     app.add_exception_handler(HomeostatError, _tell_mistake)
     app.add_exception_handler(HTTPException, _tell_refusal)
+    app.add_exception_handler(RequestValidationError, _tell_misfit)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
     for module in PAGES:
         app.include_router(module.router)
+    add_api(app)
     return app
 
 
@@ -65,16 +70,24 @@ def _keeper(site: Site) -> Callable[[BaseException, str, str], None]:
 
 
 def _tell_mistake(request: Request, fault: Exception) -> Response:
-    status = 404 if isinstance(fault, UnknownProject) else 409
-    return _told(request, status, str(fault))
+    assert isinstance(fault, HomeostatError)
+    return _told(request, status_of(fault), str(fault))
+
+
+def _tell_misfit(request: Request, fault: Exception) -> Response:
+    assert isinstance(fault, RequestValidationError)
+    told = [
+        f"{'.'.join(str(part) for part in each['loc'][1:]) or 'the body'}: {each['msg']}" for each in fault.errors()
+    ]
+    return _told(request, 422, "; ".join(told) + ".")
 
 
 def _tell_refusal(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
-    return _told(request, fault.status_code, str(fault.detail))
+    return _told(request, fault.status_code, str(fault.detail), fault.headers)
 
 
-def _told(request: Request, status: int, message: str) -> Response:
+def _told(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     if request.url.path.startswith(API):
-        return JSONResponse({"detail": message}, status)
+        return JSONResponse({"detail": message}, status, headers)
     return page(request, "mistake.html", status, message=message, tab="")

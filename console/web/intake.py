@@ -24,6 +24,7 @@ MOST_POSTS, MOST_BYTES = 2_000, 100_000_000
 """How many posts, and how many bytes of them, may wait for the store."""
 AT_ONCE = 1_000
 _TICK = timedelta(microseconds=1)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Crowded(HomeostatError):
@@ -51,7 +52,7 @@ class Intake:
     _bytes: int = 0
     _change: threading.Condition = field(default_factory=threading.Condition)
     _store: Store | None = None
-    _last: datetime = datetime.min.replace(tzinfo=UTC)
+    _last: datetime = _EPOCH
     _thread: threading.Thread | None = None
 
     def submit(self, post: Post, size: int) -> Future[Post]:
@@ -121,5 +122,3 @@ class Intakes:
             if where not in self._made:
                 self._made[where] = Intake(lambda: Store(*where, durable=True), self.clock)
             return self._made[where]
-
-

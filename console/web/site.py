@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from console.web.proofs import Proofs
 from homeostat.errors import HomeostatError
 from homeostat.installation import Found, list_projects, service_url
+from homeostat.project import Project
 from homeostat.records import Scope
 from homeostat.settings import find_house
 
@@ -48,14 +49,23 @@ class Site:
         """The live loop of a project, or its replay where life has not begun. Raises UnknownProject."""
         from flows.loop import open_loop
 
-        found = next((each for each in self.projects() if each.project and each.project.name == name), None)
-        if found is None:
-            raise UnknownProject(f"there is no project {name!r} here.", "The overview lists those that there are.")
-        assert found.project is not None
-        live = open_loop(found.folder, Scope.LIVE)
-        if live.store.last_tick("ingest") is not None or not find_house(found.project, Scope.REPLAY).root.exists():
+        project, live = self.find(name), self.live(name)
+        if live.store.last_tick("ingest") is not None or not find_house(project, Scope.REPLAY).root.exists():
             return live
-        return open_loop(found.folder, Scope.REPLAY)
+        return open_loop(project.folder, Scope.REPLAY)
+
+    def live(self, name: str) -> Loop:
+        """The live loop of a project, to which everything goes that a person or another system does."""
+        from flows.loop import open_loop
+
+        return open_loop(self.find(name).folder, Scope.LIVE)
+
+    def find(self, name: str) -> Project:
+        """A project by its name. Raises UnknownProject."""
+        for each in self.projects():
+            if each.project is not None and each.project.name == name:
+                return each.project
+        raise UnknownProject(f"there is no project {name!r} here.", "The overview lists those that there are.")
 
     def mlflow_url(self) -> str | None:
         """Where a person finds MLflow's pages; None where none is known."""

@@ -33,7 +33,7 @@ class Waker:
     _thread: threading.Thread | None = None
 
     def arrived(self, what: str, project: str) -> None:
-        """Say that "inputs" or "labels" of a project were posted: told at once, or when the last event is old enough."""
+        """Say that "inputs" or "labels" of a project came: told at once, or when the last event is old enough."""
         which = what, project
         with self._change:
             if which in self._wanted:

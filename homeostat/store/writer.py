@@ -197,7 +197,7 @@ class Writer:
         return self._session.execute(delete(PostRow).where(*mine)).rowcount  # type: ignore[attr-defined]
 
     def begin_reply(self, reply: Reply) -> Reply | None:
-        """Note that a request with a key is begun; where that key came before nothing changes, and that is given back."""
+        """Note that a request with a key is begun; where that key came before, that is given back unchanged."""
         row = self._session.get(ReplyRow, (self._owner, reply.key))
         if row is not None:
             return rows.reply(row)

@@ -1,0 +1,28 @@
+"""The header by which the same request may be sent again."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Header, HTTPException, Request
+
+HEADER = "Idempotency-Key"
+_FORM = re.compile(r"[!-~]{1,150}")
+Key = Annotated[
+    str | None,
+    Header(
+        alias=HEADER,
+        description="A name of your own for this request, up to 150 signs without spaces. The same key with the same "
+        "request is answered as before and done once, for 30 days; with another request it is refused with 422.",
+    ),
+]
+"""The header as a parameter, so that the API's description shows it; what it holds is read by `key_of`."""
+
+
+def key_of(request: Request) -> str | None:
+    """The request's key. Raises HTTPException 422 where it is none."""
+    key = request.headers.get(HEADER)
+    if key is not None and not _FORM.fullmatch(key):
+        raise HTTPException(422, f"{HEADER}: expected 1 to 150 signs of ASCII without spaces, not {key[:60]!r}.")
+    return key
