@@ -32,7 +32,9 @@ Viewer = Annotated[Person, Depends(at_least(Role.VIEWER))]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the newest.")]
 After = Annotated[datetime | None, Query(description="Only what is later than this.")]
 Before = Annotated[datetime | None, Query(description="Only what is earlier than this: to page back.")]
-_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such thing, in words."}}
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such thing, in words."}
+}
 
 
 @router.get("/projects", response_model=list[ProjectLine], summary="Every project, healthy or not, and why")
