@@ -16,6 +16,7 @@ from console.web.access import Person, Role, at_least
 from console.web.api_models import Problem, Receipt, Rows, Told, Wake
 from console.web.idempotency import HEADER, Key, key_of
 from console.web.intake import Crowded, Intakes, NotKept
+from console.web.replies import once
 from console.web.waking import Waker, tell
 from flows.posts import MOST_BYTES, PostRefused, check_rows, digest_rows
 from homeostat.project import Project
@@ -74,13 +75,13 @@ async def post_feedback(project: str, request: Request, person: Poster, key: Key
 @router.post(
     "/projects/{project}/wake", status_code=202, response_model=Told, summary="Say that the source has something new"
 )
-def wake(project: str, asked: Wake, request: Request, person: Poster) -> dict[str, bool]:
+def wake(project: str, asked: Wake, request: Request, person: Poster, key: Key = None) -> JSONResponse:
     """Send the event that starts taking in inputs or labels now, for a webhook of who writes the project's source.
 
     Sent twice it does no more than once. Role: annotator.
     """
-    request.app.state.site.find(project)
-    return {"told": tell(asked.what, project)}
+    loop = request.app.state.site.live(project)
+    return once(request, loop, person, asked, lambda _at, _again: {"told": tell(asked.what, project)}, 202)
 
 
 async def _take(name: str, kind: PostKind, request: Request, person: Person) -> JSONResponse:

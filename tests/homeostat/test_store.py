@@ -38,6 +38,7 @@ from homeostat.records import (
     Post,
     PostKind,
     Purpose,
+    Reply,
     Role,
     Severity,
     TaskState,
@@ -92,6 +93,7 @@ SETTLED = replace(
 APPROVAL = Approval(3, AT, LATER, ApprovalState.REJECTED, LATER, "ann", "☂")
 LEASE = Lease("tick", "host:1", AT, LATER)
 POST = Post("id 1", PostKind.FEEDBACK, ({"id": "größe", "y": 1, "x": 1 / 3},), "ab" * 32, AT, "ann")
+REPLY = Reply("k 1", "cd" * 32, AT, "ann")
 ANSWER = Answer(TASK.id, "ann", "☂", AT, "18")
 RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] = {
     "batch": (lambda w: w.put_batch(BATCH), lambda s: s.get_batch("b1"), BATCH),
@@ -127,6 +129,11 @@ RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] 
     ),
     "lease": (lambda w: w.take_lease(LEASE), lambda s: s.get_lease("tick"), LEASE),
     "post": (lambda w: w.append_post(POST), lambda s: s.list_posts(PostKind.FEEDBACK, LATER, "b1"), [POST]),
+    "reply": (
+        lambda w: (w.begin_reply(REPLY), w.put_reply("k 1", 201, {"answer": [1, "☂"]})),
+        lambda s: s.get_reply("k 1"),
+        replace(REPLY, status=201, body={"answer": [1, "☂"]}),
+    ),
     "release": (lambda w: w.append_release("r1", AT, "ann"), lambda s: s.list_releases(), ["r1"]),
     "labeling task": (lambda w: w.put_task(TASK), lambda s: s.list_tasks(TaskState.OPEN), [TASK]),
     "settled task": (lambda w: w.put_task(SETTLED), lambda s: s.get_task("t2"), SETTLED),
@@ -385,6 +392,28 @@ def test_a_lease_is_another_s_only_once_it_is_over_or_its_holder_is_known_to_be_
         write.drop_lease("tick", LEASE.holder)
     assert store.get_lease("tick") == early
     assert take(replace(LEASE, taken_at=early.until, until=early.until))
+
+
+def test_many_posts_are_held_at_once_and_one_may_be_split(store: Store) -> None:
+    others = [replace(POST, id=f"p{number}", received_at=LATER) for number in range(1200)]
+    with store.write("t") as write:
+        assert write.append_posts([POST]) == {}
+        assert write.append_posts([replace(POST, digest="other"), *others]) == {POST.id: POST}
+    assert len(store.list_posts(PostKind.FEEDBACK, LATER, "b1")) == 1201
+    rest = replace(POST, id="id rest", rows=({"id": 2},))
+    with store.write("t") as write:
+        write.split_post(replace(POST, rows=({"id": 1},)), rest)
+        write.take_posts([POST.id], "b1")
+    assert store.list_posts(PostKind.FEEDBACK, AT, "b2") == [rest]
+    assert [post.rows for post in store.list_batch_posts(PostKind.FEEDBACK, "b1")] == [({"id": 1},)]
+
+
+def test_a_request_with_a_key_is_begun_once_and_forgotten_in_time(store: Store) -> None:
+    with store.write("t") as write:
+        assert write.begin_reply(REPLY) is None
+        assert write.begin_reply(replace(REPLY, digest="other", at=LATER)) == REPLY
+        assert write.drop_replies(AT) == 0 and write.drop_replies(LATER) == 1
+    assert store.get_reply(REPLY.key) is None
 
 
 def test_a_post_is_given_to_one_batch_and_the_same_id_is_one_post(store: Store) -> None:
