@@ -23,6 +23,7 @@ SPANS = {"1h": "1 hour", "1d": "1 day", "1w": "1 week"}
 SHOWN = {"open": "open", "quiet": "quiet", "seen": "seen to", "all": "all"}
 SAID = {"acknowledge": "Noted that you see to it.", "snooze": "It is quiet until then.", "reopen": "It is open again."}
 MOST = 100
+LONG = 420
 BLANK = {"key": "", "note": "", "span": "1d", "until": "", "mistake": ""}
 
 
@@ -123,6 +124,7 @@ def _inbox(
         "spans": SPANS,
         "typed": typed or BLANK,
         "blank": BLANK,
+        "long": LONG,
         "may_act": may(request, Role.APPROVER),
         "token": hashlib.sha256(repr((told, counts)).encode()).hexdigest()[:16],
     }
