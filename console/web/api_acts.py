@@ -46,14 +46,15 @@ def list_alerts(
     request: Request,
     person: Viewer,
     limit: Limit = 100,
-    unseen: Annotated[bool, Query(description="Only those nobody has acknowledged.")] = False,
+    waiting: Annotated[bool, Query(description="Only those neither acknowledged nor quiet now.")] = False,
 ) -> Any:
     """Alerts, oldest first."""
-    store = request.app.state.site.loop(project).store
-    alerts = store.list_alerts(newest=None if unseen else limit)
+    site = request.app.state.site
+    store, now = site.loop(project).store, site.clock()
+    alerts = store.list_alerts(newest=None if waiting else limit)
     seen = store.list_alert_statuses([alert.key for alert in alerts])
     told = [_alert(alert, seen[alert.key]) for alert in alerts if alert.key in seen]
-    return [alert for alert in told if not unseen or alert["acknowledged_at"] is None][-limit:]
+    return [alert for alert in told if not waiting or _asks(alert, now)][-limit:]
 
 
 @router.post(
@@ -219,6 +220,11 @@ def _verb(module: str, name: str) -> Callable[..., Any]:
     if find_spec(module) is None:
         raise HTTPException(501, f"this version cannot {name} yet.")
     return getattr(import_module(module), name)
+
+
+def _asks(alert: dict[str, Any], now: datetime) -> bool:
+    quiet = alert["snoozed_until"] is not None and alert["snoozed_until"] > now
+    return alert["acknowledged_at"] is None and not quiet
 
 
 def _the_alert(loop: Loop, key: str) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Note(BaseModel):
     """An acknowledgement."""
 
     model_config = ConfigDict(extra="forbid")
-    note: str | None = Field(None, max_length=2000, description="What is being done about it.")
+    note: str = Field("", max_length=2000, description="What is being done about it.")
 
 
 class Snooze(BaseModel):

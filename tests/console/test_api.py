@@ -25,7 +25,6 @@ from shells import AWAY, PROJECT, START, small
 
 from console.web.api import PREFIX, group_operations
 from console.web.app import make_app
-from console.web.replies import _digest
 from console.web.site import Site
 from console.web.waking import Waker
 from flows.feedback import feedback
@@ -33,11 +32,12 @@ from flows.ingest import ingest
 from flows.loop import Loop, forget_open_loops, open_loop
 from flows.stages import run_tick
 from homeostat.durations import instant
-from homeostat.records import LabelTask, PostKind, Purpose, Reply, Scope
+from homeostat.records import LabelTask, PostKind, Purpose, Scope
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
 DAY = timedelta(days=1)
 NOW = START + DAY + timedelta(hours=6)
+LONG = START + timedelta(days=36500)
 BLOCK = re.compile(r"^```(bash|python)\n(.*?)^```$", re.M | re.S)
 
 
@@ -82,7 +82,7 @@ def folder(lived: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iter
 def loop(folder: Path) -> Loop:
     loop = open_loop(folder, Scope.LIVE)
     with loop.store.write("tasks") as write:
-        write.put_task(LabelTask("a/t1", "370", "b", Purpose.MEASURE, 1, NOW, NOW + DAY, 0.5))
+        write.put_task(LabelTask("a/t1", "370", "b", Purpose.MEASURE, 1, NOW, LONG, 0.5))
     return loop
 
 
@@ -210,19 +210,6 @@ def test_a_task_is_answered_once_in_ones_own_name_and_taken_back(api: httpx.Clie
     assert api.delete("/tasks/a/t1/answers").status_code == 404
 
 
-def test_an_act_that_was_begun_and_not_answered_is_done_as_of_then(api: httpx.Client, loop: Loop) -> None:
-    who, path = api.get("/tasks").status_code and "somebody at this machine", "/tasks/a/t1/answers"
-    request = type("Asked", (), {"method": "POST", "url": httpx.URL(f"{api.base_url}{path[1:]}")})
-    digest = _digest(request, type("Who", (), {"name": who}), {"label": 1})  # type: ignore[arg-type]
-    begun = NOW - timedelta(minutes=9)
-    with loop.store.write("reply") as write:
-        write.begin_reply(Reply("k", digest, begun, who))
-    answer = api.post(path, json={"label": 1}, headers={"Idempotency-Key": "k"})
-    assert answer.status_code == 201 and datetime.fromisoformat(answer.json()["at"]) == begun
-    reply = loop.store.get_reply("k")
-    assert reply is not None and reply.status == 201
-
-
 def test_an_alert_is_acknowledged_and_snoozed_by_name(api: httpx.Client, loop: Loop) -> None:
     pytest.importorskip("flows.inbox")
     key = api.get("/alerts").json()[0]["key"]
@@ -230,7 +217,7 @@ def test_an_alert_is_acknowledged_and_snoozed_by_name(api: httpx.Client, loop: L
     assert seen["note"] == "on it" and seen["acknowledged_by"]
     quiet = api.post(f"/alerts/{key}/snooze", json={"until": (NOW + DAY).isoformat()}).json()
     assert datetime.fromisoformat(quiet["snoozed_until"]) == NOW + DAY
-    assert key not in [alert["key"] for alert in api.get("/alerts", params={"unseen": True}).json()]
+    assert key not in [alert["key"] for alert in api.get("/alerts", params={"waiting": True}).json()]
     assert api.post("/alerts/none/acknowledge", json={}).status_code == 404
 
 
@@ -280,10 +267,16 @@ def test_events_come_at_once_then_seldom_and_the_last_is_not_lost() -> None:
     assert sorted(sent) == [("inputs", "p"), ("inputs", "p"), ("labels", "p"), ("labels", "p")]
 
 
-def start_console(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]:
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start_console(folder: Path, port: int, log: Path, **environ: str) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "console.web", "--root", str(folder.parent / "root"), "--port", str(port)]
     with log.open("ab") as output:
-        process = subprocess.Popen([*command, str(folder)], stdout=output, stderr=output)
+        process = subprocess.Popen([*command, str(folder)], stdout=output, stderr=output, env={**os.environ, **environ})
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         try:
@@ -298,9 +291,7 @@ def start_console(folder: Path, port: int, log: Path) -> subprocess.Popen[bytes]
 def test_a_console_that_is_killed_has_kept_what_it_acknowledged_and_doubles_nothing(
     folder: Path, loop: Loop, tmp_path: Path
 ) -> None:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     url, acknowledged = f"http://127.0.0.1:{port}{PREFIX}/projects/payments/feedback", []
     console = start_console(folder, port, tmp_path / "log")
     killer = threading.Timer(0.7, lambda: os.kill(console.pid, signal.SIGKILL))
@@ -330,4 +321,25 @@ def test_a_console_that_is_killed_has_kept_what_it_acknowledged_and_doubles_noth
     assert sorted(held) == list(range(len(acknowledged) + 1)) and len(held) > 1
 
 
-LONG = START + timedelta(days=36500)
+@pytest.mark.parametrize("boundary", ["store.answers:before", "store.reply:before#2"])
+def test_an_act_that_was_killed_before_it_was_answered_is_done_once(
+    folder: Path, loop: Loop, tmp_path: Path, boundary: str
+) -> None:
+    port, log = free_port(), tmp_path / "log"
+    url = f"http://127.0.0.1:{port}{PREFIX}/projects/payments/tasks/a/t1/answers"
+    asked: dict[str, Any] = {"json": {"label": 1}, "headers": {"Idempotency-Key": "k"}, "timeout": 60}
+    console = start_console(folder, port, log, HOMEOSTAT_KILL_AT=boundary)
+    with pytest.raises(httpx.TransportError):
+        httpx.post(url, **asked)
+    assert console.wait() == -signal.SIGKILL
+    begun = loop.store.get_reply("k")
+    assert begun is not None and begun.status is None
+    console = start_console(folder, port, log)
+    try:
+        answers = [httpx.post(url, **asked) for _ in range(2)]
+    finally:
+        console.terminate()
+        console.wait()
+    assert [answer.status_code for answer in answers] == [201, 201] and answers[0].json() == answers[1].json()
+    assert [answer.at for answer in loop.store.list_answers("a/t1")] == [begun.at]
+    assert [entry.kind for entry in loop.store.list_journal()].count("answer") == 1
