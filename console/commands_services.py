@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Folders = Annotated[
     list[Path] | None,
-    typer.Argument(help="Projects, or folders of projects.", show_default="the current one"),
+    typer.Argument(help="A project's folder, or a folder of projects; may be several.", show_default="the current one"),
 ]
 
 
@@ -114,7 +114,7 @@ def status(folders: Folders = None, as_json: AsJson = False, from_: FromWhere = 
 def logs(
     service: Annotated[str, typer.Argument(help="A service: prefect, mlflow, console, runner, ...; without it, all.",
                                            show_default=False)] = "all",
-    folder: Annotated[Path, typer.Argument(help="A project, or a folder of projects.",
+    folder: Annotated[Path, typer.Argument(help="A project's folder, or a folder of projects.",
                                            show_default="the current one")] = HERE,
     lines: Annotated[int, typer.Option(min=0, help="How many of the newest lines of each service.")] = 50,
     follow: Annotated[bool, typer.Option("--follow", help="Go on with what is added, until Ctrl-C.")] = False,

@@ -75,7 +75,8 @@ class Up:
     def services(self) -> dict[str, dict[str, Any]]:
         """What its note says of the services."""
         with suppress(OSError):
-            return json.loads((self.root / "services.json").read_text(encoding="utf-8"))["services"]
+            for note in self.root.glob("services*.json"):
+                return json.loads(note.read_text(encoding="utf-8"))["services"]
         return {}
 
     def states(self) -> dict[str, str]:
@@ -320,3 +321,17 @@ def test_the_port_that_was_asked_for_must_be_free(tmp_path: Path) -> None:
         told = warm("up", shells.small(tmp_path / "small"), "--port", port)
     assert (told.code, len(told.told)) == (2, 1)
     assert f"--port {port}: taken by another program" in told.err
+
+
+@pytest.mark.long
+def test_a_service_that_hangs_is_started_again(tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small"))
+    with up(folder, tmp_path / "out", "--only", "console") as running:
+        running.await_words("is up; Ctrl-C ends it")
+        os.killpg(running.services()["console"]["pid"], signal.SIGSTOP)
+        running.await_words("Console does not answer")
+        running.await_words("Console did not answer for 60 s; it starts again")
+        running.await_words("Console is healthy again")
+        running.process.send_signal(signal.SIGTERM)
+        assert running.process.wait(60) == 0
+    assert everybody(folder) == []
