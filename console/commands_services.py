@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +55,7 @@ def up(
     """
     from console.supervision.services import Wishes
 
-    installation = _find(folders)
+    installation = _begin(folders)
     kinds = tuple(dict.fromkeys(kind.value for kind in only or ()))
     if detach:
         _up_detached(installation, Wishes(host, port, kinds), as_json)
@@ -67,11 +66,8 @@ def up(
 def down(folders: Folders = None, as_json: AsJson = False) -> None:
     """End the `up` of these projects, and wait until nothing of it is left."""
     from console.supervision.detached import end
-    from console.supervision.notes import find_notes
-    from homeostat.installation import find_installation
 
-    installation = find_installation(folders or [HERE])
-    notes = find_notes(folders or [HERE])
+    installation, notes = _meet(folders or [HERE])
     running = [note for note in notes if note.runs]
     for note in running:
         _require_own(note, installation)
@@ -88,20 +84,17 @@ def down(folders: Folders = None, as_json: AsJson = False) -> None:
 
 def status(folders: Folders = None, as_json: AsJson = False, from_: FromWhere = None) -> None:
     """Where projects stand: champion, newest window, what waits, which services run, and whether all is well."""
-    from console.supervision.notes import find_notes
     from console.supervision.standing import list_problems, list_services, stand_of_all, stand_of_project
-    from homeostat.installation import find_installation
     from homeostat.project import PROJECT_FILE
 
     places = folders or [HERE]
-    single = len(places) == 1 and (places[0].name == PROJECT_FILE or (places[0] / PROJECT_FILE).is_file())
-    if single or (not folders and not _has_projects(places)):
-        notes = find_notes(places) if single else []
+    installation, notes = _meet(places)
+    if len(places) == 1 and (installation.places[0] / PROJECT_FILE).is_file():
         found = stand_of_project(places[0], from_, notes, now())
         found |= {"problems": [*found["problems"], *list_problems(notes)], "services": list_services(notes)}
         found["healthy"] = not found["problems"]
     else:
-        found = stand_of_all(find_installation(places).places, from_, find_notes(places), now())
+        found = stand_of_all(installation.places, from_, notes, now())
     if as_json:
         say_json(found)
     else:
@@ -121,12 +114,11 @@ def logs(
 ) -> None:  # fmt: skip
     """What the services of an `up` have written; each line with its service where several are shown."""
     from console.supervision.logs import follow_logs, last_lines, list_logs
-    from console.supervision.notes import find_notes
-    from homeostat.installation import find_installation
 
     if Path(service).is_dir() and folder == HERE and service != "all":
         service, folder = "all", Path(service)
-    roots = {note.root for note in find_notes([folder])} or {find_installation([folder]).root}
+    installation, notes = _meet([folder])
+    roots = {note.root for note in notes} or {installation.root}
     known = {name: file for root in sorted(roots) for name, file in list_logs(root).items()}
     if service != "all" and service not in known:
         there = f"Those there: {', '.join(known)}." if known else "Run 'homeostat up' first."
@@ -142,7 +134,8 @@ def logs(
                 _say_line(name if len(chosen) > 1 else "", width, line)
 
 
-def _find(folders: list[Path] | None) -> Installation:
+def _begin(folders: list[Path] | None) -> Installation:
+    """The installation that is to run; one without a project yet only where a person named its folder."""
     from homeostat.installation import find_installation, list_projects
     from homeostat.project import load_project
 
@@ -152,10 +145,16 @@ def _find(folders: list[Path] | None) -> Installation:
     return installation
 
 
-def _has_projects(places: Sequence[Path]) -> bool:
+def _meet(folders: list[Path]) -> tuple[Installation, list[Note]]:
+    """An installation and what runs of it. Raises HomeostatError where there is neither a project nor a service."""
+    from console.supervision.notes import find_notes, locate
     from homeostat.installation import list_projects
+    from homeostat.project import load_project
 
-    return bool(list_projects([place.resolve() for place in places]))
+    installation, notes = locate(folders), find_notes(folders)
+    if not notes and not list_projects(installation.places):
+        load_project(folders[0])
+    return installation, notes
 
 
 def _title(installation: Installation) -> str:

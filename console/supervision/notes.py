@@ -17,8 +17,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from console.supervision.services import KINDS
-from homeostat.errors import BusyError
-from homeostat.installation import SERVICES_FILE, find_installation
+from homeostat.errors import BusyError, ProjectError
+from homeostat.installation import SERVICES_FILE, Installation, find_installation
 from homeostat.project import PROJECT_FILE
 
 CLAIM_SECONDS = 0.5
@@ -83,10 +83,18 @@ def list_notes(root: Path) -> list[Note]:
     ]
 
 
+def locate(folders: Sequence[Path]) -> Installation:
+    """The installation of these folders, also where the only project's file was broken since it was started."""
+    try:
+        return find_installation(folders)
+    except ProjectError:
+        place = (folders[0].parent if folders[0].name == PROJECT_FILE else folders[0]).resolve()
+        return Installation(place / ".homeostat", (place,))
+
+
 def find_notes(folders: Sequence[Path]) -> list[Note]:
     """The notes of the installation of these folders, else those of one around or beside it that runs them too."""
-    root = find_installation(folders).root
-    notes = list_notes(root)
+    notes = list_notes(locate(folders).root)
     if notes or len(folders) != 1:
         return notes
     folder = (folders[0].parent if folders[0].name == PROJECT_FILE else folders[0]).resolve()

@@ -17,6 +17,7 @@ from shells import copy_of, homeostat, remembered, warm
 COMMANDS = [
     "init", "check", "replay", "demo", "tick", "ingest", "predict", "feedback", "monitor", "train", "retrain",
     "approve", "reject", "promote", "rollback", "quarantine", "alerts", "journal", "why", "export", "status", "up",
+    "down", "logs",
 ]  # fmt: skip
 TEXTS = {
     "alerts": "it is the first champion",

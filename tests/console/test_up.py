@@ -266,6 +266,18 @@ def test_in_the_background_commands_share_its_server_and_nothing_survives_the_su
     assert not (folder / ".homeostat" / "services.json").exists()
 
 
+def test_a_project_that_was_broken_while_it_ran_can_be_taken_down(tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "small", project=project_named("small"))
+    with up(folder, tmp_path / "out", "--only", "console") as running:
+        running.await_words("is up; Ctrl-C ends it")
+        (folder / "homeostat.toml").write_text("[project", encoding="utf-8")
+        told = json.loads(warm("status", folder, "--json").out)
+        assert not told["healthy"] and "homeostat.toml" in told["problems"][0]
+        assert (done := warm("down", folder)).code == 0, done.err
+        assert running.process.wait(10) == 0
+    assert everybody(folder) == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_asks_for_the_end_gets_it(number: signal.Signals, tmp_path: Path) -> None:
     folder = shells.small(tmp_path / "small", project=project_named("small"))
