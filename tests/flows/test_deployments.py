@@ -21,12 +21,6 @@ from flows.stages import STAGES
 from homeostat.errors import ProjectError
 from homeostat.project import load_project
 
-SERVE = """
-import sys
-from flows.deployments import serve
-from homeostat.project import load_project
-serve(load_project(sys.argv[1]))
-"""
 SCHEDULED = FlowRunFilter.model_validate({"tags": {"all_": ["auto-scheduled", "small"]}})
 
 
@@ -54,6 +48,27 @@ def test_every_deployment_is_a_module_entrypoint_that_leads_to_a_flow(tmp_path: 
     assert all(isinstance(getattr(importlib.import_module(module), name), Flow) for module, name in found)
 
 
+def test_a_stage_may_have_a_cron_of_its_own(tmp_path: Path) -> None:
+    extra = '[schedule]\ntimezone = "Europe/Berlin"\n[schedule.stages]\nmonitor = "5 * * * *"\nretrain = "0 3 * * 0"'
+    built = build_deployments(load_project(small_project(tmp_path, extra=extra)))
+    crons = {each.flow_name: each.schedules[0].schedule for each in built if each.schedules}
+    assert set(crons) == {"tick-due", "sweep", "check", "retrain"}
+    assert (crons["check"].cron, crons["check"].timezone) == ("5 * * * *", "Europe/Berlin")
+
+
+@pytest.mark.parametrize(
+    ("extra", "words"),
+    [
+        ('[schedule.stages]\nmonitor = "hourly"', r"schedule\.stages\.monitor: 'hourly' is not a cron line"),
+        ('[schedule.stages]\ndecide = "0 * * * *"', r"schedule\.stages\.decide"),
+        ('[schedule]\narrivals = "now"', r"schedule\.arrivals"),
+    ],
+)
+def test_a_mistake_in_the_schedule_names_its_key(tmp_path: Path, extra: str, words: str) -> None:
+    with pytest.raises(ProjectError, match=words):
+        build_deployments(load_project(small_project(tmp_path, extra=extra)))
+
+
 def test_deploying_twice_leaves_one_deployment_a_flow(prefect_api: str, tmp_path: Path) -> None:
     project = load_project(small_project(tmp_path, start=START.replace(year=2099)))
     assert deploy(project) == deploy(project)
@@ -65,10 +80,9 @@ def test_deploying_twice_leaves_one_deployment_a_flow(prefect_api: str, tmp_path
 def test_a_cron_deployment_fires_on_a_real_server(prefect_api: str, tmp_path: Path) -> None:
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
     folder = small_project(tmp_path, start=start, extra='[schedule]\ncron = "* * * * *"')
+    command = [sys.executable, "-m", "flows.runner", "--root", str(tmp_path), "--poll", "1", str(folder)]
     with (tmp_path / "serve.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", SERVE, str(folder)], stdout=log, stderr=log, start_new_session=True
-        )
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         run = _first_finished(180)
     finally:
@@ -89,7 +103,7 @@ def _first_finished(seconds: float) -> Any:
     with get_client(sync_client=True) as client:
         while time.monotonic() < deadline:
             for run in client.read_flow_runs(flow_run_filter=SCHEDULED):
-                if run.state is not None and run.state.is_final():
+                if " due " in run.name and run.state is not None and run.state.is_final():
                     return run
             time.sleep(1)
     return None
