@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-long check format system clean
+.PHONY: help demo test test-long check format system screenshots clean
 
 help:
 	@echo "make demo       a year of real flights through the whole loop"
 	@echo "make test       the tests"
 	@echo "make test-long  the tests that take long: random kills"
 	@echo "make check      lint, format and types"
+	@echo "make screenshots PLACES=FOLDER  the pictures of the page in docs/images, of the projects there"
 	@echo "make system     what some tests need: chromium, postgresql, and a Label Studio server"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -34,6 +35,9 @@ check: $(STAMP)
 format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+screenshots: $(STAMP)
+	$(BIN)/python tests/console/take_screenshots.py $(PLACES) $(ARGS)
 
 system:
 	./tests/system.sh

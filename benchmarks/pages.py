@@ -70,6 +70,7 @@ PAGES = {
     "the same, asked again by the page": "/fragments/projects",
     "project": "/projects/hourly/overview",
     "series, two years": "/projects/hourly/series",
+    "series, two years, read anew each time": "/projects/hourly/series?from=0&to={end}{n}",
     "series, a month of it": "/projects/hourly/series?from={month}&to={end}",
     "decisions, newest": "/projects/hourly/decisions",
     "decisions, with what changed nothing": "/projects/hourly/decisions?everything=true",
@@ -103,10 +104,10 @@ def measure(base: str, ticks: int, times: int) -> None:
     print(f"{ticks:,} hourly ticks, each page {times} times, one at a time")
     print(f"{'page':40} {'p50 ms':>8} {'p95 ms':>8} {'KB':>7} {'KB gzip':>8}")
     for name, path in PAGES.items():
-        address = base + path.format(**places)
-        get(address)
+        get(base + path.format(**places, n=""))
         took = []
-        for _ in range(times):
+        for number in range(times):
+            address = base + path.format(**places, n=f".{number + 1}")
             began = time.perf_counter()
             body, wire = get(address)
             took.append(1000 * (time.perf_counter() - began))

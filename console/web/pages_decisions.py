@@ -101,17 +101,15 @@ def _read(text: str) -> datetime | None:
 
 
 def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> dict[str, Any]:
-    """Addresses: of each tick's check and flow run, and of each version's page and run; only what is known."""
+    """Addresses: of each tick's check and flow run, and of each version's page; only what is known."""
     mlflow, prefect, name = site.mlflow_url(), site.prefect_url(), loop.project.name
     ticks = [chapter.at for chapter in chapters if any(each.decided for each in chapter.tellings)]
-    found: dict[str, Any] = {"checks": {}, "flows": {}, "versions": {}, "runs": {}}
+    found: dict[str, Any] = {"checks": {}, "flows": {}, "versions": {}}
     if mlflow:
-        checks, runs = loop.store.list_check_runs(ticks), loop.store.list_model_runs()
-        named = list_versions(chapters)
+        checks, model = loop.store.list_check_runs(ticks), loop.house.model_name
         base = f"/projects/{quote(name, safe='')}/evidently"
         found["checks"] = {at: (f"{base}/{run}", run_page(mlflow, run)) for at, run in checks.items()}
-        found["versions"] = {v: version_page(mlflow, loop.house.model_name, v) for v in named if v in runs}
-        found["runs"] = {v: run_page(mlflow, runs[v]) for v in named if v in runs}
+        found["versions"] = {version: version_page(mlflow, model, version) for version in list_versions(chapters)}
     if prefect:
         found["flows"] = {at: _flow_page(prefect, f"{name} tick {instant(at)}") for at in ticks}
     return found

@@ -21,7 +21,6 @@ from homeostat.store.schema import (
     CheckRow,
     DecisionRow,
     JournalRow,
-    ModelRow,
     TaskRow,
     WindowRow,
 )
@@ -141,11 +140,6 @@ class NarrowReads:
         query = select(CheckRow.tick_at, CheckRow.run_id).where(CheckRow.owner == self.owner)
         query = query.where(CheckRow.tick_at.in_(ticks), CheckRow.run_id.is_not(None))
         return {at: str(run) for at, run in self._rows(query)}
-
-    def list_model_runs(self) -> dict[int, str]:
-        """The MLflow runs in which versions were made."""
-        query = select(ModelRow.version, ModelRow.run_id).where(ModelRow.owner == self.owner)
-        return {version: run for version, run in self._rows(query) if run is not None}
 
     def count_batches(self, state: BatchState) -> int:
         """How many batches are in a state."""

@@ -105,6 +105,21 @@ def test_a_chain_forged_anew_from_an_entry_on_is_found_by_the_anchor(
     assert not verdict.sound and "anchored head" in (verdict.reason or "")
 
 
+@given(CHAINS, st.data())
+def test_a_walk_from_where_it_was_found_sound_says_what_a_whole_walk_says(
+    entries: list[JournalEntry], data: st.DataObject
+) -> None:
+    known = data.draw(st.integers(1, len(entries)))
+    since = journal.verify(entries[:known])
+    assert journal.verify(entries[known - 1 :], since=since) == journal.verify(entries)
+    at = data.draw(st.integers(known - 1, len(entries) - 1))
+    field = data.draw(st.sampled_from(sorted(CHANGES)))
+    entries[at] = dataclasses.replace(entries[at], **{field: CHANGES[field](entries[at])})
+    assert not journal.verify(entries[known - 1 :], since=since).sound
+    assert not journal.verify([], since=since).sound
+    assert not journal.verify_end(entries[known - 1 :]).sound
+
+
 def say(url: str, who: int, ready: Any) -> None:
     """Write entries of one's own at the same time as others."""
     store = Store(url, "p")
