@@ -104,11 +104,12 @@ def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> dict[str, Any]:
     """Addresses: of each tick's check and flow run, and of each version's page; only what is known."""
     mlflow, prefect, name = site.mlflow_url(), site.prefect_url(), loop.project.name
     ticks = [chapter.at for chapter in chapters if any(each.decided for each in chapter.tellings)]
-    found: dict[str, Any] = {"checks": {}, "flows": {}, "versions": {}}
+    found: dict[str, Any] = {"checks": {}, "reports": {}, "flows": {}, "versions": {}}
     if mlflow:
         checks, model = loop.store.list_check_runs(ticks), loop.house.model_name
         base = f"/projects/{quote(name, safe='')}/evidently"
-        found["checks"] = {at: (f"{base}/{run}", run_page(mlflow, run)) for at, run in checks.items()}
+        found["checks"] = {at: run_page(mlflow, run) for at, (run, _) in checks.items()}
+        found["reports"] = {at: f"{base}/{run}" for at, (run, status) in checks.items() if status != "unknown"}
         found["versions"] = {version: version_page(mlflow, model, version) for version in list_versions(chapters)}
     if prefect:
         found["flows"] = {at: _flow_page(prefect, f"{name} tick {instant(at)}") for at in ticks}

@@ -135,11 +135,11 @@ class NarrowReads:
         query = _between(query, table.tick_at, after, before)
         return [Gist(*found) for found in self._rows(query.order_by(table.tick_at, table.stage))]
 
-    def list_check_runs(self, ticks: Sequence[datetime]) -> dict[datetime, str]:
-        """The MLflow runs of the drift checks of some ticks."""
-        query = select(CheckRow.tick_at, CheckRow.run_id).where(CheckRow.owner == self.owner)
+    def list_check_runs(self, ticks: Sequence[datetime]) -> dict[datetime, tuple[str, str]]:
+        """Of the drift checks of some ticks, the MLflow run and the status."""
+        query = select(CheckRow.tick_at, CheckRow.run_id, CheckRow.status).where(CheckRow.owner == self.owner)
         query = query.where(CheckRow.tick_at.in_(ticks), CheckRow.run_id.is_not(None))
-        return {at: str(run) for at, run in self._rows(query)}
+        return {at: (str(run), str(status)) for at, run, status in self._rows(query)}
 
     def count_batches(self, state: BatchState) -> int:
         """How many batches are in a state."""
