@@ -56,7 +56,7 @@ def alerts(
             inbox.snooze(loop, at, person(), alert.key, read_until(until, at))
         _tell_one(loop, alert, at, as_json)
         return
-    found = [pair for pair in inbox.list_inbox(loop) if not only_open or inbox.is_open(pair[1], at)][-limit:]
+    found = [pair for pair in inbox.list_inbox(loop) if not only_open or inbox.state_of(*pair, at) == "open"][-limit:]
     if as_json:
         say_json([_facts(*pair) for pair in found])
     else:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from importlib.util import find_spec
 from typing import Any
 
 import polars as pl
 
 from flows import by_hand
+from flows.approvals import expire
 from flows.ingest import begun_batch
 from flows.labeling.collect import collect
 from flows.loop import Loop
@@ -96,7 +96,7 @@ def do_work(loop: Loop, at: datetime, name: str) -> Any:
     if name == "predict":
         return by_hand.predict(loop, at, WHO)
     if name == "approvals":
-        return _expire(loop, at)
+        return expire(loop, at)
     return {"arrivals": arrivals, "labels": labels, "deliver": deliver}[name](loop, at)
 
 
@@ -111,14 +111,6 @@ def _unscored(loop: Loop) -> bool:
 
 def _open_approvals(loop: Loop) -> list[Any]:
     return loop.store.list_approvals(ApprovalState.OPEN)
-
-
-def _expire(loop: Loop, at: datetime) -> Any:
-    if find_spec("flows.approvals") is None:
-        return []
-    from importlib import import_module
-
-    return import_module("flows.approvals").expire(loop, at)
 
 
 def _may(loop: Loop, at: datetime, stage: str) -> bool:

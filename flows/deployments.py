@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from flows.processes import follow, spawn, stop, tail
 from homeostat.errors import HomeostatError, ProjectError
 from homeostat.project import Project
-from homeostat.settings import House
 
 SWEEP_EVERY = timedelta(minutes=15)
 SWEEP_ANCHOR = datetime(2020, 1, 1, 0, 7, tzinfo=UTC)
@@ -145,19 +143,3 @@ async def _job_variables(client: Any, pool: str, image: str | None) -> dict[str,
 def _environment(known: Mapping[str, str]) -> dict[str, str]:
     """The variables that runs are given: addresses that hold no password. Secrets belong to the worker's own."""
     return {name: known[name] for name in PASSED_ON if known.get(name) and "@" not in known[name]}
-
-
-def work(project: Project, house: House, tell: Callable[[str], None]) -> None:
-    """Run the project's flows beside us and tell what the runner logs, until interrupted; it ends with us.
-
-    It is a process of its own, so that Ctrl-C reaches us alone: a tick that runs is then ended in order, and Prefect
-    is told. Raises HomeostatError where it ends by itself.
-    """
-    root = house.prefect_home.parent
-    log = root / "runner.log"
-    process = spawn(["flows.runner", "--root", str(root), str(project.folder)], {}, log)
-    try:
-        follow(process, log, tell)
-    finally:
-        stop(process)
-    raise HomeostatError(f"the process that runs the ticks ended: {tail(log)}", f"See {log}, then run 'up' again.")

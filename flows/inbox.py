@@ -8,7 +8,7 @@ from typing import Any
 from flows.loop import Loop
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
-from homeostat.records import Alert, AlertStatus
+from homeostat.records import Alert, AlertStatus, Severity
 from homeostat.store import Writer
 
 
@@ -18,9 +18,13 @@ def list_inbox(loop: Loop) -> list[tuple[Alert, AlertStatus]]:
     return [(alert, statuses[alert.key]) for alert in loop.store.list_alerts() if alert.key in statuses]
 
 
-def is_open(status: AlertStatus, at: datetime) -> bool:
-    """Whether an alert still asks for somebody: nobody has acknowledged it, and it is not quiet now."""
-    return status.acknowledged_at is None and not is_quiet(status, at)
+def state_of(alert: Alert, status: AlertStatus, at: datetime) -> str:
+    """Where an alert is: "open" asks for somebody, "quiet" will again, "seen" has somebody, "told" never asked."""
+    if status.acknowledged_at is not None:
+        return "seen"
+    if is_quiet(status, at):
+        return "quiet"
+    return "told" if alert.severity is Severity.INFO else "open"
 
 
 def is_quiet(status: AlertStatus, at: datetime) -> bool:

@@ -81,9 +81,12 @@ def _what_to_know(loop: Loop, approval: Approval, verdict: Decision) -> str:
     evidence, metric, version = verdict.evidence, loop.project.metric, approval.version
     said = [_told_metric(evidence, metric)]
     if evidence.get("gain") is not None:
-        said.append(f"It loses {evidence['gain']:.4f} ± {evidence['gain_error']:.4f} less a row (one standard error).")
+        less = "less" if evidence["gain"] >= 0 else "more"
+        lost = f"{abs(evidence['gain']):.4f} ± {evidence['gain_error']:.4f}"
+        said.append(f"It loses {lost} {less} a row (one standard error).")
     if (cost := cost_of_waiting(loop, evidence)) is not None:
-        said.append(f"Waiting costs about {cost[1]:.3g} of loss a tick, on {cost[0]:.0f} rows.")
+        does = "costs" if cost[1] >= 0 else "saves"
+        said.append(f"Waiting {does} about {abs(cost[1]):.3g} of loss a tick, on {cost[0]:.0f} rows.")
     said.append(_told_groups(evidence.get("segments", ())))
     said.append(
         f"It expires at {approval.due_at:%Y-%m-%d %H:%M} UTC. In the project's folder, 'homeostat approve --version "

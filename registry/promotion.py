@@ -79,13 +79,17 @@ def list_gates(evidence: Mapping[str, Any], project: Project) -> list[Gate]:
     if old is not None and new is not None:
         gained = gain(metric, new, old)
         if saved is None or gates.min_gain != 0:
-            told = f"{metric} better by {gained:.4f}, more than {gates.min_gain:g}"
+            told = f"{_apart(metric, gained)}, gain above {gates.min_gain:g}"
             made.append(Gate("Metric", gained > gates.min_gain, told))
         elif rows >= gates.fresh_rows:
             least = -project.monitoring.tolerance
-            told = f"{metric} better by {gained:.4f}, no less than {least:g}"
+            told = f"{_apart(metric, gained)}, gain no less than {least:g}"
             made.append(Gate("Metric", gained >= least, told))
     return [*made, *_group_gates(evidence.get("segments", ()), gates.segments)]
+
+
+def _apart(metric: str, gained: float) -> str:
+    return f"{metric} {'better' if gained >= 0 else 'worse'} by {abs(gained):.4f}"
 
 
 def _group_gates(segments: Sequence[Mapping[str, Any]], strictness: str) -> Iterator[Gate]:

@@ -132,13 +132,13 @@ def _inbox(
 
 def _list(loop: Loop, at: datetime) -> list[dict[str, Any]]:
     """Every alert with its state: the open ones first, then by time, the newest first."""
-    from flows.inbox import is_quiet, list_inbox
+    from flows.inbox import list_inbox, state_of
 
     made = []
     for alert, status in list_inbox(loop):
-        state = "seen" if status.acknowledged_at else "quiet" if is_quiet(status, at) else "open"
+        state = state_of(alert, status, at)
         # Alerts of a replay are delivered to nobody.
         made.append({"alert": alert, "status": status, "state": state, "sent": not loop.replaying})
-    order = {"open": 0, "quiet": 1, "seen": 2}
+    order = {"open": 0, "quiet": 1, "seen": 2, "told": 2}
     newest = sorted(made, key=lambda each: (each["alert"].at, each["alert"].key), reverse=True)
     return sorted(newest, key=lambda each: order[each["state"]])

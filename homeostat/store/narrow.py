@@ -150,10 +150,14 @@ class NarrowReads:
         return self._count(AlertRow.owner == self.owner, AlertRow.delivered_at.is_(None))
 
     def count_open_alerts(self, at: datetime | None) -> dict[Severity, int]:
-        """How many alerts nobody has acknowledged, and that are not to be quiet at a time (or ever), by severity."""
+        """How many alerts nobody has acknowledged, and that are not to be quiet at a time (or ever), by severity.
+
+        Those that only inform ask for nobody, and are not counted.
+        """
         awake = AlertRow.snoozed_until.is_(None)
         awake = awake if at is None else or_(awake, AlertRow.snoozed_until <= at)
-        mine = (AlertRow.owner == self.owner, AlertRow.acknowledged_at.is_(None), awake)
+        asks = AlertRow.severity != Severity.INFO.value
+        mine = (AlertRow.owner == self.owner, AlertRow.acknowledged_at.is_(None), asks, awake)
         query = select(AlertRow.severity, func.count()).where(*mine).group_by(AlertRow.severity)
         return {Severity(severity): number for severity, number in self._rows(query)}
 
