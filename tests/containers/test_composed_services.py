@@ -24,11 +24,8 @@ from typing import Any
 
 import composed
 import pytest
-import typer
 from composed import ROOT
 from conftest import free_port
-
-from console.main import app
 
 LAST = datetime(2013, 12, 22, tzinfo=UTC)
 TICKS = 3
@@ -59,12 +56,6 @@ def load_inputs(folder, since=None, until=None):
 def load_feedback(folder, until=None):
     return _moved(flights.load_feedback(folder), until)
 """
-
-
-def has_only() -> bool:
-    """Whether `homeostat up` can run one service alone, as compose.yaml asks of it."""
-    command = typer.main.get_command(app).commands["up"]  # type: ignore[attr-defined]
-    return any("--only" in param.opts for param in command.params)
 
 
 @dataclass
@@ -116,7 +107,7 @@ def _dockerfile_env() -> str:
 @contextmanager
 def running(machine: Machine, service: str) -> Iterator[Path]:
     """A service of compose.yaml as a process, ended with its children; its log."""
-    words = _runs(machine, service)
+    words = machine.words(service, composed.command(composed.services()[service]))
     log, place = machine.folder / f"{service}.log", machine.folder / f"work-{service}"
     for folder in (place, machine.folder / f"home-{service}"):
         folder.mkdir(parents=True)
@@ -135,13 +126,6 @@ def running(machine: Machine, service: str) -> Iterator[Path]:
             process.wait()
 
 
-def _runs(machine: Machine, service: str) -> list[str]:
-    """The command of a service; where `up` has no --only yet, what stands in for it until then."""
-    if service == "runner" and not has_only():
-        return [sys.executable, "-m", "flows.deployments", str(machine.folder / "projects" / "flights")]
-    return machine.words(service, composed.command(composed.services()[service]))
-
-
 def check(machine: Machine, service: str) -> bool:
     """Whether the health check of a service in compose.yaml passes."""
     words = machine.words(service, composed.services()[service]["healthcheck"]["test"][1:])
@@ -158,11 +142,12 @@ def until(true: Callable[[], Any], what: str, log: Path, seconds: float = 180) -
     return found
 
 
-def ask(url: str, body: dict[str, Any] | None = None) -> Any:
-    """What a server of this machine answers."""
+def ask(url: str, body: dict[str, Any] | None = None, token: str | None = None) -> Any:
+    """What a server of this machine answers, to whoever the token says."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
+    request = urllib.request.Request(url, data, headers)
     with opener.open(request, timeout=30) as answer:
         return json.load(answer)
 
@@ -209,13 +194,14 @@ def test_the_composed_services_run_the_loop_of_flights(
         for name, log in logs.items():
             until(lambda name=name: check(machine, name), f"{name} is not healthy", log)
         runner = stack.enter_context(running(machine, "runner"))
-        if has_only():
-            until(lambda: check(machine, "runner"), "the runner is not healthy", runner)
-            _open_console(machine, stack)
+        until(lambda: check(machine, "runner"), "the runner is not healthy", runner)
+        token = _open_console(machine, stack)
         due = until(lambda: _deployment(prefect, "tick-due", "flights"), "nothing is deployed", runner)
         ask(f"{prefect}/deployments/{due}/create_flow_run", {"state": {"type": "SCHEDULED"}})
         until(lambda: _completed_ticks(prefect) >= TICKS, "the ticks did not end", runner, 400)
         _holds(machine, mlflow)
+        (told,) = ask(f"http://127.0.0.1:{machine.ports['console']}/api/v1/projects", token=token)
+        assert (told["name"], told["healthy"]) == ("flights", True)
     assert_nothing_is_left(machine)
 
 
@@ -233,12 +219,13 @@ def _completed_ticks(prefect: str) -> int:
     return sum(run["state_type"] == "COMPLETED" for run in runs)
 
 
-def _open_console(machine: Machine, stack: ExitStack) -> None:
-    """Give somebody access, as docs/docker.md says, and open the page."""
-    add = [str(Path(sys.executable).parent / "homeostat"), "access", "add", "ann", "--role", "admin"]
-    subprocess.run(add, env=machine.environment("console"), check=True, capture_output=True)
+def _open_console(machine: Machine, stack: ExitStack) -> str:
+    """Give somebody access, as docs/docker.md says, and open the page; their token."""
+    add = [str(Path(sys.executable).parent / "homeostat"), "access", "add", "ann", "--role", "admin", "--json"]
+    added = subprocess.run(add, env=machine.environment("console"), check=True, capture_output=True)
     console = stack.enter_context(running(machine, "console"))
     until(lambda: check(machine, "console"), "the console is not healthy", console)
+    return json.loads(added.stdout)["token"]
 
 
 def _holds(machine: Machine, mlflow: str) -> None:
