@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass, field
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,7 +18,6 @@ import polars as pl
 import pytest
 
 from flows.loop import Loop, forget_open_loops, open_loop
-from flows.servers import PREFECT_SERVER
 from flows.stages import STAGES
 from homeostat.durations import instant
 from homeostat.records import BatchState, Scope
@@ -75,74 +70,6 @@ def endless_project(folder: Path, start: datetime) -> Path:
     return folder
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-@dataclass
-class Services:
-    """The Prefect server and the runner, each started anew a moment after it died, as a supervisor would."""
-
-    root: Path
-    shelf: Path
-    port: int = field(default_factory=free_port)
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def commands(self) -> dict[str, list[str]]:
-        server = ["prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
-        return {"prefect": server, "runner": ["flows.runner", "--root", str(self.root), "--poll", "2", str(self.shelf)]}
-
-    def start(self, name: str) -> None:
-        home = self.root / "prefect"
-        env = {
-            **os.environ, **PREFECT_SERVER, "PREFECT_HOME": str(home), "NO_PROXY": "127.0.0.1",
-            "PREFECT_API_URL": f"http://127.0.0.1:{self.port}/api",
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
-        }  # fmt: skip
-        home.mkdir(parents=True, exist_ok=True)
-        with (self.root / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-P", "-m", *self.commands()[name]]
-            self.processes[name] = subprocess.Popen(command, env=env, stdout=log, stderr=log, start_new_session=True)
-
-    def keep(self) -> None:
-        """Start what died, its whole group ended first."""
-        while not self.over.wait(1):
-            for name, process in list(self.processes.items()):
-                if process.poll() is not None:
-                    end_group(process.pid)
-                    self.start(name)
-
-    def pids(self) -> list[int]:
-        return [process.pid for process in self.processes.values()]
-
-    def stop(self) -> None:
-        self.over.set()
-        for process in reversed(list(self.processes.values())):
-            process.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(30)
-            end_group(process.pid)
-
-
-@contextmanager
-def loop_of_ours(root: Path, shelf: Path) -> Iterator[Callable[[], list[int]]]:
-    """Services that this test restarts by itself; yields what tells the ids of their processes."""
-    services = Services(root, shelf)
-    for name in services.commands():
-        services.start(name)
-    keeper = threading.Thread(target=services.keep)
-    keeper.start()
-    try:
-        yield services.pids
-    finally:
-        services.over.set()
-        keeper.join()
-        services.stop()
-
-
 @contextmanager
 def homeostat_up(root: Path, shelf: Path) -> Iterator[Callable[[], list[int]]]:
     """`homeostat up`, which restarts its services by itself."""
@@ -165,18 +92,9 @@ def homeostat_up(root: Path, shelf: Path) -> Iterator[Callable[[], list[int]]]:
         process.wait(120)
 
 
-UP = pytest.param(
-    homeostat_up,
-    marks=pytest.mark.skipif(importlib.util.find_spec("console.web") is None, reason="'up' starts no runner yet"),
-)
-
-
 @pytest.mark.long
-@pytest.mark.parametrize("services", [loop_of_ours, UP])
 def test_whatever_is_killed_each_slot_runs_once_and_no_alert_is_lost(
-    services: Callable[[Path, Path], AbstractContextManager[Callable[[], list[int]]]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root, shelf = tmp_path / "root", tmp_path / "shelf"
     root.mkdir()
@@ -187,7 +105,7 @@ def test_whatever_is_killed_each_slot_runs_once_and_no_alert_is_lost(
     chance, killed = random.Random(1), 0
     deadline = time.monotonic() + DEADLINE_SECONDS
     forget_open_loops()
-    with services(root, shelf) as pids:
+    with homeostat_up(root, shelf) as pids:
         until = time.monotonic() + TICK.total_seconds() * SLOTS
         while time.monotonic() < until:
             time.sleep(chance.uniform(*KILL_EVERY))
@@ -240,11 +158,6 @@ def kill_one(chance: random.Random, services: list[int]) -> int:
     return 0
 
 
-def end_group(pid: int) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
 def children_of(pid: int) -> list[int]:
     with suppress(OSError):
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
@@ -275,4 +188,4 @@ def left_over(root: Path) -> list[str]:
 
 
 def logs(root: Path) -> str:
-    return "\n".join(file.read_text(errors="replace")[-3000:] for file in sorted(root.glob("*.log")))
+    return "\n".join(file.read_text(errors="replace")[-3000:] for file in sorted(root.glob("logs/*.log")))

@@ -12,8 +12,9 @@ import pytest
 from conftest import house_at, small_project
 
 from flows.deployments import deploy
+from flows.embedding import MLFLOW_SERVER
 from flows.health.services import check_mlflow, check_prefect
-from flows.servers import MLFLOW_SERVER, mlflow_server, prefect_server
+from flows.servers import mlflow_server, prefect_server
 from homeostat.project import load_project
 
 DEPLOY = """
