@@ -26,17 +26,14 @@ def ingest(loop: Loop, at: datetime) -> dict[str, Any]:
 
     A batch between ticks that was killed half way comes to its end first: its rows count as known already.
     """
-    begun = None if loop.replaying else begun_batch(loop)
-    if begun is not None and begun < at:
-        _ingest(loop, begun)
+    _end_begun(loop, at)
     return _ingest(loop, at)
 
 
 def ingest_between(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Ingest at a time that is no tick's: nobody would ask for this very batch again, so it is noted beforehand."""
-    with loop.store.write("begun") as write:
-        write.put_fact(BEGUN, {"at": instant(at)})
-    return ingest(loop, at)
+    """Ingest at a time that is no tick's; as nobody would ask for this batch again, it is noted before it writes."""
+    _end_begun(loop, at)
+    return _ingest(loop, at, between=True)
 
 
 def begun_batch(loop: Loop) -> datetime | None:
@@ -46,18 +43,27 @@ def begun_batch(loop: Loop) -> datetime | None:
     return at if at is not None and loop.store.get_stage(at, "ingest") is None else None
 
 
-def _ingest(loop: Loop, at: datetime) -> dict[str, Any]:
+def _end_begun(loop: Loop, at: datetime) -> None:
+    begun = None if loop.replaying else begun_batch(loop)
+    if begun is not None and begun < at:
+        _ingest(loop, begun)
+
+
+def _ingest(loop: Loop, at: datetime, *, between: bool = False) -> dict[str, Any]:
     batch = instant(at)
     previous = loop.previous_tick(at)
     if not loop.lake.appended("inputs", "inputs", batch):
-        _append(loop, at, batch, previous)
+        _append(loop, at, batch, previous, between=between)
     return _record(loop, at, batch, previous)
 
 
-def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> None:
+def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None, *, between: bool) -> None:
     since = previous if loop.replaying else None
     rows = load_inputs(loop.project, loop.hooks, since, at)
     checked = validate_inputs(rows, loop.project, loop.key_dtype(), at)
+    if between:
+        with loop.store.write("begun") as write:
+            write.put_fact(BEGUN, {"at": batch})
     held_rows = _held(loop, batch)
     fresh, broken = _unknown(loop, _not_overruled(loop, checked.accepted), held_rows), checked.rejected
     posts = take_posts(loop, PostKind.INPUTS, at, batch)

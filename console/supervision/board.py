@@ -90,10 +90,10 @@ def line_of(found: Found, beats: dict[str, Any], told: dict[str, dict[str, Any]]
     said = told.get(name, {})
     problems = [each for each in (problem, *(said.get("problems") or ())) if each]
     healthy = False if problem else said.get("healthy")
-    champion, alerts = said.get("champion"), said.get("alerts")
+    champion, alerts = said.get("champion"), said.get("alerts_open")
     return Line(
         name, healthy, "; ".join(problems) or None, None if champion is None else str(champion),
-        said.get("last_tick"), said.get("next_tick"), len(alerts) if isinstance(alerts, list) else alerts,
+        said.get("last_tick"), said.get("next_tick"), alerts,
     )  # fmt: skip
 
 

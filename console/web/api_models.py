@@ -32,6 +32,9 @@ class ProjectLine(BaseModel):
     metric: str | None = Field(None, description="The metric that is watched.")
     realized: float | None = Field(None, description="That metric over the newest window with labels.")
     realized_status: str | None = Field(None, description="final, provisional or unknown.")
+    alerts_open: int = Field(0, description="Alerts that ask for somebody.")
+    challengers_waiting: int = Field(0, description="Challengers that wait for a person.")
+    labels_waiting: int = Field(0, description="Rows that wait for people's labels.")
 
 
 class ProjectStatus(ProjectLine):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib.metadata import version
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -58,7 +59,7 @@ def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
 
 
 def _healthz() -> dict[str, object]:
-    return {"healthy": True, "version": "0.1.0"}
+    return {"healthy": True, "version": version("homeostat")}
 
 
 def _keeper(site: Site) -> Callable[[BaseException, str, str], None]:

@@ -120,6 +120,9 @@ def test_what_is_posted_is_held_once_and_reaches_the_lake(api: httpx.Client, loo
     assert labels is not None and labels.rows().count((9001, "1")) == 1
 
 
+JSON = {"Content-Type": "application/json"}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status", "words"),
     [
@@ -138,7 +141,7 @@ def test_what_is_posted_is_held_once_and_reaches_the_lake(api: httpx.Client, loo
 def test_what_has_not_the_right_form_is_refused_in_words(
     api: httpx.Client, loop: Loop, path: str, body: Any, status: int, words: str
 ) -> None:
-    answer = api.post(path, content=body) if isinstance(body, str) else api.post(path, json=body)
+    answer = api.post(path, content=body, headers=JSON) if isinstance(body, str) else api.post(path, json=body)
     assert answer.status_code == status and words in answer.json()["detail"]
     assert loop.store.count_waiting_posts(PostKind.INPUTS) == 0
 

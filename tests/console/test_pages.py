@@ -115,7 +115,7 @@ def test_the_picture_can_be_read_and_zoomed_with_the_keyboard(page: Page, base: 
     page.goto(f"{base}/projects/small/overview")
     picture = page.get_by_role("slider", name="Tick of the picture")
     page.wait_for_function(
-        "document.getElementById('picture-plots').getAttribute('aria-valuetext').includes('2020-01-11')"
+        "() => document.getElementById('picture-plots').getAttribute('aria-valuetext').includes('2020-01-11')"
     )
     picture.press("ArrowLeft")
     assert "2020-01-10 00:00 UTC; AUC 0." in (picture.get_attribute("aria-valuetext") or "")

@@ -226,7 +226,7 @@ def test_a_number_is_typed_and_a_mistake_is_told_in_place(tmp_path: Path, page: 
     folder = make_tasks(tmp_path / "prices", "regression", PRICES, rows=3)
     with serve(tmp_path, [tmp_path], clock) as url:
         page.goto(f"{url}/projects/prices/label")
-        page.wait_for_function("document.activeElement.id === 'number'")
+        page.wait_for_function("() => document.activeElement.id === 'number'")
         page.keyboard.type("4,2")
         page.keyboard.press("Enter")
         page.wait_for_selector("#work .mistake")
@@ -234,7 +234,7 @@ def test_a_number_is_typed_and_a_mistake_is_told_in_place(tmp_path: Path, page: 
         assert page.locator("#number").input_value() == "4,2"
         page.locator("#number").fill("4.2")
         page.keyboard.press("Enter")
-        page.wait_for_function("document.getElementById('item').innerText === 'id 1'")
+        page.wait_for_function("() => document.getElementById('item').innerText === 'id 1'")
     assert [(a.task, a.label) for a in live(folder).store.list_answers()] == [("t/0", "4.2")]
 
 
