@@ -25,9 +25,12 @@ def find_chromium() -> str | None:
     return shutil.which("chromium") or next((p for p in ("/usr/bin/chromium",) if Path(p).exists()), None)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium without a window; the test is skipped where it is not installed."""
+    """Chromium without a window; the test is skipped where it is not installed.
+
+    Not for the session: as long as it is driven, an event loop runs in this thread, in which others cannot run theirs.
+    """
     program = find_chromium()
     if program is None:
         pytest.skip("chromium is not installed here; 'make system' installs it")

@@ -77,6 +77,7 @@ def test_deploying_twice_leaves_one_deployment_a_flow(prefect_api: str, tmp_path
             client.delete_deployment(deployment)
 
 
+@pytest.mark.long
 def test_a_cron_deployment_fires_on_a_real_server(prefect_api: str, tmp_path: Path) -> None:
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
     folder = small_project(tmp_path, start=start, extra='[schedule]\ncron = "* * * * *"')

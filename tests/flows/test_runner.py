@@ -102,6 +102,7 @@ def ticks_of(folder: Path) -> int:
     return open_loop(folder, Scope.LIVE).store.count_ticks("notify")
 
 
+@pytest.mark.long
 def test_a_runner_takes_up_mends_and_lets_go_projects_by_itself(prefect_api: str, tmp_path: Path) -> None:
     root, shelf = tmp_path / "root", tmp_path / "shelf"
     with runner(root, shelf):

@@ -81,6 +81,7 @@ def test_a_replay_killed_at_every_boundary_ends_the_same(place: Path, tmp_path: 
     assert_same(snapshot(folder), snapshot(clean))
 
 
+@pytest.mark.long
 def test_a_replay_killed_at_later_passings_ends_the_same(place: Path, tmp_path: Path) -> None:
     clean, log = worlds.clean_replay(place)
     folder = worlds.eventful(tmp_path / "killed")

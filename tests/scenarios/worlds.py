@@ -444,6 +444,13 @@ def _rescore(folder: str) -> None:
     rescore(_open(folder), after(8.1), "ann")
 
 
+def _arrive(folder: str) -> None:
+    """Inputs come between two ticks."""
+    from flows.by_hand import ingest
+
+    ingest(_open(folder), after(8.3), "ann")
+
+
 def _anchor(folder: str) -> None:
     loop = _open(folder)
     loop.models.anchor(loop.store.journal_head())
@@ -461,6 +468,7 @@ HAND: list[Callable[[str], Any]] = [
     lambda folder: live(folder, after(8)),
     _rescore,
     _snooze,
+    _arrive,
     lambda folder: live(folder, after(9)),
     _reject,
     _acknowledge,
