@@ -109,10 +109,3 @@ def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.db'}"
     return request.getfixturevalue("postgresql_url")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let one worker run all tests that need PostgreSQL: a server a worker would cost seconds."""
-    for item in items:
-        if "postgresql" in item.nodeid and {"store_url", "postgresql_url"} & set(getattr(item, "fixturenames", ())):
-            item.add_marker(pytest.mark.xdist_group("postgresql"))

@@ -26,8 +26,6 @@ from homeostat.project import load_project
 from homeostat.records import Scope
 from homeostat.settings import find_house
 
-pytestmark = pytest.mark.xdist_group("up")
-
 SERVICES = {"prefect", "mlflow", "console", "runner"}
 USUAL = (4200, 5000, 8321)
 NEVER = "2099-01-01T00:00:00Z"

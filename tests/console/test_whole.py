@@ -23,8 +23,6 @@ from homeostat.records import ApprovalState, Scope, TaskState
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = pytest.mark.xdist_group("up")
-
 DAYS, ROWS_A_DAY = 10, 100
 FILE = """
 [project]

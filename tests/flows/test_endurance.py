@@ -22,9 +22,10 @@ from flows.stages import STAGES
 from homeostat.durations import instant
 from homeostat.records import BatchState, Scope
 
-TICK = timedelta(seconds=15)
+TICK = timedelta(seconds=10)
 SLOTS = 24
-KILL_EVERY = (12.0, 24.0)
+PER_SLOT, BEFORE = 5, 1800
+KILL_EVERY = (8.0, 16.0)
 BROKEN_EVERY = 4
 DEADLINE_SECONDS = 660
 
@@ -46,7 +47,7 @@ horizon = "2m"
 [data.rules.ranges]
 x = {{ min = -50, max = 50 }}
 [loop]
-tick = "15s"
+tick = "10s"
 start = "{start}"
 [training]
 rounds = 10
@@ -54,15 +55,15 @@ rounds = 10
 
 
 def endless_project(folder: Path, start: datetime) -> Path:
-    """A project of 15-second ticks whose source ends with its 24th; every fourth slot has a row that breaks a rule."""
+    """A project of ten-second ticks whose source ends with its 24th; every fourth slot has a row that breaks a rule."""
     folder.mkdir(parents=True)
     chance = random.Random(0)
-    times = [start - timedelta(hours=1) + timedelta(seconds=5 * i) for i in range(720 + 3 * (SLOTS - 1))]
+    times = [start - timedelta(hours=1) + timedelta(seconds=2 * i) for i in range(BEFORE + PER_SLOT * (SLOTS - 1))]
     x = [chance.gauss(0, 1) for _ in times]
     y = [int(value + chance.gauss(0, 1) > 0) for value in x]
     ids = list(range(len(times)))
     for slot in range(BROKEN_EVERY, SLOTS, BROKEN_EVERY):
-        x[720 + 3 * (slot - 1)] = 1e6
+        x[BEFORE + PER_SLOT * (slot - 1)] = 1e6
     pl.DataFrame({"id": ids, "at": times, "x": x}).write_parquet(folder / "inputs.parquet")
     known = [at + timedelta(seconds=20) for at in times]
     pl.DataFrame({"id": ids, "y": y, "known_at": known}).write_parquet(folder / "feedback.parquet")
@@ -132,7 +133,7 @@ def require_whole(loop: Loop, start: datetime) -> None:
     predictions = loop.lake.read("predictions", pl.col("role") == "champion")
     assert predictions is not None
     broken = len(range(BROKEN_EVERY, SLOTS, BROKEN_EVERY))
-    assert predictions["id"].n_unique() == predictions.height == 3 * (SLOTS - 1) - broken
+    assert predictions["id"].n_unique() == predictions.height == PER_SLOT * (SLOTS - 1) - broken
     quarantined = loop.lake.read("quarantine", pl.col("source") == "inputs")
     assert quarantined is not None
     assert quarantined.height == broken

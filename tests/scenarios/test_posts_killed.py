@@ -146,7 +146,7 @@ def test_whatever_the_order_the_repeats_and_the_kills_each_row_is_there_once(ste
 
 
 @pytest.mark.long
-@settings(max_examples=80)
+@settings(max_examples=25)
 @given(steps=STEPS)
 def test_whatever_the_order_of_many_more_each_row_is_there_once(steps: list[tuple[str, Any]]) -> None:
     live_through(steps)

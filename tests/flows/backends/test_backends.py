@@ -11,7 +11,6 @@ from backends.places import ANN, BEN, Console, Hook, LabelStudioPlace, Place, Sh
 from backends.studio import TOKEN
 
 PLACES = {"console": Console, "sheet": Sheet, "hook": Hook}
-pytestmark = pytest.mark.xdist_group("label-studio")
 
 
 @pytest.fixture(params=[*PLACES, "label-studio"])

@@ -22,7 +22,6 @@ from flows.labeling.label_studio import LabelStudio
 from flows.loop import Loop
 from homeostat.errors import HomeostatError
 
-pytestmark = pytest.mark.xdist_group("label-studio")
 FAULTS = [429, 500, 502, 503, "cut", "lost", "half", "slow"]
 
 
