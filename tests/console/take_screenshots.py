@@ -6,6 +6,7 @@ Serves what is in the folder as it stands and writes `docs/images/console-PAGE[-
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,14 +43,18 @@ def main() -> None:
     read.add_argument("--labels", default="digits", help="the project whose labeling page is shown")
     read.add_argument("--approvals", default="flights", help="the project whose approvals are shown")
     read.add_argument("--key", default="", help="a key that was scored")
+    read.add_argument("--pages", nargs="+", choices=PAGES, default=list(PAGES), help="only these")
+    read.add_argument("--at", type=datetime.fromisoformat, help="the time of looking, with its zone; by default now")
     read.add_argument("--out", type=Path, default=IMAGES)
     given = read.parse_args()
     root = given.root or given.places[0] / ".homeostat"
     named = {"project": given.project, "labels": given.labels, "approvals": given.approvals, "key": given.key}
     given.out.mkdir(parents=True, exist_ok=True)
-    with serve(root, given.places) as base, sync_playwright() as playwright:
+    clock = None if given.at is None else (lambda: given.at)
+    with serve(root, given.places, clock) as base, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=find_chromium(), args=["--no-sandbox"])
-        for name, (path, looks) in PAGES.items():
+        for name in given.pages:
+            path, looks = PAGES[name]
             for look in looks:
                 scheme, width = LOOKS[look]
                 page = browser.new_page(color_scheme=scheme, viewport={"width": width, "height": 820})  # type: ignore[arg-type]
