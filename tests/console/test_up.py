@@ -87,13 +87,20 @@ class Up:
         assert words in self.text(), self.text()
 
 
+def _heed_the_terminal() -> None:
+    """Let a process notice that its terminal is gone, though these tests may run under nohup."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @contextmanager
 def up(folder: Path, out: Path, *options: str, **environ: str) -> Iterator[Up]:
     """The services of a folder, killed at the end if they are still there."""
     with out.open("wb") as file:
         command = [str(shells.PROGRAM), "up", str(folder), *options]
         environment = shells._environ(environ)
-        process = subprocess.Popen(command, stdout=file, stderr=file, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            command, stdout=file, stderr=file, env=environment, start_new_session=True, preexec_fn=_heed_the_terminal
+        )
     try:
         yield Up(process, out, folder, folder / ".homeostat")
     finally:

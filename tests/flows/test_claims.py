@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import signal
 import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
-from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import pytest
@@ -81,24 +78,23 @@ def test_a_lease_that_was_not_renewed_in_time_is_lost_though_nobody_took_it(proj
             pass
 
 
-def hold(project: Path, ready: Event) -> None:
-    """Claim the project and work on, until killed."""
-    with claim(project, "live"):
-        ready.set()
-        time.sleep(600)
+HOLD = """
+import sys, time
+from flows.claims import claim
+with claim(sys.argv[1], "live"):
+    print("claimed", flush=True)
+    time.sleep(600)
+"""
 
 
 def test_a_holder_that_was_killed_here_is_known_to_be_dead(project: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    ready = context.Event()
-    worker = context.Process(target=hold, args=(project, ready))
-    worker.start()
-    assert worker.pid is not None
-    assert ready.wait(60)
+    worker = subprocess.Popen([sys.executable, "-c", HOLD, str(project)], stdout=subprocess.PIPE)
+    assert worker.stdout is not None
+    assert worker.stdout.readline() == b"claimed\n"
     with pytest.raises(BusyError, match=f"process {worker.pid} on "), claim(project, "live"):
         pass
-    os.kill(worker.pid, signal.SIGKILL)
-    worker.join()
+    worker.kill()
+    worker.communicate()
     store = open_loop(project, Scope.LIVE).store
     lease = store.get_lease(LEASE)
     assert lease is not None

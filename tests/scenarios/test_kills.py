@@ -107,6 +107,7 @@ def test_a_life_with_a_persons_hand_in_it_killed_at_every_boundary_ends_the_same
     assert_same(snapshot(folder, "live"), snapshot(clean, "live"))
 
 
+@pytest.mark.long
 def test_an_adoption_killed_at_every_boundary_ends_the_same(place: Path, tmp_path: Path) -> None:
     clean, log = worlds.clean_adoption(place)
     folder = tmp_path / "killed"
