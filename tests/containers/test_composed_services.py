@@ -157,7 +157,7 @@ def flights(folder: Path) -> Path:
     # Midnight in New York is some hours later than here.
     weeks = (datetime.now(UTC) - timedelta(hours=6) - LAST) // timedelta(weeks=1)
     start = LAST + timedelta(weeks=weeks - TICKS + 1)
-    shutil.copytree(ROOT / "examples" / "flights", folder)
+    shutil.copytree(ROOT / "examples" / "flights", folder, ignore=shutil.ignore_patterns(".homeostat"))
     (folder / "hooks.py").rename(folder / "original.py")
     (folder / "hooks.py").write_text(HOOKS.replace("WEEKS", str(weeks)), encoding="utf-8")
     file = folder / "homeostat.toml"
