@@ -46,6 +46,8 @@ horizon = "1d"
 tick = "1d"
 start = "{start}"
 """
+ADOPTED = ("PREFECT_API_URL", "MLFLOW_TRACKING_URI")
+"""Variables by which `up` would use servers of others instead of its own."""
 FIGURES = ("healthy_seconds", "processes", "pss_mb", "cpu_share")
 READY_SECONDS = 300
 LOOK_SECONDS = 0.1
@@ -66,6 +68,8 @@ def start(folder: Path) -> int:
     process, screen = pty.fork()
     if not process:
         os.environ |= {"COLUMNS": "120", "LINES": "50"}
+        for name in ADOPTED:
+            os.environ.pop(name, None)
         os.execv(sys.executable, [sys.executable, "-c", "from console.main import main; main()", "up", str(folder)])
     threading.Thread(target=_drain, args=(screen,), daemon=True).start()
     return process
