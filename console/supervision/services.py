@@ -9,7 +9,9 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from console.arguments import person
 from console.supervision.ports import USUAL, take_exactly, take_port
+from console.web.settings import read_access_settings
 from flows.embedding import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
 from flows.servers import PREFECT_CLIENT
 from homeostat.errors import HomeostatError
@@ -66,7 +68,7 @@ def plan_services(
     """The services of an installation in the order they are shown, and the key with which to ask the console.
 
     Ports are taken until `held` ends. Raises HomeostatError where a server that the environment names does not
-    answer, or where a runner would have no Prefect server.
+    answer, where a runner would have no Prefect server, or where nobody could sign in to a console that is opened.
     """
     key, logs = secrets.token_urlsafe(32), installation.root / "logs"
     prefect = _prefect(installation, wishes, held, logs)
@@ -129,6 +131,8 @@ def _console(
     installation: Installation, wishes: Wishes, held: ExitStack, logs: Path, env: Mapping[str, str]
 ) -> Service:
     host = wishes.host
+    # A mistake in its settings is told once, before anything starts, and not by a console that ends again and again.
+    read_access_settings(installation.root, host, person(), os.environ)
     port = take_port(USUAL["console"], host, held) if wishes.port is None else take_exactly(wishes.port, host, held)
     shown = ANYWHERE.get(host, host)
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"

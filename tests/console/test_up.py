@@ -318,6 +318,7 @@ def test_one_service_alone_on_a_terminal_is_a_screen_that_ctrl_c_ends(tmp_path: 
         ((), '[schedule]\ncron = "daily at six"\n', "schedule.cron: 'daily at six' is not a cron line"),
         (("--only", "runner"), "", "it needs a Prefect server"),
         (("--port", "99999"), "", "--port 99999: not a port"),
+        (("--host", "0.0.0.0"), "", "Run 'homeostat access add NAME --role admin' first"),
     ],
 )
 def test_what_cannot_work_is_one_clear_line_before_anything_starts(
