@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,6 +21,9 @@ from console.arguments import (
 )
 from console.output import say, say_json, say_table
 from homeostat.errors import HomeostatError
+
+if TYPE_CHECKING:
+    from flows.loop import Loop
 
 
 def add_to(app: typer.Typer) -> None:
@@ -45,10 +48,7 @@ def approve(
     loop = open_for_reading(folder, from_)
     verdict = approvals.approve(loop, now(), person(), why, version)
     tell_approved(loop, verdict.model_version, person())
-    if as_json:
-        say_json({"model": loop.house.model_name, "champion": verdict.model_version})
-    else:
-        say(f"Version {verdict.model_version} is champion of {loop.house.model_name}.")
+    _tell_champion(loop, verdict.model_version, as_json)
 
 
 def reject(
@@ -83,10 +83,7 @@ def promote(
     loop = open_for_reading(folder, from_)
     verdict = by_hand.promote_version(loop, now(), version, person(), why)
     tell_approved(loop, verdict.model_version, person())
-    if as_json:
-        say_json({"model": loop.house.model_name, "champion": verdict.model_version})
-    else:
-        say(f"Version {verdict.model_version} is champion of {loop.house.model_name}.")
+    _tell_champion(loop, verdict.model_version, as_json)
 
 
 def rollback(
@@ -101,10 +98,7 @@ def rollback(
 
     loop = open_for_reading(folder, from_)
     verdict = by_hand.rollback(loop, now(), to, person(), why)
-    if as_json:
-        say_json({"model": loop.house.model_name, "champion": verdict.model_version})
-    else:
-        say(f"Version {verdict.model_version} is champion of {loop.house.model_name} again.")
+    _tell_champion(loop, verdict.model_version, as_json, " again")
 
 
 def quarantine(
@@ -132,6 +126,13 @@ def quarantine(
         say_json({"released": released})
     else:
         say(f"Released {released} rows; they come with the next batch.")
+
+
+def _tell_champion(loop: Loop, version: int | None, as_json: bool, again: str = "") -> None:
+    name = loop.house.model_name
+    say_json({"model": name, "champion": version}) if as_json else say(
+        f"Version {version} is champion of {name}{again}."
+    )
 
 
 def _tell_rows(rows: list[dict[str, object]], as_json: bool) -> None:

@@ -13,13 +13,13 @@ from typing import Any
 import polars as pl
 
 from flows import by_hand
-from flows.approvals import expire
+from flows.approvals import expire, list_open
 from flows.ingest import begun_batch
 from flows.labeling.collect import collect
 from flows.loop import Loop
 from flows.notify import deliver_waiting
 from flows.stages import list_due
-from homeostat.records import ApprovalState, BatchState, PostKind, TaskState
+from homeostat.records import BatchState, PostKind, TaskState
 from pipelines.sources import FOREVER, load_feedback, load_inputs
 from pipelines.validation import validate_inputs
 
@@ -85,7 +85,7 @@ def find_work(loop: Loop, at: datetime) -> list[str]:
         ("arrivals", lambda: _may(loop, at, "ingest") and _scores(loop) and has_new_inputs(loop, at)),
         ("predict", lambda: loop.version_of("champion") is not None and _unscored(loop)),
         ("labels", lambda: _may(loop, at, "feedback") and has_new_labels(loop, at)),
-        ("approvals", lambda: any(approval.due_at <= at for approval in _open_approvals(loop))),
+        ("approvals", lambda: any(approval.due_at <= at for approval in list_open(loop))),
         ("deliver", lambda: bool(loop.store.list_alerts(undelivered=True))),
     ]
     return [name for name, is_due in found if is_due()]
@@ -107,10 +107,6 @@ def _scores(loop: Loop) -> bool:
 
 def _unscored(loop: Loop) -> bool:
     return bool(loop.store.list_batches(BatchState.VALIDATED))
-
-
-def _open_approvals(loop: Loop) -> list[Any]:
-    return loop.store.list_approvals(ApprovalState.OPEN)
 
 
 def _may(loop: Loop, at: datetime, stage: str) -> bool:

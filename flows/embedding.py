@@ -123,13 +123,17 @@ def drop_address(home: Path) -> None:
 
 def is_healthy(url: str, seconds: float = 2, direct: bool = False) -> bool:
     """Whether an address answers with 200 in time; a proxy is never asked for one of this machine, nor if `direct`."""
-    local = direct or url.startswith((f"http://{LOCAL}", "http://localhost"))
-    opener = urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
     try:
-        with opener.open(url, timeout=seconds) as answer:
+        with opener_for(url, direct).open(url, timeout=seconds) as answer:
             return answer.status == 200
     except (OSError, ValueError, HTTPException):
         return False
+
+
+def opener_for(url: str, direct: bool = False) -> urllib.request.OpenerDirector:
+    """What opens an address: no proxy is asked for one of this machine, nor if `direct`."""
+    local = direct or url.startswith((f"http://{LOCAL}", "http://localhost"))
+    return urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
 
 
 def require_healthy(health: str, url: str, variable: str) -> None:

@@ -16,6 +16,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from flows.embedding import opener_for
+
 INPUTS_ARRIVED = "homeostat.inputs.arrived"
 LABELS_ARRIVED = "homeostat.labels.arrived"
 RETRAINING_DECIDED = "homeostat.retraining.decided"
@@ -48,9 +50,7 @@ def announce(event: str, project: str, payload: Mapping[str, Any]) -> bool:
     }
     with suppress(OSError, ValueError, TypeError):
         request = urllib.request.Request(f"{url.rstrip('/')}/events", json.dumps([told]).encode(), _headers())
-        local = url.startswith(("http://127.0.0.1", "http://localhost"))
-        opener = urllib.request.build_opener(*[urllib.request.ProxyHandler({})] if local else [])
-        with opener.open(request, timeout=TIMEOUT_SECONDS) as answer:
+        with opener_for(url).open(request, timeout=TIMEOUT_SECONDS) as answer:
             return 200 <= answer.status < 300
     return False
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 
-from console.web.access import Person, Role, at_least
+from console.web.access import Person
+from console.web.acts import Annotator, Approver, Viewer
 from console.web.api_models import (
     AlertOut,
     AnswerOut,
@@ -27,13 +26,11 @@ from console.web.api_models import (
 from console.web.api_reads import Limit, finite
 from console.web.idempotency import Key
 from console.web.replies import once
+from flows import approvals, inbox
 from flows.loop import Loop
 from homeostat.records import Alert, AlertStatus, Answer, ApprovalState
 
 router = APIRouter(tags=["What people do"])
-Viewer = Annotated[Person, Depends(at_least(Role.VIEWER))]
-Annotator = Annotated[Person, Depends(at_least(Role.ANNOTATOR))]
-Approver = Annotated[Person, Depends(at_least(Role.APPROVER))]
 _NOT: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such thing, in words."},
     409: {"model": Problem, "description": "It cannot be done as things stand, in words."},
@@ -53,8 +50,9 @@ def list_alerts(
     store, now = site.loop(project).store, site.clock()
     alerts = store.list_alerts(newest=None if waiting else limit)
     seen = store.list_alert_statuses([alert.key for alert in alerts])
-    told = [_alert(alert, seen[alert.key]) for alert in alerts if alert.key in seen]
-    return [alert for alert in told if not waiting or _asks(alert, now)][-limit:]
+    states = ("open", "told") if waiting else ("open", "told", "quiet", "seen")
+    told = [(alert, seen[alert.key]) for alert in alerts if alert.key in seen]
+    return [_alert(*each) for each in told if inbox.state_of(*each, now) in states][-limit:]
 
 
 @router.post(
@@ -71,7 +69,7 @@ def acknowledge(
 
     def act(at: datetime, _again: bool) -> dict[str, Any]:
         _the_alert(loop, alert)
-        _verb("flows.inbox", "acknowledge")(loop, at, person.name, alert, asked.note)
+        inbox.acknowledge(loop, at, person.name, alert, asked.note)
         return _the_alert(loop, alert)
 
     return once(request, loop, person, asked, act)
@@ -93,7 +91,7 @@ def snooze(
 
     def act(at: datetime, _again: bool) -> dict[str, Any]:
         _the_alert(loop, alert)
-        _verb("flows.inbox", "snooze")(loop, at, person.name, alert, asked.until)
+        inbox.snooze(loop, at, person.name, alert, asked.until)
         return _the_alert(loop, alert)
 
     return once(request, loop, person, asked, act)
@@ -120,7 +118,7 @@ def approve(
     project: str, version: int, asked: Reason, request: Request, person: Approver, key: Key = None
 ) -> JSONResponse:
     """Let a challenger that waits become champion. Role: approver."""
-    return _decide(request, project, version, person, asked, "approve")
+    return _decide(request, project, version, person, asked, approvals.approve)
 
 
 @router.post(
@@ -133,18 +131,18 @@ def reject(
     project: str, version: int, asked: Rejection, request: Request, person: Approver, key: Key = None
 ) -> JSONResponse:
     """Keep a challenger that waits from becoming champion, with a reason. Role: approver."""
-    return _decide(request, project, version, person, asked, "reject")
+    return _decide(request, project, version, person, asked, approvals.reject)
 
 
 def _decide(
-    request: Request, project: str, version: int, person: Person, asked: Reason | Rejection, verb: str
+    request: Request, project: str, version: int, person: Person, asked: Reason | Rejection, verb: Callable[..., Any]
 ) -> JSONResponse:
     loop = request.app.state.site.live(project)
 
     def act(at: datetime, again: bool) -> dict[str, Any]:
         held = _approval(loop, version)
         if not (again and held["decided_at"] == at and held["by"] == person.name):
-            _verb("flows.approvals", verb)(loop, at, person.name, asked.why, version)
+            verb(loop, at, person.name, asked.why, version)
         return _approval(loop, version)
 
     return once(request, loop, person, asked, act)
@@ -214,17 +212,6 @@ def take_answer_back(project: str, task: str, request: Request, person: Annotato
     if max(mine, key=lambda answer: answer.at).task != task:
         raise HTTPException(409, f"{person.name} gave another answer after that to {task!r}; the last one goes first.")
     return _answer(take_back(loop, person.name, site.clock(), person.name))
-
-
-def _verb(module: str, name: str) -> Callable[..., Any]:
-    if find_spec(module) is None:
-        raise HTTPException(501, f"this version cannot {name} yet.")
-    return getattr(import_module(module), name)
-
-
-def _asks(alert: dict[str, Any], now: datetime) -> bool:
-    quiet = alert["snoozed_until"] is not None and alert["snoozed_until"] > now
-    return alert["acknowledged_at"] is None and not quiet
 
 
 def _the_alert(loop: Loop, key: str) -> dict[str, Any]:

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
 
-from console.web.access import Person, Role, at_least
+from console.web.acts import Viewer
 from console.web.api_models import (
     DecisionOut,
     JournalOut,
@@ -28,7 +28,6 @@ from homeostat.installation import Found
 from homeostat.records import PostKind
 
 router = APIRouter(tags=["Looking"])
-Viewer = Annotated[Person, Depends(at_least(Role.VIEWER))]
 Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the newest.")]
 After = Annotated[datetime | None, Query(description="Only what is later than this.")]
 Before = Annotated[datetime | None, Query(description="Only what is earlier than this: to page back.")]

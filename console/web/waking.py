@@ -6,19 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
-from importlib.util import find_spec
+
+from flows.events import INPUTS_ARRIVED, LABELS_ARRIVED, announce
 
 AT_MOST_EVERY = 30.0
 """Seconds between two events of one kind and project."""
-EVENTS = {"inputs": "homeostat.inputs.arrived", "labels": "homeostat.labels.arrived"}
+EVENTS = {"inputs": INPUTS_ARRIVED, "labels": LABELS_ARRIVED}
 
 
 def tell(what: str, project: str) -> bool:
     """Send the event now; False where nobody could be told, which the next sweep makes good."""
-    if find_spec("flows.events") is None:
-        return False
-    return bool(import_module("flows.events").announce(EVENTS[what], project, {}))
+    return announce(EVENTS[what], project, {})
 
 
 @dataclass(slots=True, eq=False)

@@ -214,7 +214,6 @@ def test_a_task_is_answered_once_in_ones_own_name_and_taken_back(api: httpx.Clie
 
 
 def test_an_alert_is_acknowledged_and_snoozed_by_name(api: httpx.Client, loop: Loop) -> None:
-    pytest.importorskip("flows.inbox")
     key = api.get("/alerts").json()[0]["key"]
     seen = api.post(f"/alerts/{key}/acknowledge", json={"note": "on it"}, headers={"Idempotency-Key": "k"}).json()
     assert seen["note"] == "on it" and seen["acknowledged_by"]
