@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,6 @@ def mlflow_server(house: House, log: Path | None = None) -> Iterator[str]:
 def _prefect_client(house: House, url: str) -> Iterator[None]:
     with _environment({"PREFECT_API_URL": url, "PREFECT_HOME": str(house.prefect_home), **PREFECT_CLIENT}):
         from prefect import settings
-        from prefect.context import SyncClientContext
         from prefect.logging.configuration import setup_logging
 
         ours: dict[Any, Any] = {
@@ -93,12 +93,27 @@ def _prefect_client(house: House, url: str) -> Iterator[None]:
             # A run joins its heartbeat thread, which sleeps a second at a time.
             settings.PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None,
         }
-        with settings.temporary_settings(ours), SyncClientContext.get_or_create():
+        with settings.temporary_settings(ours), _own_client():
             setup_logging()
             try:
                 yield
             finally:
                 _deliver()
+
+
+@contextmanager
+def _own_client() -> Iterator[None]:
+    """Have a client of the server that the settings name, also inside the block of another server."""
+    from prefect.context import SyncClientContext
+
+    # Prefect hands out the client of an outer block, and a run would be known to one server and its tasks to another.
+    held: ContextVar[Any] = SyncClientContext.__var__
+    outer = held.set(None)
+    try:
+        with SyncClientContext():
+            yield
+    finally:
+        held.reset(outer)
 
 
 def _deliver() -> None:

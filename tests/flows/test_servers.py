@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import house_at
+from prefect.client.orchestration import get_client
 
 from flows.servers import mlflow_server, prefect_server
 from homeostat.errors import HomeostatError
@@ -20,6 +21,8 @@ import sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
 from conftest import house_at
+from prefect.client.orchestration import get_client
+
 from flows.servers import prefect_server
 with prefect_server(house_at(Path(sys.argv[1]))):
     print("up", flush=True)
@@ -82,6 +85,18 @@ def test_a_server_named_by_the_environment_is_adopted(prefect_api: str, tmp_path
     with prefect_server(house_at(tmp_path, prefect_api)) as url:
         assert url == prefect_api
     assert not (tmp_path / "prefect").exists()
+
+
+def test_a_server_inside_the_block_of_another_is_the_one_that_is_told(prefect_api: str, tmp_path: Path) -> None:
+    def told() -> str:
+        with get_client(sync_client=True) as client:
+            return str(client.api_url).rstrip("/")
+
+    assert told() == prefect_api
+    with prefect_server(house_at(tmp_path)) as url:
+        assert url != prefect_api
+        assert told() == url
+    assert told() == prefect_api
 
 
 def test_a_named_server_that_does_not_answer_is_one_clear_line(tmp_path: Path) -> None:
