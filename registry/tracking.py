@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from homeostat.errors import HomeostatError, RegistryError, is_disk_full
+from registry.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -102,6 +103,8 @@ class Tracking:
             _point_at(mlflow, self.uri)
         if self._client is None:
             _lay_database(self.uri)
+            if self.uri.startswith("sqlite:///") and (place := self.artifacts("training")) is not None:
+                relocate(self.uri, f"{self.model_name}/training", place)
             self._client = mlflow.MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
         assert self._client is not None
         return self._client

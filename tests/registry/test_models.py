@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -251,3 +252,36 @@ def ask(port: int, body: dict[str, Any], served: subprocess.Popen[bytes], log: P
             assert served.poll() is None, log.read_text()[-2000:]
             time.sleep(0.5)
     raise AssertionError(log.read_text()[-2000:])
+
+
+def test_a_copied_store_has_its_models_where_they_lie_now_and_leaves_the_original_alone(tmp_path: Path) -> None:
+    first, copied = tmp_path / "a b" / "state", tmp_path / "elsewhere" / "state"
+
+    def models_in(state: Path) -> Models:
+        return Models(f"sqlite:///{state / 'mlflow.db'}", state / "mlartifacts", "p", "p")
+
+    def files() -> set[Path]:
+        return set(first.rglob("*"))
+
+    made, folder, frame = train(tmp_path / "trained")
+    models = models_in(first)
+    register(models, made, folder, "one")
+    expected = models.load(1).score(frame)
+    shutil.copytree(first, copied)
+    before = files()
+    assert register(models_in(copied), made, folder, "two") == 2
+    assert files() == before
+    shutil.rmtree(first)
+    models = models_in(copied)
+    assert all(models.load(version).score(frame).equals(expected) for version in (1, 2))
+    assert models.folder(1).is_relative_to(copied)
+
+
+def test_a_store_whose_artifacts_stayed_behind_finds_them_there(tmp_path: Path) -> None:
+    stayed = tmp_path / "artifacts"
+    made, folder, frame = train(tmp_path / "trained")
+    models = Models(f"sqlite:///{tmp_path / 'mlflow.db'}", stayed, "p", "p")
+    register(models, made, folder, "one")
+    expected = models.load(1).score(frame)
+    models = Models(f"sqlite:///{tmp_path / 'mlflow.db'}", tmp_path / "other", "p", "p")
+    assert models.load(1).score(frame).equals(expected)
