@@ -169,7 +169,7 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
     from console.supervision.board import Board, name_projects
     from console.supervision.schedules import require_schedule
     from console.supervision.screen import LiveScreen, PlainScreen, live_on
-    from console.supervision.services import plan_services
+    from console.supervision.services import Service, plan_late_services, plan_services
     from console.supervision.supervisor import Supervisor
     from homeostat.installation import list_projects, write_mark
     from homeostat.project import PROJECT_FILE
@@ -183,7 +183,12 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
         else:
             write_mark(installation)
         services, key = plan_services(installation, list_projects(installation.places), wishes, held)
-        supervisor = Supervisor(installation, services, notes.note_file(installation.root, wishes.only))
+
+        def late() -> list[Service]:
+            running = [keeper.service for keeper in supervisor.keepers]
+            return plan_late_services(installation, list_projects(installation.places), running, held)
+
+        supervisor = Supervisor(installation, services, notes.note_file(installation.root, wishes.only), late)
         live = out.is_terminal and not as_json
         console = next((each.url for each in services if each.name == "console"), None)
         board = Board(installation, console if live else None, key)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,7 +10,7 @@ from urllib.parse import quote
 
 from flows.loop import Loop
 from homeostat.errors import HomeostatError
-from homeostat.installation import CONSOLE_PAGE, MLFLOW_PAGE
+from homeostat.installation import find_mlflow_url, find_service_url
 
 
 def leave_artifacts(loop: Loop, at: str, outcomes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -40,9 +39,10 @@ def words_of(outcome: Mapping[str, Any]) -> str:
 
 def list_links(loop: Loop) -> list[str]:
     """Lines of Markdown with links to the champion, the newest check and the console, where their pages are known."""
-    mlflow, console = (os.environ.get(name, "").rstrip("/") for name in (MLFLOW_PAGE, CONSOLE_PAGE))
+    mlflow = find_mlflow_url(loop.project, loop.house.tracking_uri)
+    console = find_service_url(loop.project, "console", "HOMEOSTAT_CONSOLE_UI")
     lines = [f"- [The console page of {loop.project.name}]({console}/)"] if console else []
-    if not mlflow:
+    if mlflow is None:
         return lines
     with suppress(HomeostatError):
         champion = loop.version_of("champion")

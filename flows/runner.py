@@ -24,7 +24,7 @@ from uuid import UUID
 from flows.claims import exclusive
 from flows.file_watch import FileWatch
 from homeostat.errors import HomeostatError
-from homeostat.installation import CONSOLE_PAGE, MLFLOW_PAGE, Found, list_projects, service_url
+from homeostat.installation import Found, list_projects
 from homeostat.project import Project
 
 HEARTBEAT_FILE = "runner.json"
@@ -67,6 +67,8 @@ class Keeper:
 
     async def run(self) -> None:
         """Serve until cancelled; a server that goes away is waited for, and told everything anew."""
+        # Runs are processes of their own: this is how they find the pages to link to.
+        os.environ["HOMEOSTAT_INSTALLATION"] = str(self._root)
         self._scan()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._beat())
@@ -105,9 +107,6 @@ class Keeper:
     def _scan(self) -> None:
         self._found = list_projects([place for place in self._places if place.is_dir()])
         self._files.watch([found.project for found in self._found if found.project is not None])
-        for name, variable in (("mlflow", MLFLOW_PAGE), ("console", CONSOLE_PAGE)):
-            if url := service_url(self._root, name, variable):
-                os.environ[variable] = url
 
     async def _deploy(self, runner: Any, client: Any) -> None:
         for found in self._found:

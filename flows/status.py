@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from flows.loop import Loop, slot, tick_index
@@ -66,6 +66,13 @@ def find_overdue(loop: Loop, now: datetime) -> datetime | None:
 def _two_rounds_before(loop: Loop, now: datetime) -> datetime:
     if loop.project.schedule.cron is None:
         return now - 2 * loop.project.loop.tick
+    rounds = _rounds(loop, now)
+    rounds.get_prev(datetime)
+    return rounds.get_prev(datetime).astimezone(now.tzinfo)
+
+
+def _rounds(loop: Loop, at: datetime) -> Any:
+    """The times of the project's cron line, around a time, in the schedule's time zone."""
     from zoneinfo import ZoneInfo
 
     from prefect._vendor.croniter import croniter
@@ -73,9 +80,18 @@ def _two_rounds_before(loop: Loop, now: datetime) -> datetime:
     from flows.deployments import find_schedule
 
     schedule = find_schedule(loop.project)
-    rounds = croniter(schedule.cron, now.astimezone(ZoneInfo(schedule.timezone)))
-    rounds.get_prev(datetime)
-    return rounds.get_prev(datetime).astimezone(now.tzinfo)
+    return croniter(schedule.cron, at.astimezone(ZoneInfo(schedule.timezone)))
+
+
+def next_run(loop: Loop, last: datetime | None, now: datetime) -> datetime:
+    """When the schedule runs the slot after the last tick: at its end, or when the cron line comes round after it.
+
+    It lies in the past where the slot is due without a cron.
+    """
+    end = next_slot(loop, last)
+    if loop.project.schedule.cron is None:
+        return end
+    return _rounds(loop, max(end, now) - timedelta(seconds=1)).get_next(datetime).astimezone(end.tzinfo)
 
 
 def next_slot(loop: Loop, last: datetime | None) -> datetime:

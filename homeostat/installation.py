@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -15,8 +16,6 @@ from homeostat.project import PROJECT_FILE, Project, load_project
 from homeostat.settings import INSTALLATION_FILE, state_folder
 
 SERVICES_FILE = "services.json"
-MLFLOW_PAGE = "HOMEOSTAT_MLFLOW_UI"
-CONSOLE_PAGE = "HOMEOSTAT_CONSOLE_UI"
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +95,38 @@ def service_url(root: Path, name: str, variable: str) -> str | None:
     return told.rstrip("/") if told else read_services(root).get("services", {}).get(name, {}).get("url")
 
 
+def digest_store(tracking_uri: str) -> str:
+    """What tells one MLflow store from another in `services.json`: an address may hold a password."""
+    return hashlib.sha256(tracking_uri.encode()).hexdigest()[:16]
+
+
+def mlflow_url(root: Path, tracking_uri: str) -> str | None:
+    """Where a person finds the pages of an MLflow store: the address of the variable, else its server of the root.
+
+    None where no server of the root serves that store.
+    """
+    told = os.environ.get("HOMEOSTAT_MLFLOW_UI")
+    if told:
+        return told.rstrip("/")
+    served, services = digest_store(tracking_uri), read_services(root).get("services", {})
+    return next((each.get("url") for each in services.values() if each.get("serves") == served), None)
+
+
+def list_roots(project: Project) -> list[Path]:
+    """Where the installation of a project may have its root, where only the project is known."""
+    told, home = os.environ.get("HOMEOSTAT_INSTALLATION"), os.environ.get("HOMEOSTAT_HOME")
+    around = [Path(home).resolve()] if home else [state_folder(project), project.folder.parent / ".homeostat"]
+    return [*([Path(told)] if told else []), *around]
+
+
 def find_service_url(project: Project, name: str, variable: str) -> str | None:
     """Where a person finds a service's page, where only a project is known: its installation's root is looked for."""
-    home = os.environ.get("HOMEOSTAT_HOME")
-    roots = [Path(home).resolve()] if home else [state_folder(project), project.folder.parent / ".homeostat"]
-    return next((url for root in roots if (url := service_url(root, name, variable))), None)
+    return next((url for root in list_roots(project) if (url := service_url(root, name, variable))), None)
+
+
+def find_mlflow_url(project: Project, tracking_uri: str) -> str | None:
+    """Where a person finds the pages of a project's MLflow store, where only the project is known."""
+    return next((url for root in list_roots(project) if (url := mlflow_url(root, tracking_uri))), None)
 
 
 def _place(folder: Path) -> Path:

@@ -29,7 +29,7 @@ class Line:
     problem: str | None = None
     champion: str | None = None
     last_tick: str | None = None
-    next_tick: str | None = None
+    next_run: str | None = None
     alerts: int | None = None
 
 
@@ -81,7 +81,7 @@ def line_of(found: Found, beats: dict[str, Any], told: dict[str, dict[str, Any]]
 
     >>> from pathlib import Path
     >>> line_of(Found(Path("shop"), problem="no such key."), {}, {})
-    Line(name='shop', healthy=False, problem='no such key.', champion=None, last_tick=None, next_tick=None, alerts=None)
+    Line(name='shop', healthy=False, problem='no such key.', champion=None, last_tick=None, next_run=None, alerts=None)
     """
     name = found.project.name if found.project is not None else found.folder.name
     if found.problem is not None:
@@ -93,7 +93,7 @@ def line_of(found: Found, beats: dict[str, Any], told: dict[str, dict[str, Any]]
     champion, alerts = said.get("champion"), said.get("alerts_open")
     return Line(
         name, healthy, "; ".join(problems) or None, None if champion is None else str(champion),
-        said.get("last_tick"), said.get("next_tick"), alerts,
+        said.get("last_tick"), said.get("next_run"), alerts,
     )  # fmt: skip
 
 

@@ -122,6 +122,7 @@ class Keeper(threading.Thread):
             "since": instant(now.since),
             "log": str(self.service.log),
             "problem": now.problem,
+            **({"serves": self.service.serves} if self.service.serves is not None else {}),
         }
 
     def run(self) -> None:

@@ -215,12 +215,12 @@ def _services(keepers: Sequence[Keeper]) -> Table:
 
 
 def _projects(lines: Sequence[Line]) -> Table:
-    table = _table("project", "health", "champion", "last tick (UTC)", "next tick (UTC)", "alerts")
+    table = _table("project", "health", "champion", "last tick (UTC)", "next run (UTC)", "alerts")
     looks = {True: ("● well", "green"), False: ("▲ not well", "red"), None: ("○ not known", "dim")}
     for line in lines:
         health, colour = looks[line.healthy]
         champion = f"version {line.champion}" if line.champion else None
-        cells = [champion, _minute(line.last_tick), _minute(line.next_tick), None if not line.alerts else line.alerts]
+        cells = [champion, _minute(line.last_tick), _minute(line.next_run), None if not line.alerts else line.alerts]
         shown = [Text("–", style="dim") if cell is None else Text(str(cell)) for cell in cells]
         table.add_row(Text(line.name), Text(health, style=colour), *shown)
     return table

@@ -6,7 +6,7 @@ import os
 import secrets
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from console.arguments import person
@@ -15,7 +15,7 @@ from console.web.settings import read_access_settings
 from flows.embedding import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
 from flows.servers import PREFECT_CLIENT
 from homeostat.errors import HomeostatError
-from homeostat.installation import Found, Installation
+from homeostat.installation import Found, Installation, digest_store
 from homeostat.records import Scope
 from homeostat.settings import find_house
 
@@ -31,6 +31,7 @@ class Service:
     """One program to keep running; without `args` it is a server of somebody else, which is only looked at.
 
     Healthy is what answers at `health`, or has written its `heartbeat` lately. Who runs it holds the lock of `home`.
+    `serves` tells which MLflow store it shows, as `digest_store` has it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Service:
     heartbeat: Path | None = None
     home: Path | None = None
     address: tuple[str, int] | None = None
+    serves: str | None = None
 
     @property
     def adopted(self) -> bool:
@@ -103,19 +105,47 @@ def _mlflow(installation: Installation, found: Sequence[Found], held: ExitStack,
     if named.startswith(("http://", "https://")):
         health = f"{named.rstrip('/')}/health"
         require_healthy(health, named, "MLFLOW_TRACKING_URI")
-        return [Service("mlflow", logs / "mlflow.log", url=named.rstrip("/"), health=health)]
+        return [
+            Service("mlflow", logs / "mlflow.log", url=named.rstrip("/"), health=health, serves=digest_store(named))
+        ]
+    root, stores = installation.root, _list_stores(found)
+    if not stores:
+        stores[named or f"sqlite:///{root / 'mlflow.db'}"] = (root / "mlartifacts", [])
+    (store, (artifacts, _)), *others = sorted(stores.items(), key=lambda item: -len(item[1][1]))
+    first = _mlflow_over("mlflow", store, artifacts, logs, held)
+    return [first, *_mlflow_beside(dict(others), logs, held)]
+
+
+def plan_late_services(
+    installation: Installation, found: Sequence[Found], running: Sequence[Service], held: ExitStack
+) -> list[Service]:
+    """Servers for the MLflow stores that projects brought with them since the services were planned.
+
+    None where MLflow is not among the services, or is somebody else's.
+    """
+    shown = {service.serves for service in running if service.serves is not None}
+    if not shown or any(service.adopted for service in running if service.serves is not None):
+        return []
+    stores = {uri: kept for uri, kept in _list_stores(found).items() if digest_store(uri) not in shown}
+    return _mlflow_beside(stores, installation.root / "logs", held)
+
+
+def _list_stores(found: Sequence[Found]) -> dict[str, tuple[Path, list[str]]]:
+    """The MLflow stores of projects by their addresses: where each keeps artifacts, and the names of its projects."""
     stores: dict[str, tuple[Path, list[str]]] = {}
     for project in (each.project for each in found if each.project is not None):
         house = find_house(project, Scope.LIVE)
         stores.setdefault(house.tracking_uri, (house.artifact_root, []))[1].append(project.name)
-    if not stores:
-        root = installation.root
-        stores[named or f"sqlite:///{root / 'mlflow.db'}"] = (root / "mlartifacts", [])
-    ordered = sorted(stores.items(), key=lambda item: -len(item[1][1]))
-    return [
-        _embedded("mlflow" if not number else f"mlflow-{names[0]}", mlflow_at(store, artifacts), logs, held)
-        for number, (store, (artifacts, names)) in enumerate(ordered)
-    ]
+    return stores
+
+
+def _mlflow_beside(stores: Mapping[str, tuple[Path, list[str]]], logs: Path, held: ExitStack) -> list[Service]:
+    named = {f"mlflow-{names[0]}": (store, artifacts) for store, (artifacts, names) in stores.items()}
+    return [_mlflow_over(name, store, artifacts, logs, held) for name, (store, artifacts) in named.items()]
+
+
+def _mlflow_over(name: str, store: str, artifacts: Path, logs: Path, held: ExitStack) -> Service:
+    return replace(_embedded(name, mlflow_at(store, artifacts), logs, held), serves=digest_store(store))
 
 
 def _embedded(name: str, server: Server, logs: Path, held: ExitStack) -> Service:

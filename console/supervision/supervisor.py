@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import signal
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -16,9 +17,11 @@ from console.supervision.keeper import Keeper
 from console.supervision.notes import write_note
 from console.supervision.services import Service
 from homeostat.durations import instant
+from homeostat.errors import HomeostatError
 from homeostat.installation import Installation
 
 LOOK_SECONDS = 2.0
+SEARCH_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -41,10 +44,13 @@ class Screen(Protocol):
 class Supervisor:
     """The services of an installation, each with its keeper, and the note that says how they are."""
 
-    def __init__(self, installation: Installation, services: Sequence[Service], note: Path) -> None:
-        """Prepare to run services; nothing is started yet."""
+    def __init__(
+        self, installation: Installation, services: Sequence[Service], note: Path, late: Callable[[], Sequence[Service]]
+    ) -> None:
+        """Prepare to run services; nothing is started yet. `late` is asked now and then for more that are wanted."""
         self._changes: queue.SimpleQueue[Keeper | None] = queue.SimpleQueue()
         self.keepers = [Keeper(service, self._changes.put) for service in services]
+        self._late, self._searched = late, time.monotonic()
         self._places, self._note = [str(place) for place in installation.places], note
         self._began = datetime.now(UTC)
 
@@ -81,10 +87,24 @@ class Supervisor:
                     return
                 self._say()
                 screen.change(changed)
+            self._search()
             if not ready and all(keeper.condition.well for keeper in self.keepers):
                 ready = True
                 screen.ready()
             screen.redraw()
+
+    def _search(self) -> None:
+        """Take up the services that are wanted by now and were not before."""
+        if time.monotonic() - self._searched < SEARCH_SECONDS:
+            return
+        # What cannot be found out or started now, a full disk aside too, is looked for again.
+        with suppress(OSError, HomeostatError):
+            for service in self._late():
+                keeper = Keeper(service, self._changes.put)
+                self.keepers.append(keeper)
+                keeper.start()
+                self._changes.put(keeper)
+        self._searched = time.monotonic()
 
     def _say(self) -> None:
         """Write the note; on a full disk the services go on without it."""

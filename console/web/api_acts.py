@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 
+from console.announcing import tell_approved, tell_rejected
 from console.web.access import Person
 from console.web.acts import Annotator, Approver, Viewer
 from console.web.api_models import (
     AlertOut,
     AnswerOut,
     ApprovalOut,
+    ChampionOut,
     Label,
     Note,
     Problem,
     Reason,
     Rejection,
+    Return,
     Snooze,
     TaskOut,
 )
@@ -28,7 +30,7 @@ from console.web.idempotency import Key
 from console.web.replies import once
 from flows import approvals, inbox
 from flows.loop import Loop
-from homeostat.records import Alert, AlertStatus, Answer, ApprovalState
+from homeostat.records import Alert, AlertStatus, Answer, ApprovalState, Decision
 
 router = APIRouter(tags=["What people do"])
 _NOT: dict[int | str, dict[str, Any]] = {
@@ -118,7 +120,7 @@ def approve(
     project: str, version: int, asked: Reason, request: Request, person: Approver, key: Key = None
 ) -> JSONResponse:
     """Let a challenger that waits become champion. Role: approver."""
-    return _decide(request, project, version, person, asked, approvals.approve)
+    return _decide(request, project, version, person, asked)
 
 
 @router.post(
@@ -131,21 +133,53 @@ def reject(
     project: str, version: int, asked: Rejection, request: Request, person: Approver, key: Key = None
 ) -> JSONResponse:
     """Keep a challenger that waits from becoming champion, with a reason. Role: approver."""
-    return _decide(request, project, version, person, asked, approvals.reject)
+    return _decide(request, project, version, person, asked)
 
 
-def _decide(
-    request: Request, project: str, version: int, person: Person, asked: Reason | Rejection, verb: Callable[..., Any]
-) -> JSONResponse:
+@router.post(
+    "/projects/{project}/rollback", response_model=ChampionOut, responses=_NOT, summary="Put an earlier version back"
+)
+def rollback(project: str, asked: Return, request: Request, person: Approver, key: Key = None) -> JSONResponse:
+    """Make an earlier version champion again at once. Role: approver."""
+    from flows import by_hand
+
+    loop = request.app.state.site.live(project)
+
+    def act(at: datetime, again: bool) -> dict[str, Any]:
+        done = _decided(loop, at, person.name) if again else None
+        if done is None:
+            done = by_hand.rollback(loop, at, asked.version, person.name, asked.why)
+            tell_approved(loop, done.model_version, person.name)
+        return {"version": done.model_version}
+
+    return once(request, loop, person, asked, act)
+
+
+def _decide(request: Request, project: str, version: int, person: Person, asked: Reason | Rejection) -> JSONResponse:
     loop = request.app.state.site.live(project)
 
     def act(at: datetime, again: bool) -> dict[str, Any]:
         held = _approval(loop, version)
         if not (again and held["decided_at"] == at and held["by"] == person.name):
-            verb(loop, at, person.name, asked.why, version)
+            _close(loop, at, person.name, version, asked)
         return _approval(loop, version)
 
     return once(request, loop, person, asked, act)
+
+
+def _decided(loop: Loop, at: datetime, who: str) -> Decision | None:
+    """The rollback that somebody asked for at this moment, where it was made before the process ended."""
+    made = loop.store.list_decisions("rollback")
+    return next((each for each in reversed(made) if each.tick_at == at and each.evidence.get("by") == who), None)
+
+
+def _close(loop: Loop, at: datetime, who: str, version: int, asked: Reason | Rejection) -> None:
+    if isinstance(asked, Rejection):
+        approvals.reject(loop, at, who, asked.why, version)
+        tell_rejected(loop, version, who, asked.why)
+    else:
+        approvals.approve(loop, at, who, asked.why, version)
+        tell_approved(loop, version, who)
 
 
 @router.get("/projects/{project}/tasks", response_model=list[TaskOut], summary="Rows that wait for your answer")

@@ -28,6 +28,7 @@ class ProjectLine(BaseModel):
     problems: list[str] = Field(description="What is wrong, in words; empty where it is healthy.")
     last_tick: datetime | None = Field(None, description="The newest tick that is done.")
     next_tick: datetime | None = Field(None, description="The end of the slot that is being lived through.")
+    next_run: datetime | None = Field(None, description="When the schedule runs the slot after the newest tick.")
     champion: int | None = Field(None, description="The version that scores.")
     metric: str | None = Field(None, description="The metric that is watched.")
     realized: float | None = Field(None, description="That metric over the newest window with labels.")
@@ -208,6 +209,20 @@ class Rejection(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     why: str = Field(min_length=1, max_length=2000)
+
+
+class Return(BaseModel):
+    """Which version is put back, and why."""
+
+    model_config = ConfigDict(extra="forbid")
+    version: int | None = Field(None, ge=1, description="By default the champion before this one.")
+    why: str = Field(min_length=1, max_length=2000)
+
+
+class ChampionOut(BaseModel):
+    """The version that scores from now on."""
+
+    version: int
 
 
 class Label(BaseModel):

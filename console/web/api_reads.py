@@ -141,11 +141,12 @@ def _line(site: Site, found: Found) -> dict[str, Any]:
 
 
 def _status(loop: Loop, now: datetime) -> dict[str, Any]:
-    from flows.status import status
+    from flows.status import next_run, status
 
     following = slot(loop.project, max(tick_index(loop.project, now) + 1, 0)) if now >= loop.project.start_at else None
     told = status(loop)
-    return finite({**told, "name": told["project"], "next_tick": following or loop.project.start_at})
+    runs = {"next_tick": following or loop.project.start_at, "next_run": next_run(loop, told["last_tick"], now)}
+    return finite({**told, "name": told["project"], **runs})
 
 
 def _told(model: Any, records: Sequence[Any]) -> JSONResponse:

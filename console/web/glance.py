@@ -26,7 +26,7 @@ def look_at(site: Site, found: Found) -> dict[str, Any]:
 
 
 def _looked(site: Site, name: str) -> dict[str, Any]:
-    from flows.status import status
+    from flows.status import next_run, status
 
     loop = site.loop(name)
     stands = status(loop, site.clock(), site.proofs.verdict(loop))
@@ -42,6 +42,7 @@ def _looked(site: Site, name: str) -> dict[str, Any]:
         "drift": shares[-1] if shares else None,
         "drift_limit": loop.project.monitoring.drift_share,
         "cron": loop.project.schedule.cron,
+        "next_run": next_run(loop, stands["last_tick"], site.clock()),
         "task": loop.project.task.value,
         "replaying": loop.replaying,
     }
@@ -51,9 +52,15 @@ def look_at_services(site: Site) -> list[dict[str, Any]]:
     """The services of `homeostat up`; empty where it never ran."""
     services = read_services(site.root).get("services", {})
     return [
-        {"title": TITLES.get(name, name), "name": name, "look": LOOKS.get(told.get("state", ""), "soft"), **_told(told)}
+        {"title": _title(name), "kind": name.partition("-")[0], "look": LOOKS.get(told.get("state", ""), "soft")}
+        | _told(told)
         for name, told in services.items()
     ]
+
+
+def _title(name: str) -> str:
+    kind, _, of = name.partition("-")
+    return f"{TITLES.get(kind, kind)} {of}".strip()
 
 
 def _told(service: dict[str, Any]) -> dict[str, Any]:

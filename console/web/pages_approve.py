@@ -109,7 +109,7 @@ def _page(
 
     site = site_of(request)
     loop = site.loop(name)
-    waiting, mlflow = list_open(loop), site.mlflow_url()
+    waiting, mlflow = list_open(loop), site.mlflow_url(loop)
     champion = loop.version_of("champion")
     done = {"approve": "Approved.", "reject": "Rejected.", "rollback": "Put back."}.get(said)
     known = [model for model in loop.store.list_models() if model.version != champion]

@@ -38,7 +38,7 @@ def ask(request: Request, name: str, key: str = "") -> Response:
 
 def _told(site: Site, loop: Any, answer: dict[str, Any]) -> dict[str, Any]:
     """The answer with what a page adds: words for the label's origin, bars, evidence in blocks, a link to MLflow."""
-    label, model, promoted, ui = answer["label"], answer["model"], answer["promoted_by"], site.mlflow_url()
+    label, model, promoted, ui = answer["label"], answer["model"], answer["promoted_by"], site.mlflow_url(loop)
     score = answer["score"]
     scores = sorted(score.items(), key=lambda each: -each[1])[:10] if isinstance(score, dict) else []
     return answer | {

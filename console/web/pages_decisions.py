@@ -74,7 +74,7 @@ def proof(request: Request, name: str, state: str = "") -> Response:
 def evidently(request: Request, name: str, run: str) -> Response:
     """To the page in MLflow that shows the drift report of a check."""
     site: Site = request.app.state.site
-    ui = site.mlflow_url()
+    ui = site.mlflow_url(site.loop(name))
     if ui is None or not run.isalnum():
         raise HTTPException(404, f"{name}: where MLflow's pages are is not known here; 'homeostat up' starts them.")
     told = os.environ.get("MLFLOW_TRACKING_URI", "")
@@ -102,7 +102,7 @@ def _read(text: str) -> datetime | None:
 
 def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> dict[str, Any]:
     """Addresses: of each tick's check and flow run, and of each version's page; only what is known."""
-    mlflow, prefect, name = site.mlflow_url(), site.prefect_url(), loop.project.name
+    mlflow, prefect, name = site.mlflow_url(loop), site.prefect_url(), loop.project.name
     ticks = [chapter.at for chapter in chapters if any(each.decided for each in chapter.tellings)]
     found: dict[str, Any] = {"checks": {}, "reports": {}, "flows": {}, "versions": {}}
     if mlflow:

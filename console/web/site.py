@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from console.web.proofs import Proofs
 from homeostat.errors import HomeostatError
-from homeostat.installation import Found, list_projects, service_url
+from homeostat.installation import Found, list_projects, mlflow_url, service_url
 from homeostat.project import Project
 from homeostat.records import Scope
 from homeostat.settings import find_house
@@ -67,9 +67,9 @@ class Site:
                 return each.project
         raise UnknownProject(f"there is no project {name!r} here.", "The overview lists those that there are.")
 
-    def mlflow_url(self) -> str | None:
-        """Where a person finds MLflow's pages; None where none is known."""
-        return service_url(self.root, "mlflow", "HOMEOSTAT_MLFLOW_UI")
+    def mlflow_url(self, loop: Loop) -> str | None:
+        """Where a person finds MLflow's pages of a project; None where none is known."""
+        return mlflow_url(self.root, loop.house.tracking_uri)
 
     def prefect_url(self) -> str | None:
         """Where a person finds Prefect's pages; None where none is known."""

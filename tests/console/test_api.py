@@ -179,6 +179,22 @@ def test_what_cannot_be_held_is_not_acknowledged(folder: Path, tmp_path: Path, m
     assert listed[0]["name"] == "payments" and not listed[0]["healthy"] and "s3cret" not in str(listed)
 
 
+def test_the_next_run_is_when_the_schedule_comes_round_after_the_slot(folder: Path, tmp_path: Path) -> None:
+    def told() -> tuple[str, str]:
+        with served(folder, tmp_path) as url:
+            line = httpx.get(f"{url}{PREFIX}/projects").json()[0]
+            page = httpx.get(url).text
+        forget_open_loops()
+        return line["next_run"], page
+
+    assert told()[0] == "2020-01-09T00:00:00Z"
+    file = folder / "homeostat.toml"
+    file.write_text(file.read_text() + '[schedule]\ncron = "0 6 * * 5"\ntimezone = "Europe/Berlin"\n')
+    at, page = told()
+    assert at == "2020-01-10T05:00:00Z"
+    assert 'datetime="2020-01-10T05:00:00Z"' in page and "by its schedule, 0 6 * * 5" in page
+
+
 def test_what_the_loop_did_can_be_asked(api: httpx.Client, address: str, loop: Loop) -> None:
     line = httpx.get(f"{address}{PREFIX}/projects").json()[0]
     assert line["name"] == "payments" and line["champion"] == 1 and line["next_tick"] == "2020-01-09T00:00:00Z"

@@ -20,7 +20,7 @@ from browser import browser, list_violations, scrolls_sideways, serve  # noqa: F
 from shells import PROJECT, copy_of, small, warm
 
 from flows.servers import mlflow_server
-from homeostat.installation import SERVICES_FILE
+from homeostat.installation import SERVICES_FILE, digest_store
 from homeostat.project import load_project
 from homeostat.records import Scope
 from homeostat.settings import find_house
@@ -204,13 +204,15 @@ def test_links_lead_to_the_versions_and_reports_in_mlflow(
     with mlflow_server(house) as mlflow:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         services = {
-            "mlflow": {"url": mlflow, "state": "healthy"},
+            "mlflow": {"url": "http://127.0.0.1:9", "state": "healthy", "serves": digest_store("sqlite:///others.db")},
+            "mlflow-small": {"url": mlflow, "state": "healthy", "serves": digest_store(house.tracking_uri)},
             "prefect": {"url": "http://127.0.0.1:9", "state": "failing"},
         }
         tmp_path.joinpath(SERVICES_FILE).write_text(json.dumps({"services": services}))
         with serve(tmp_path, [shelf / "small"]) as url:
             page.goto(url)
-            assert page.locator(".services .well", has_text="MLflow").count() == 1
+            assert page.locator(".services .well", has_text="MLflow").count() == 2
+            assert page.get_by_role("link", name="Open MLflow small").get_attribute("href") == mlflow
             page.goto(f"{url}/projects/small/decisions?kind=decide_promotion")
             flow = page.get_by_role("link", name="run in Prefect").first.get_attribute("href") or ""
             assert flow.startswith("http://127.0.0.1:9/runs?flow-run-search=small%20tick%202020-01-")

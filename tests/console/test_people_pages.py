@@ -305,6 +305,29 @@ def test_a_challenger_is_approved_by_the_keyboard(place: Path, page: Page) -> No
     assert ("approval_approved", who) in kinds(loop)
 
 
+def test_a_program_approves_and_goes_back_and_a_request_that_is_repeated_counts_once(place: Path) -> None:
+    def ask(path: str, key: str, **said: object) -> httpx.Response:
+        headers = {"Idempotency-Key": key}
+        return httpx.post(f"{url}/api/v1/projects/waits/{path}", json=said, headers=headers, trust_env=False)
+
+    with serve(place, [place], clock) as url:
+        for _ in range(2):
+            answer = ask("approvals/3/approve", "a", why="it learned the new price")
+            assert (answer.status_code, answer.json()["state"]) == (200, "approved"), answer.text
+        assert ask("approvals/3/approve", "b").status_code == 409
+        assert ask("rollback", "c", version=2).status_code == 422
+        for _ in range(2):
+            answer = ask("rollback", "d", version=2, why="it was slow")
+            assert (answer.status_code, answer.json()) == (200, {"version": 2}), answer.text
+        assert "version 2 is champion already" in ask("rollback", "e", version=2, why="again").json()["detail"]
+        assert ask("rollback", "f", why="back").json() == {"version": 3}
+    loop = live(place / "waits")
+    assert loop.models.get_alias("champion") == loop.version_of("champion") == 3
+    made = loop.store.list_decisions("rollback")
+    assert [(each.model_version, each.evidence["why"]) for each in made] == [(2, "it was slow"), (3, "back")]
+    assert len([each for each in kinds(loop) if each[0] == "approval_approved"]) == 1
+
+
 def test_a_rejection_without_a_reason_is_told_in_place_and_one_with_a_reason_counts(place: Path, page: Page) -> None:
     with serve(place, [place], clock) as url:
         who = me(page, url, "waits")

@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,9 +15,11 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 import shells
 from shells import homeostat, warm
@@ -234,6 +237,24 @@ def test_logs_are_shown_with_their_service_and_hold_no_key(shelf: Up) -> None:
     assert key is not None
     kept = [shelf.out, *(shelf.root / "logs").iterdir(), shelf.root / "services.json"]
     assert not [file for file in kept if key[1] in file.read_text(encoding="utf-8", errors="replace")]
+
+
+def test_a_project_that_is_moved_in_with_its_models_gets_a_server_for_them_and_goes_on(
+    shelf: Up, tmp_path: Path
+) -> None:
+    alone = shells.small(tmp_path / "yard", project=project_named("yard", YESTERDAY))
+    assert warm("tick", alone).code == 0
+    late = pl.DataFrame({"id": [9001], "at": [datetime.now(UTC) - timedelta(minutes=1)], "x": [0.5]})
+    rows = pl.read_parquet(alone / "inputs.parquet")
+    pl.concat([rows, late.cast(rows.schema)]).write_parquet(alone / "inputs.parquet")
+    moved = shutil.move(alone, shelf.folder / "yard")
+    wait_until(lambda: shelf.states().get("mlflow-yard") == "healthy", shelf.services)
+    urls = {name: each["url"] for name, each in shelf.services().items()}
+    assert urls["mlflow-yard"] != urls["mlflow"]
+    asked = f"{urls['mlflow-yard']}/api/2.0/mlflow/registered-models/get?name=yard"
+    assert answer_of(asked)["registered_model"]["aliases"] == [{"alias": "champion", "version": "1"}]
+    wait_until(lambda: warm("why", moved, 9001).code == 0, lambda: warm("why", moved, 9001))
+    assert not alone.exists()
 
 
 def test_one_of_the_projects_cannot_be_taken_down_alone(shelf: Up) -> None:

@@ -178,6 +178,27 @@ def test_a_challenger_is_looked_at_in_mlflow_and_approved(shelf: Up, page: Page)
     assert loop.store.verify_journal(loop.models.anchored()).sound
 
 
+def test_an_approval_and_a_rollback_are_events_that_wake_the_delivery(shelf: Up) -> None:
+    prefect = shelf.services()["prefect"]["url"]
+    (asked,) = shop(shelf).store.list_approvals(ApprovalState.APPROVED)
+
+    def told() -> list[int]:
+        wanted = {"filter": {"event": {"name": ["homeostat.model.approved"]}, "order": "ASC"}}
+        return [each["payload"]["version"] for each in answer_of(f"{prefect}/api/events/filter", wanted)["events"]]
+
+    wait_until(lambda: told() == [asked.version], told, 60)
+    api = f"{console(shelf)}/api/v1/projects/shop"
+    assert answer_of(f"{api}/rollback", {"version": 1, "why": "the old price is back"}) == {"version": 1}
+    wait_until(lambda: told() == [asked.version, 1], told, 60)
+    assert answer_of(f"{api}/rollback", {"version": asked.version, "why": "a mistake"}) == {"version": asked.version}
+
+    def delivered() -> list[str]:
+        wanted = {"deployments": {"name": {"any_": ["shop"]}}, "flows": {"name": {"any_": ["deliver"]}}}
+        return [run["state_type"] for run in answer_of(f"{prefect}/api/flow_runs/filter", wanted)]
+
+    wait_until(lambda: "COMPLETED" in delivered(), delivered, 120)
+
+
 def test_what_a_person_did_stands_in_the_story_and_the_key_is_answered(shelf: Up, page: Page) -> None:
     page.goto(f"{console(shelf)}/projects/shop/decisions")
     page.get_by_text("approved version").first.wait_for()
