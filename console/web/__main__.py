@@ -15,6 +15,7 @@ from console.output import say_error
 from console.web.app import make_app
 from console.web.settings import read_access_settings
 from console.web.site import Site
+from console.web.warming import warm_up
 from homeostat.errors import HomeostatError
 
 
@@ -32,6 +33,7 @@ def main() -> None:
     except HomeostatError as fault:
         say_error(str(fault))
         sys.exit(fault.exit_code)
+    warm_up(site)
     # What proxies say is read by the guard, which knows whom to believe.
     quiet = {"log_level": "warning", "access_log": False, "server_header": False, "proxy_headers": False}
     uvicorn.run(app, host=given.host, port=given.port, **quiet)

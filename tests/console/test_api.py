@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import shutil
@@ -27,6 +28,7 @@ from console.web.api import PREFIX, group_operations
 from console.web.app import make_app
 from console.web.site import Site
 from console.web.waking import Waker
+from console.web.warming import warm_up
 from flows.feedback import feedback
 from flows.ingest import ingest
 from flows.loop import Loop, forget_open_loops, open_loop
@@ -177,6 +179,18 @@ def test_what_cannot_be_held_is_not_acknowledged(folder: Path, tmp_path: Path, m
     assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
     assert "It was not kept" in answer.json()["detail"] and "s3cret" not in answer.text
     assert listed[0]["name"] == "payments" and not listed[0]["healthy"] and "s3cret" not in str(listed)
+
+
+def test_stores_are_open_before_the_first_request_whatever_a_project_beside_them_says(tmp_path: Path) -> None:
+    folder = small(tmp_path / "new")
+    small(tmp_path / "broken", project=PROJECT.replace("task =", "tsk ="))
+    try:
+        warm_up(Site(tmp_path / "root", (tmp_path,), lambda: NOW)).join(60)
+        assert (folder / ".homeostat" / "live" / "store.db").exists()
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()
+        forget_open_loops()
 
 
 def test_the_next_run_is_when_the_schedule_comes_round_after_the_slot(folder: Path, tmp_path: Path) -> None:
