@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.events import INPUTS_ARRIVED, LABELS_ARRIVED, announce
-from homeostat.project import Project, Source
+from homeostat.project import Project
+from homeostat.sections.data import Source
 
 if TYPE_CHECKING:
     from watchfiles import Change

@@ -6,8 +6,8 @@ import math
 from datetime import datetime
 from typing import Any
 
-from homeostat.project import Monitoring
 from homeostat.records import Decision, ModelRecord, Window, WindowStatus
+from homeostat.sections.steering import Monitoring
 from monitoring.watching import REFERENCE_ROWS, WHOLE, Stream, Watch
 
 MOST_TOLD = 5

@@ -12,8 +12,8 @@ from zlib import crc32
 
 import polars as pl
 
-from homeostat.project import Monitoring
 from homeostat.records import ColumnDrift, DriftResult
+from homeostat.sections.steering import Monitoring
 
 NUMERIC_METHOD = "wasserstein"
 CATEGORICAL_METHOD = "jensenshannon"

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from homeostat.project import Retraining
+from homeostat.sections.steering import Retraining
 
 # The most rounds of the retraining on everything against which the budget is reckoned.
 YARD_ROUNDS = 60

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from homeostat.project import Monitoring
 from homeostat.records import ColumnDrift, DriftResult, LearnedFact
+from homeostat.sections.steering import Monitoring
 
 WORTH_TELLING, BROKEN_SHARE = 0.01, 0.5
 _WORDS = {

@@ -8,7 +8,8 @@ from datetime import datetime
 
 import polars as pl
 
-from homeostat.project import Data, Project, Rules
+from homeostat.project import Project
+from homeostat.sections.data import Data, Rules
 from pipelines.times import INSTANT, parse_times
 from pipelines.validation import validate_feedback, validate_inputs
 

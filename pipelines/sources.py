@@ -13,7 +13,8 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError, ProjectError
 from homeostat.hooks import Hooks
-from homeostat.project import Project, Source, Task
+from homeostat.project import Project, Task
+from homeostat.sections.data import Source
 from pipelines.posted import frame_inputs
 from pipelines.sql import open_sql
 from pipelines.tables import (

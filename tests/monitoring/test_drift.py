@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat.project import Monitoring
+from homeostat.sections.steering import Monitoring
 from monitoring.drift import check_drift
 
 SETTINGS = Monitoring()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_policies import CALM, DAY, NOW, alarm, project
 
-from homeostat.project import Retraining
+from homeostat.sections.steering import Retraining
 from monitoring.forecast import HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
 from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from homeostat.project import Monitoring
 from homeostat.records import ColumnDrift, DriftResult, LearnedFact
+from homeostat.sections.steering import Monitoring
 from monitoring.learned import count_as_drift, describe, newly_seen
 
 SETTINGS = Monitoring()

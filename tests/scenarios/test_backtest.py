@@ -19,7 +19,8 @@ from flows.contenders import Bench, Model, losses
 from flows.lineup import list_contenders
 from homeostat.errors import DataError, HomeostatError
 from homeostat.metrics import compute_metrics
-from homeostat.project import Retraining, load_project
+from homeostat.project import load_project
+from homeostat.sections.steering import Retraining
 from monitoring.policies import POLICIES
 from pipelines.knowledge import Known
 from pipelines.refits import Learner

@@ -1,0 +1,1 @@
+"""The sections of the project file: their keys, defaults and stated limits."""
