@@ -15,6 +15,7 @@ from console.web.sessions import Session, Sessions, is_nonce, new_nonce
 from console.web.settings import AccessSettings
 
 ACTS_A_SECOND, ACTS_AT_ONCE = 2.0, 60
+LOOKS_A_SECOND, LOOKS_AT_ONCE = 30.0, 300
 LOGINS_A_MINUTE = 10
 
 
@@ -51,11 +52,13 @@ class Gate:
     attempts: Attempts = field(default_factory=Attempts)
     logins: Buckets = field(default_factory=lambda: Buckets(LOGINS_A_MINUTE / 60, LOGINS_A_MINUTE))
     acts: Buckets = field(default_factory=lambda: Buckets(ACTS_A_SECOND, ACTS_AT_ONCE))
+    looks: Buckets = field(default_factory=lambda: Buckets(LOOKS_A_SECOND, LOOKS_AT_ONCE))
     posts: Buckets = field(init=False)
+    asks: Buckets = field(init=False)
 
     def __post_init__(self) -> None:
         self.people = People(self.settings.people)
-        self.posts = Buckets(self.settings.rate, max(2 * self.settings.rate, 1.0))
+        self.posts, self.asks = (Buckets(self.settings.rate, max(2 * self.settings.rate, 1.0)) for _ in range(2))
 
     def check_door(self, asked: Asked) -> None:
         """Refuse a request that came by a name that is not ours, or through a proxy that nobody spoke of."""
@@ -101,8 +104,13 @@ class Gate:
             raise Refused(403, "This page is out of date, or was not ours; nothing was done. Load it again and repeat.")
 
     def check_rate(self, asked: Asked, caller: Caller) -> None:
-        """Refuse whoever does too much at once."""
-        now = self.clock()
+        """Refuse whoever does too much at once, or, where others can reach the console, looks too often."""
+        now, who = self.clock(), f"{caller.way}:{caller.person.name or asked.client}"
+        if not asked.is_act:
+            buckets = self.asks if asked.is_api else self.looks
+            if self.settings.opened and (wait := buckets.take(who, now)):
+                raise _too_often(wait, "Too much at once.")
+            return
         if asked.path in SIGN_IN:
             wait = max(self.attempts.wait(asked.client, now), self.logins.take(asked.client, now))
             if wait:
@@ -110,7 +118,7 @@ class Gate:
             return
         buckets = self.posts if asked.is_api else self.acts
         # A token's holder and a browser's are counted apart, so that a script does not shut its person out.
-        if wait := buckets.take(f"{caller.way}:{caller.person.name}", now):
+        if wait := buckets.take(who, now):
             raise _too_often(wait, "Too much at once.")
 
     def csrf(self, caller: Caller) -> str:

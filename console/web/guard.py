@@ -81,8 +81,8 @@ class Guard:
         if caller.fresh and not asked.is_api and not asked.is_act:
             out.cookie = _cookie(self.gate.visit_cookie(asked.secure), caller.nonce, asked.secure)
         receive = _limited(receive, MOST_OF_A_POST if asked.is_api else MOST_OF_A_FORM)
+        self.gate.check_rate(asked, caller)
         if asked.is_act:
-            self.gate.check_rate(asked, caller)
             token, receive = await _carried_token(asked, caller, scope, receive)
             self.gate.check_own_page(asked, caller, token)
         return await self.app(scope, receive, out)

@@ -356,6 +356,19 @@ def test_whoever_acts_or_posts_too_much_waits_and_others_do_not(tmp_path: Path) 
         assert [client.post("/api/v1/probe", json={}, headers=bob).status_code for _ in range(11)][-2:] == [200, 429]
 
 
+def test_whoever_looks_too_often_waits_and_others_do_not(tmp_path: Path) -> None:
+    with console(tmp_path, rate=5.0) as served, served.browser() as client:
+        ann, bob = bearer(served, "ann"), bearer(served, "bob")
+        seen = [client.get("/probe/page", headers=ann).status_code for _ in range(301)]
+        assert 429 not in seen[:300] and seen[300] == 429
+        assert client.get("/probe/page", headers=bob).status_code != 429
+        assert client.get("/healthz", headers=ann).status_code == client.get("/static/look.css").status_code == 200
+        seen = [client.get("/api/v1/openapi.json", headers=ann).status_code for _ in range(11)]
+        assert seen == [200] * 10 + [429]
+        served.clock.forward(1)
+        assert client.get("/probe/page", headers=ann).status_code != 429
+
+
 # What is told
 
 
