@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from console.announcing import tell_approved, tell_rejected
 from console.arguments import (
     HERE,
     AsJson,
@@ -47,7 +46,6 @@ def approve(
 
     loop = open_for_reading(folder, from_)
     verdict = approvals.approve(loop, now(), person(), why, version)
-    tell_approved(loop, verdict.model_version, person())
     _tell_champion(loop, verdict.model_version, as_json)
 
 
@@ -63,7 +61,6 @@ def reject(
 
     loop = open_for_reading(folder, from_)
     closed = approvals.reject(loop, now(), person(), why, version)
-    tell_rejected(loop, closed.version, person(), why)
     if as_json:
         say_json({"model": loop.house.model_name, "rejected": closed.version, "champion": loop.version_of("champion")})
     else:
@@ -82,7 +79,6 @@ def promote(
 
     loop = open_for_reading(folder, from_)
     verdict = by_hand.promote_version(loop, now(), version, person(), why)
-    tell_approved(loop, verdict.model_version, person())
     _tell_champion(loop, verdict.model_version, as_json)
 
 
@@ -130,9 +126,10 @@ def quarantine(
 
 def _tell_champion(loop: Loop, version: int | None, as_json: bool, again: str = "") -> None:
     name = loop.house.model_name
-    say_json({"model": name, "champion": version}) if as_json else say(
-        f"Version {version} is champion of {name}{again}."
-    )
+    if as_json:
+        say_json({"model": name, "champion": version})
+    else:
+        say(f"Version {version} is champion of {name}{again}.")
 
 
 def _tell_rows(rows: list[dict[str, object]], as_json: bool) -> None:

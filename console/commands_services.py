@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack, suppress
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -169,7 +170,7 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
     from console.supervision.board import Board, name_projects
     from console.supervision.schedules import require_schedule
     from console.supervision.screen import LiveScreen, PlainScreen, live_on
-    from console.supervision.services import Service, plan_late_services, plan_services
+    from console.supervision.services import plan_late_services, plan_services
     from console.supervision.supervisor import Supervisor
     from homeostat.installation import list_projects, write_mark
     from homeostat.project import PROJECT_FILE
@@ -183,11 +184,7 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
         else:
             write_mark(installation)
         services, key = plan_services(installation, list_projects(installation.places), wishes, held)
-
-        def late() -> list[Service]:
-            running = [keeper.service for keeper in supervisor.keepers]
-            return plan_late_services(installation, list_projects(installation.places), running, held)
-
+        late = partial(plan_late_services, installation, held)
         supervisor = Supervisor(installation, services, notes.note_file(installation.root, wishes.only), late)
         live = out.is_terminal and not as_json
         console = next((each.url for each in services if each.name == "console"), None)
@@ -204,7 +201,7 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
 def _up_detached(installation: Installation, wishes: Any, as_json: bool) -> None:
     from console.supervision.detached import start_detached
     from console.supervision.notes import note_file
-    from console.supervision.screen import title_of
+    from console.titles import title_of
 
     arguments = ["--host", wishes.host, *(["--port", str(wishes.port)] if wishes.port is not None else [])]
     arguments += [word for kind in wishes.only for word in ("--only", kind)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flows.events import MODEL_APPROVED, MODEL_REJECTED, announce_word
 from flows.loop import Loop, alert
 from flows.proposals import close, cost_of_waiting, forget_challenger
 from flows.settle import promote
@@ -36,6 +37,7 @@ def approve(loop: Loop, at: datetime, who: str, why: str = "", version: int | No
     verdict = Decision(at, "promotion", "promote", (reason, *asked.reasons), evidence, approval.version)
     loop.models.load(approval.version)
     promote(loop, at, record, verdict, insist=lambda: _insist(loop, at, approval, asked))
+    announce_word(loop, MODEL_APPROVED, {"version": approval.version, "by": who})
     return verdict
 
 
@@ -50,7 +52,9 @@ def reject(loop: Loop, at: datetime, who: str, why: str, version: int | None = N
     with loop.store.write("rejected") as write:
         _find_waiting(loop, at, approval.version, "reject")
         forget_challenger(loop, write)
-        return close(write, approval, at, ApprovalState.REJECTED, who, why.strip())
+        closed = close(write, approval, at, ApprovalState.REJECTED, who, why.strip())
+    announce_word(loop, MODEL_REJECTED, {"version": closed.version, "by": who, "why": closed.why})
+    return closed
 
 
 def expire(loop: Loop, at: datetime) -> list[Approval]:

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import quote
 
 from flows.loop import Loop
 from homeostat.errors import HomeostatError
 from homeostat.installation import find_mlflow_url, find_service_url
+from registry.pages import version_page
 
 
 def leave_artifacts(loop: Loop, at: str, outcomes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -47,7 +47,7 @@ def list_links(loop: Loop) -> list[str]:
     with suppress(HomeostatError):
         champion = loop.version_of("champion")
         if champion is not None:
-            page = f"{mlflow}/#/models/{quote(loop.house.model_name)}/versions/{champion}"
+            page = version_page(mlflow, loop.house.model_name, champion)
             lines.append(f"- [Version {champion}, the champion]({page})")
         checks = loop.store.list_checks(newest=1)
         if checks and checks[0].run_id:

@@ -15,6 +15,7 @@ from flows import feedback as feeding
 from flows import ingest as ingesting
 from flows import predict as predicting
 from flows import settle as settling
+from flows.events import MODEL_APPROVED, announce_word
 from flows.learn import make_version
 from flows.loop import Loop
 from homeostat.durations import instant
@@ -115,6 +116,7 @@ def promote_version(loop: Loop, at: datetime, version: int | None, who: str, why
     verdict = Decision(at, "promotion", "promote", (reason,), {"by": who, "why": why}, chosen)
     loop.models.load(chosen)
     settling.promote(loop, at, record, verdict)
+    announce_word(loop, MODEL_APPROVED, {"version": chosen, "by": who})
     return verdict
 
 
@@ -131,6 +133,7 @@ def rollback(loop: Loop, at: datetime, to: int | None, who: str, why: str) -> De
     reason = f"rolled back from version {champion} by {who}" + (f": {why}" if why else "")
     verdict = Decision(at, "rollback", "rollback", (reason,), {"from": champion, "by": who, "why": why}, target)
     settling.promote(loop, at, record, verdict)
+    announce_word(loop, MODEL_APPROVED, {"version": target, "by": who})
     return verdict
 
 

@@ -14,9 +14,12 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.embedding import opener_for
+
+if TYPE_CHECKING:
+    from flows.loop import Loop
 
 INPUTS_ARRIVED = "homeostat.inputs.arrived"
 LABELS_ARRIVED = "homeostat.labels.arrived"
@@ -53,6 +56,12 @@ def announce(event: str, project: str, payload: Mapping[str, Any]) -> bool:
         with opener_for(url).open(request, timeout=TIMEOUT_SECONDS) as answer:
             return 200 <= answer.status < 300
     return False
+
+
+def announce_word(loop: Loop, event: str, payload: Mapping[str, Any]) -> None:
+    """Announce a person's word about a loop; what is said to a replay is not told."""
+    if not loop.replaying:
+        announce(event, loop.project.name, payload)
 
 
 def _headers() -> dict[str, str]:

@@ -112,7 +112,7 @@ def mlflow_url(root: Path, tracking_uri: str) -> str | None:
     return next((each.get("url") for each in services.values() if each.get("serves") == served), None)
 
 
-def list_roots(project: Project) -> list[Path]:
+def _list_roots(project: Project) -> list[Path]:
     """Where the installation of a project may have its root, where only the project is known."""
     told, home = os.environ.get("HOMEOSTAT_INSTALLATION"), os.environ.get("HOMEOSTAT_HOME")
     around = [Path(home).resolve()] if home else [state_folder(project), project.folder.parent / ".homeostat"]
@@ -121,12 +121,12 @@ def list_roots(project: Project) -> list[Path]:
 
 def find_service_url(project: Project, name: str, variable: str) -> str | None:
     """Where a person finds a service's page, where only a project is known: its installation's root is looked for."""
-    return next((url for root in list_roots(project) if (url := service_url(root, name, variable))), None)
+    return next((url for root in _list_roots(project) if (url := service_url(root, name, variable))), None)
 
 
 def find_mlflow_url(project: Project, tracking_uri: str) -> str | None:
     """Where a person finds the pages of a project's MLflow store, where only the project is known."""
-    return next((url for root in list_roots(project) if (url := mlflow_url(root, tracking_uri))), None)
+    return next((url for root in _list_roots(project) if (url := mlflow_url(root, tracking_uri))), None)
 
 
 def _place(folder: Path) -> Path:

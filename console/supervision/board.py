@@ -34,12 +34,13 @@ class Line:
 
 
 class Board(threading.Thread):
-    """Looks at the projects every few seconds, in a thread of its own; `lines` is what it saw last, None before."""
+    """Looks at the projects every few seconds, in a thread of its own; `lines` and `found` are what it saw last."""
 
     def __init__(self, installation: Installation, console: str | None, key: str) -> None:
         """Prepare to look; `console` is asked with `key` for more than the files say, where it is given."""
         super().__init__(name="board", daemon=True)
         self.lines: list[Line] | None = None
+        self.found: Sequence[Found] = ()
         self._installation, self._console, self._key = installation, console, key
         self._ending = threading.Event()
 
@@ -58,6 +59,7 @@ class Board(threading.Thread):
         found: Sequence[Found] = ()
         with suppress(OSError, ValueError, HomeostatError):
             found = list_projects(self._installation.places)
+        self.found = found
         _, beats = read_heartbeat(self._installation.root / HEARTBEAT)
         self.lines = [line_of(each, beats, told) for told in [self._ask()] for each in found]
 

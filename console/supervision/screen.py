@@ -16,6 +16,7 @@ from rich.text import Text
 from console.output import say, say_facts, say_json
 from console.supervision.board import Board, Line
 from console.supervision.keeper import Condition, Keeper, State
+from console.titles import title_of
 
 LATELY, GAP = 5, 2
 LOOK = {
@@ -24,17 +25,6 @@ LOOK = {
     State.FAILING: ("▲", "red"),
     State.ADOPTED: ("●", "cyan"),
 }
-TITLES = {"prefect": "Prefect", "mlflow": "MLflow", "console": "Console", "runner": "Runner"}
-
-
-def title_of(name: str) -> str:
-    """A service's name as people write it.
-
-    >>> title_of("mlflow-orders")
-    'MLflow orders'
-    """
-    kind, _, of = name.partition("-")
-    return f"{TITLES.get(kind, kind)} {of}".strip()
 
 
 class Teller:

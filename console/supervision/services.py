@@ -117,7 +117,7 @@ def _mlflow(installation: Installation, found: Sequence[Found], held: ExitStack,
 
 
 def plan_late_services(
-    installation: Installation, found: Sequence[Found], running: Sequence[Service], held: ExitStack
+    installation: Installation, held: ExitStack, found: Sequence[Found], running: Sequence[Service]
 ) -> list[Service]:
     """Servers for the MLflow stores that projects brought with them since the services were planned.
 
@@ -140,8 +140,9 @@ def _list_stores(found: Sequence[Found]) -> dict[str, tuple[Path, list[str]]]:
 
 
 def _mlflow_beside(stores: Mapping[str, tuple[Path, list[str]]], logs: Path, held: ExitStack) -> list[Service]:
-    named = {f"mlflow-{names[0]}": (store, artifacts) for store, (artifacts, names) in stores.items()}
-    return [_mlflow_over(name, store, artifacts, logs, held) for name, (store, artifacts) in named.items()]
+    return [
+        _mlflow_over(f"mlflow-{names[0]}", store, artifacts, logs, held) for store, (artifacts, names) in stores.items()
+    ]
 
 
 def _mlflow_over(name: str, store: str, artifacts: Path, logs: Path, held: ExitStack) -> Service:

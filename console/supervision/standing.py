@@ -10,8 +10,8 @@ from typing import Any
 from console.arguments import From, open_for_reading
 from console.supervision.keeper import WELL, read_heartbeat
 from console.supervision.notes import Note
-from console.supervision.screen import title_of
 from console.supervision.services import HEARTBEAT
+from console.titles import title_of
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 from homeostat.installation import list_projects

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -18,11 +17,13 @@ from console.supervision.notes import write_note
 from console.supervision.services import Service
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
-from homeostat.installation import Installation
+from homeostat.installation import Found, Installation
 
 LOOK_SECONDS = 2.0
-SEARCH_SECONDS = 5.0
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+Late = Callable[[Sequence[Found], Sequence[Service]], Sequence[Service]]
+"""Which services projects want besides those that run."""
 
 
 class Screen(Protocol):
@@ -44,13 +45,11 @@ class Screen(Protocol):
 class Supervisor:
     """The services of an installation, each with its keeper, and the note that says how they are."""
 
-    def __init__(
-        self, installation: Installation, services: Sequence[Service], note: Path, late: Callable[[], Sequence[Service]]
-    ) -> None:
-        """Prepare to run services; nothing is started yet. `late` is asked now and then for more that are wanted."""
+    def __init__(self, installation: Installation, services: Sequence[Service], note: Path, late: Late) -> None:
+        """Prepare to run services; nothing is started yet. `late` is asked for more that are wanted by now."""
         self._changes: queue.SimpleQueue[Keeper | None] = queue.SimpleQueue()
         self.keepers = [Keeper(service, self._changes.put) for service in services]
-        self._late, self._searched = late, time.monotonic()
+        self._late = late
         self._places, self._note = [str(place) for place in installation.places], note
         self._began = datetime.now(UTC)
 
@@ -70,7 +69,7 @@ class Supervisor:
                 for thread in (*self.keepers, board):
                     thread.start()
                 self._say()
-                self._follow(screen)
+                self._follow(screen, board)
             finally:
                 board.end()
                 with suppress(OSError):
@@ -78,7 +77,7 @@ class Supervisor:
                 self._end()
                 self._note.unlink(missing_ok=True)
 
-    def _follow(self, screen: Screen) -> None:
+    def _follow(self, screen: Screen, board: Board) -> None:
         ready = False
         while True:
             with suppress(queue.Empty):
@@ -87,24 +86,20 @@ class Supervisor:
                     return
                 self._say()
                 screen.change(changed)
-            self._search()
+            self._search(board)
             if not ready and all(keeper.condition.well for keeper in self.keepers):
                 ready = True
                 screen.ready()
             screen.redraw()
 
-    def _search(self) -> None:
-        """Take up the services that are wanted by now and were not before."""
-        if time.monotonic() - self._searched < SEARCH_SECONDS:
-            return
-        # What cannot be found out or started now, a full disk aside too, is looked for again.
+    def _search(self, board: Board) -> None:
+        """Take up the services that projects have come to want; what cannot be found out now is asked for again."""
         with suppress(OSError, HomeostatError):
-            for service in self._late():
+            for service in self._late(board.found, [keeper.service for keeper in self.keepers]):
                 keeper = Keeper(service, self._changes.put)
                 self.keepers.append(keeper)
                 keeper.start()
                 self._changes.put(keeper)
-        self._searched = time.monotonic()
 
     def _say(self) -> None:
         """Write the note; on a full disk the services go on without it."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.responses import JSONResponse
 
-from console.announcing import tell_approved, tell_rejected
 from console.web.access import Person
 from console.web.acts import Annotator, Approver, Viewer
 from console.web.api_models import (
@@ -120,7 +120,7 @@ def approve(
     project: str, version: int, asked: Reason, request: Request, person: Approver, key: Key = None
 ) -> JSONResponse:
     """Let a challenger that waits become champion. Role: approver."""
-    return _decide(request, project, version, person, asked)
+    return _decide(request, project, version, person, asked, approvals.approve)
 
 
 @router.post(
@@ -133,7 +133,7 @@ def reject(
     project: str, version: int, asked: Rejection, request: Request, person: Approver, key: Key = None
 ) -> JSONResponse:
     """Keep a challenger that waits from becoming champion, with a reason. Role: approver."""
-    return _decide(request, project, version, person, asked)
+    return _decide(request, project, version, person, asked, approvals.reject)
 
 
 @router.post(
@@ -149,19 +149,20 @@ def rollback(project: str, asked: Return, request: Request, person: Approver, ke
         done = _decided(loop, at, person.name) if again else None
         if done is None:
             done = by_hand.rollback(loop, at, asked.version, person.name, asked.why)
-            tell_approved(loop, done.model_version, person.name)
         return {"version": done.model_version}
 
     return once(request, loop, person, asked, act)
 
 
-def _decide(request: Request, project: str, version: int, person: Person, asked: Reason | Rejection) -> JSONResponse:
+def _decide(
+    request: Request, project: str, version: int, person: Person, asked: Reason | Rejection, verb: Callable[..., Any]
+) -> JSONResponse:
     loop = request.app.state.site.live(project)
 
     def act(at: datetime, again: bool) -> dict[str, Any]:
         held = _approval(loop, version)
         if not (again and held["decided_at"] == at and held["by"] == person.name):
-            _close(loop, at, person.name, version, asked)
+            verb(loop, at, person.name, asked.why, version)
         return _approval(loop, version)
 
     return once(request, loop, person, asked, act)
@@ -171,15 +172,6 @@ def _decided(loop: Loop, at: datetime, who: str) -> Decision | None:
     """The rollback that somebody asked for at this moment, where it was made before the process ended."""
     made = loop.store.list_decisions("rollback")
     return next((each for each in reversed(made) if each.tick_at == at and each.evidence.get("by") == who), None)
-
-
-def _close(loop: Loop, at: datetime, who: str, version: int, asked: Reason | Rejection) -> None:
-    if isinstance(asked, Rejection):
-        approvals.reject(loop, at, who, asked.why, version)
-        tell_rejected(loop, version, who, asked.why)
-    else:
-        approvals.approve(loop, at, who, asked.why, version)
-        tell_approved(loop, version, who)
 
 
 @router.get("/projects/{project}/tasks", response_model=list[TaskOut], summary="Rows that wait for your answer")

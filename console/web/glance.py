@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from console.titles import title_of
 from console.web.site import Site
 from homeostat.errors import HomeostatError
 from homeostat.installation import Found, read_services
 
 SPARK, WIDE, HIGH = 60, 160, 36
-TITLES = {"mlflow": "MLflow", "prefect": "Prefect", "console": "This page", "runner": "Runner"}
 LOOKS = {"healthy": "well", "adopted": "well", "starting": "soft", "failing": "ill"}
 
 
@@ -52,15 +52,14 @@ def look_at_services(site: Site) -> list[dict[str, Any]]:
     """The services of `homeostat up`; empty where it never ran."""
     services = read_services(site.root).get("services", {})
     return [
-        {"title": _title(name), "kind": name.partition("-")[0], "look": LOOKS.get(told.get("state", ""), "soft")}
+        {
+            "title": "This page" if name == "console" else title_of(name),
+            "kind": name.partition("-")[0],
+            "look": LOOKS.get(told.get("state", ""), "soft"),
+        }
         | _told(told)
         for name, told in services.items()
     ]
-
-
-def _title(name: str) -> str:
-    kind, _, of = name.partition("-")
-    return f"{TITLES.get(kind, kind)} {of}".strip()
 
 
 def _told(service: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
 
-from console.announcing import tell_approved, tell_rejected
 from console.web.access import Person, Role
 from console.web.acts import MOST_TYPED, Approver, Text, Viewer, back_to, may, site_of
 from console.web.rendering import page
@@ -84,13 +83,10 @@ def _do(loop: Loop, at: datetime, person: Person, act: str, version: int, why: s
 
     if act == "approve":
         approvals.approve(loop, at, person.name, why, version)
-        tell_approved(loop, version, person.name)
     elif act == "reject":
         approvals.reject(loop, at, person.name, why, version)
-        tell_rejected(loop, version, person.name, why)
     elif act == "rollback":
         by_hand.rollback(loop, at, version, person.name, why)
-        tell_approved(loop, version, person.name)
     else:
         raise HomeostatError("That is no act of this page.")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import threading
+from contextlib import suppress
 
 from console.web.glance import look_at
 from console.web.site import Site
-from homeostat.errors import HomeostatError
 
 
 def warm_up(site: Site) -> threading.Thread:
@@ -21,10 +21,8 @@ def warm_up(site: Site) -> threading.Thread:
 
 
 def _warm(site: Site) -> None:
-    try:
+    with suppress(OSError):
         for found in site.projects():
             look_at(site, found)
-    except (OSError, HomeostatError):
-        pass  # whoever asks for it is told
     gc.collect()
     gc.freeze()
