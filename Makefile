@@ -30,6 +30,7 @@ test-long: $(STAMP)
 check: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	./tests/link_packages.sh
 	$(BIN)/pyright
 
 format: $(STAMP)

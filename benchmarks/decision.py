@@ -24,10 +24,10 @@ from typing import Any
 from policies import table
 from streams import GENERATORS, HISTORY, KINDS, lay_out
 
-from flows.decide import weigh
-from flows.loop import open_loop, tick_index
-from flows.replay import replay
-from flows.stages import run_stage, run_tick
+from homeostat.flows.loop import open_loop, tick_index
+from homeostat.flows.replay.run import replay
+from homeostat.flows.stages.decide import weigh
+from homeostat.flows.stages.sequence import run_stage, run_tick
 from homeostat.records import Scope
 
 TIMES = 5

@@ -31,8 +31,8 @@ import polars as pl
 from estimate_streams import REFERENCE, STREAMS, make_stream
 
 from homeostat.metrics import compute_metrics
+from homeostat.monitoring.estimation.estimate import INPUT, ScoredWindow, estimate_window
 from homeostat.project import Project, Task
-from monitoring.estimation import INPUT, ScoredWindow, estimate_window
 
 METRICS, LAG = ("accuracy", "auc"), 2
 NANNYML = ("nannyml==0.13.1", "statsmodels")  # which it imports and does not ask for

@@ -23,8 +23,8 @@ from typing import Any
 from policies import figure, measure_each, stream_options, table
 from streams import GENERATORS, lay_out_turning
 
-from flows.backtest import choose_contenders, read_history, run_backtest, summarize
-from flows.lineup import list_contenders
+from homeostat.flows.backtest.catalogue import list_contenders
+from homeostat.flows.backtest.run import choose_contenders, read_history, run_backtest, summarize
 from homeostat.project import load_project
 
 POLICIES = ("every_tick", "every_tick_6", "forecast")

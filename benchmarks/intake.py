@@ -4,11 +4,11 @@
     python benchmarks/intake.py --kill
     python benchmarks/intake.py --store postgresql+psycopg://USER:PASSWORD@127.0.0.1:5432/EMPTY_DATABASE
 
-Three processes share the machine: the console (`python -m console.web`), who posts one label a request, as many a
-second as are asked for whatever the answers take, and the drain, which runs the stage feedback every few seconds. With
-`--kill` the console is ended by SIGKILL half way and started again; who posts then sends what was not acknowledged once
-more, with the same idempotency key. The time of an answer counts from when the post was due. At the end every
-acknowledged label must be in the lake once.
+Three processes share the machine: the console (`python -m homeostat.console.web`), who posts one label a request,
+as many a second as are asked for whatever the answers take, and the drain, which runs the stage feedback every few
+seconds. With `--kill` the console is ended by SIGKILL half way and started again; who posts then sends what was not
+acknowledged once more, with the same idempotency key. The time of an answer counts from when the post was due. At the end
+every acknowledged label must be in the lake once.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def lay_out(folder: Path, keys: int) -> None:
     """A project whose inputs are in the lake and whose labels are posted."""
     import polars as pl
 
-    from flows.ingest import ingest
-    from flows.loop import open_loop
+    from homeostat.flows.loop import open_loop
+    from homeostat.flows.stages.ingest import ingest
     from homeostat.records import Scope
 
     now = datetime.now(UTC)
@@ -82,9 +82,9 @@ def lay_out(folder: Path, keys: int) -> None:
 
 def drain_until(folder: str, stop: Any, every: float) -> None:
     """Run the stage feedback again and again, and once more at the end."""
-    from flows.claims import claim
-    from flows.feedback import feedback
-    from flows.loop import open_loop
+    from homeostat.flows.locks import claim
+    from homeostat.flows.loop import open_loop
+    from homeostat.flows.stages.feedback import feedback
     from homeostat.records import Scope
 
     while True:
@@ -165,7 +165,16 @@ class Connection:
 
 def start_console(folder: Path, port: int) -> subprocess.Popen[bytes]:
     """Start the console and wait until it answers."""
-    command = [sys.executable, "-m", "console.web", "--root", str(folder / "root"), "--port", str(port), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "homeostat.console.web",
+        "--root",
+        str(folder / "root"),
+        "--port",
+        str(port),
+        str(folder),
+    ]
     console = subprocess.Popen(command)
     while True:
         try:
@@ -213,7 +222,7 @@ def run(store: str | None, given: argparse.Namespace) -> dict[str, Any]:
 
 def measured(folder: Path, store: str | None) -> dict[str, Any]:
     """Compare what was acknowledged with what is in the lake."""
-    from flows.loop import forget_open_loops, open_loop
+    from homeostat.flows.loop import forget_open_loops, open_loop
     from homeostat.records import PostKind, Scope
 
     forget_open_loops()

@@ -24,10 +24,10 @@ import numpy as np
 import polars as pl
 from labeling_cases import Case, Learner, Single, another, digits, flights, flip, stream
 
-from pipelines.active import choose_rows, uncertainty
-from pipelines.consensus import settle_answers
-from pipelines.doubts import find_doubts, is_doubtful
-from pipelines.out_of_fold import score_out_of_fold
+from homeostat.pipelines.labels.active import choose_rows, uncertainty
+from homeostat.pipelines.labels.consensus import settle_answers
+from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
+from homeostat.pipelines.labels.out_of_fold import score_out_of_fold
 
 PARTS = ("scale", "digits", "stream", "crowd", "errors")
 DRAWS = 2000

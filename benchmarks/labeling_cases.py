@@ -13,14 +13,14 @@ import polars as pl
 from streams import draw
 
 from homeostat.hooks import Hooks, load_hooks
+from homeostat.pipelines import inference
+from homeostat.pipelines.labels.out_of_fold import ROUNDS
+from homeostat.pipelines.models.candidates import Boosting, Table, fit_candidate
+from homeostat.pipelines.models.features import build_features
+from homeostat.pipelines.models.manifest import describe_model, encode_target
+from homeostat.pipelines.models.members import STEP
+from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project, load_project
-from pipelines import inference
-from pipelines.candidates import Boosting, Table, fit_candidate
-from pipelines.features import build_features
-from pipelines.manifest import describe_model, encode_target
-from pipelines.members import STEP
-from pipelines.out_of_fold import ROUNDS
-from pipelines.training import train_model
 
 ROOT = Path(__file__).resolve().parents[1]
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -28,7 +28,7 @@ START = datetime(2024, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True)
 class Case:
-    """Rows with their true labels, as `pipelines.training.train_model` takes them, and the project they belong to."""
+    """Rows with their true labels, as `train_model` takes them, and the project they belong to."""
 
     name: str
     project: Project

@@ -144,7 +144,7 @@ def serve(folder: Path) -> Iterator[str]:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
     base = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "console.web", "--root", str(folder / ".homeostat"), "--port", str(port)]
+    command = [sys.executable, "-m", "homeostat.console.web", "--root", str(folder / ".homeostat"), "--port", str(port)]
     process = subprocess.Popen([*command, str(folder)])
     try:
         began = time.perf_counter()

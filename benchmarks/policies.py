@@ -25,14 +25,14 @@ import numpy as np
 import polars as pl
 from streams import GENERATORS, KINDS, lay_out
 
-from flows.backtest import read_history, run_backtest, summarize
-from flows.contenders import Bench
-from flows.lineup import list_contenders
+from homeostat.flows.backtest.catalogue import list_contenders
+from homeostat.flows.backtest.policies import Bench
+from homeostat.flows.backtest.run import read_history, run_backtest, summarize
+from homeostat.monitoring.retraining.recommendation import compare
+from homeostat.pipelines.history.knowledge import Known
+from homeostat.pipelines.inference import outputs
 from homeostat.project import load_project
 from homeostat.records import FitCost
-from monitoring.recommendation import compare
-from pipelines.inference import outputs
-from pipelines.knowledge import Known
 
 ROOT = Path(__file__).resolve().parents[1]
 FOREST, TREES = "adaptive_random_forest", 10

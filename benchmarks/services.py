@@ -70,7 +70,9 @@ def start(folder: Path) -> int:
         os.environ |= {"COLUMNS": "120", "LINES": "50"}
         for name in ADOPTED:
             os.environ.pop(name, None)
-        os.execv(sys.executable, [sys.executable, "-c", "from console.main import main; main()", "up", str(folder)])
+        os.execv(
+            sys.executable, [sys.executable, "-c", "from homeostat.console.main import main; main()", "up", str(folder)]
+        )
     threading.Thread(target=_drain, args=(screen,), daemon=True).start()
     return process
 

@@ -1,0 +1,1 @@
+"""Console: the command line, the web page, and the services that `homeostat up` runs."""

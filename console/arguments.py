@@ -16,7 +16,7 @@ import typer
 from homeostat.errors import HomeostatError
 
 if TYPE_CHECKING:
-    from flows.loop import Loop
+    from homeostat.flows.loop import Loop
 
 Folder = Annotated[Path, typer.Argument(help="The project's folder.", show_default="the current one")]
 HERE = Path()
@@ -50,7 +50,7 @@ def open_for_reading(folder: Path, chosen: From | None) -> Loop:
             f"{project.folder}: there is no {' or '.join(wanted)} state yet.",
             f"Run 'homeostat replay {folder}' or 'homeostat tick {folder}' first.",
         )
-    from flows.loop import open_loop
+    from homeostat.flows.loop import open_loop
 
     loop = open_loop(folder, found[0])
     # A first tick that failed leaves an empty live state, which must not hide a replay.
@@ -60,7 +60,7 @@ def open_for_reading(folder: Path, chosen: From | None) -> Loop:
 @contextmanager
 def open_for_changing(folder: Path, chosen: From | None) -> Iterator[Loop]:
     """Open as for reading, and claim the scope. Raises BusyError while something runs there."""
-    from flows.claims import claim
+    from homeostat.flows.locks import claim
 
     with claim(folder, open_for_reading(folder, chosen).scope) as loop:
         yield loop
@@ -69,7 +69,7 @@ def open_for_changing(folder: Path, chosen: From | None) -> Iterator[Loop]:
 @contextmanager
 def open_live(folder: Path) -> Iterator[Loop]:
     """Open the live state, making it where there is none, and claim it. Raises BusyError."""
-    from flows.claims import claim
+    from homeostat.flows.locks import claim
     from homeostat.hooks import load_hooks
     from homeostat.project import load_project
     from homeostat.records import Scope

@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from console.arguments import now, person
-from console.cards import are_numbered, make_card
-from console.output import out, say, say_error
+from homeostat.console.arguments import now, person
+from homeostat.console.cards import are_numbered, make_card
+from homeostat.console.output import out, say, say_error
 from homeostat.errors import CheckFailed, HomeostatError
 from homeostat.records import Answer
 
 if TYPE_CHECKING:
-    from flows.labeling.backends import Item
-    from flows.loop import Loop
+    from homeostat.flows.labeling.backends import Item
+    from homeostat.flows.loop import Loop
 
 SKIP, UNDO, QUIT = "s", "u", "q"
 
 
 def list_items_of(loop: Loop, who: str, task: str | None = None) -> list[Item]:
     """The open tasks that want an answer from this person, or the one named. Raises HomeostatError."""
-    from flows.labeling.items import list_items
-    from flows.labeling.people import list_waiting
+    from homeostat.flows.labeling.items import list_items
+    from homeostat.flows.labeling.people import list_waiting
 
     waiting = list_waiting(loop, who, now())
     if task is not None:
@@ -74,7 +74,7 @@ def words_of(label: str | None) -> str:
 
 def _give(loop: Loop, task: str, who: str, label: str | None) -> str | None:
     """Give an answer; None where it counts, else why it does not."""
-    from flows.labeling.people import give_answers
+    from homeostat.flows.labeling.people import give_answers
 
     at = now()
     checked = give_answers(loop, [Answer(task, who, label, at)], at, person(), "console")
@@ -82,7 +82,7 @@ def _give(loop: Loop, task: str, who: str, label: str | None) -> str | None:
 
 
 def _undo(loop: Loop, who: str) -> int:
-    from flows.labeling.people import take_back
+    from homeostat.flows.labeling.people import take_back
 
     try:
         said = take_back(loop, who, now(), person())
@@ -120,7 +120,7 @@ def _is_label(loop: Loop, said: str, classes: tuple[str, ...]) -> bool:
 
 def _meant(loop: Loop, said: str) -> str | None:
     """The label that an input stands for: a class, its number, or None for a skip; a class goes before the others."""
-    from flows.labeling.answers import classes_of
+    from homeostat.flows.labeling.answers import classes_of
 
     classes = classes_of(loop)
     if said in classes or (said != SKIP and not (are_numbered(classes) and said.isdecimal())):

@@ -13,10 +13,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from console.output import format_cell, out
+from homeostat.console.output import format_cell, out
 
 if TYPE_CHECKING:
-    from flows.labeling.backends import Item
+    from homeostat.flows.labeling.backends import Item
     from homeostat.project import Project
 
 WIDE, TALL = 60, 48

@@ -12,23 +12,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import typer
 
-from console import (
-    commands_access,
-    commands_alerts,
-    commands_backtest,
-    commands_deploy,
-    commands_doctor,
-    commands_inspect,
-    commands_label,
-    commands_loop,
-    commands_person,
-    commands_project,
-    commands_replay,
-    commands_services,
+from homeostat.console.arguments import now
+from homeostat.console.commands import (
+    access,
+    backtest,
+    deploy,
+    doctor,
+    inspect,
+    loop,
+    person,
+    project,
+    replay,
+    services,
 )
-from console.arguments import now
-from console.faults import keep_native_noise, record_fault
-from console.output import say_error
+from homeostat.console.commands import alerts as commands_alerts
+from homeostat.console.commands import label as commands_label
+from homeostat.console.faults import keep_native_noise, record_fault
+from homeostat.console.output import say_error
 from homeostat.errors import HomeostatError, is_disk_full
 
 STOPPED = 130
@@ -43,8 +43,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 for module in (
-    commands_project, commands_replay, commands_backtest, commands_loop, commands_person, commands_label,
-    commands_inspect, commands_alerts, commands_services, commands_deploy, commands_access, commands_doctor,
+    project, replay, backtest, loop, person, commands_label,
+    inspect, commands_alerts, services, deploy, access, doctor,
 ):  # fmt: skip
     module.add_to(app)
 

@@ -16,10 +16,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from flows.embedding import opener_for
+from homeostat.flows.servers.spec import opener_for
 
 if TYPE_CHECKING:
-    from flows.loop import Loop
+    from homeostat.flows.loop import Loop
 
 INPUTS_ARRIVED = "homeostat.inputs.arrived"
 LABELS_ARRIVED = "homeostat.labels.arrived"

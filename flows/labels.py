@@ -11,8 +11,8 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from flows.loop import Loop
-from pipelines.sampling import thin
+from homeostat.flows.loop import Loop
+from homeostat.pipelines.labels.sampling import thin
 
 
 def measured_labels(loop: Loop, keys: pl.Series, at: datetime) -> pl.DataFrame | None:

@@ -16,12 +16,12 @@ from homeostat.durations import instant
 from homeostat.hooks import Hooks, load_hooks
 from homeostat.lake import Lake
 from homeostat.metrics import positive_class
+from homeostat.monitoring.retraining.policies import get_policy
 from homeostat.project import Project, load_project
 from homeostat.records import Alert, ModelRecord, Scope, Severity
+from homeostat.registry.models import Models
 from homeostat.settings import House, find_house
 from homeostat.store import Store
-from monitoring.policies import get_policy
-from registry.models import Models
 
 
 @dataclass(frozen=True, slots=True, eq=False)

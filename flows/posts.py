@@ -23,7 +23,7 @@ from homeostat.records import Post, PostKind
 if TYPE_CHECKING:
     import polars as pl
 
-    from flows.loop import Loop
+    from homeostat.flows.loop import Loop
 
 MOST_ROWS = 10_000
 """How many rows a post may have."""
@@ -44,7 +44,7 @@ def check_rows(project: Project, kind: PostKind, rows: Any) -> tuple[dict[str, A
     Only the form is looked at: a list of objects of single values, with the columns of the project. Whether a value is
     a sound one is decided by the stated rules, when a batch takes it in.
     """
-    from pipelines.posted import input_columns, label_columns
+    from homeostat.pipelines.data.posted import input_columns, label_columns
 
     if not isinstance(rows, list) or not rows:
         raise PostRefused("rows: expected a list of at least one object.", 'As in {"rows": [{"id": 1}]}.')
@@ -148,8 +148,8 @@ def _part(post: Post, young: datetime, known_keys: pl.Series | None) -> tuple[Po
 def _known(post: Post, known_keys: pl.Series) -> list[bool]:
     import polars as pl
 
-    from pipelines.canonical import canonical_key
-    from pipelines.posted import frame_keys
+    from homeostat.pipelines.data.canonical import canonical_key
+    from homeostat.pipelines.data.posted import frame_keys
 
     keys = canonical_key(frame_keys(post, known_keys.name), known_keys.dtype)
     return pl.Series(keys.is_in(known_keys.implode())).fill_null(False).to_list()

@@ -1,0 +1,1 @@
+"""Pipelines: frames in, frames out; the data, the models and the labels."""

@@ -1,0 +1,1 @@
+"""Registry: which model, and why that one; MLflow, packing, comparison and promotion."""

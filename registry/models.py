@@ -13,9 +13,9 @@ from typing import Any
 from homeostat.boundaries import commit
 from homeostat.errors import RegistryError
 from homeostat.records import FitCost
-from registry import packing
-from registry.foreign import Contract, ForeignModel
-from registry.tracking import KEY, Tracking, hushed, import_mlflow, told
+from homeostat.registry import packing
+from homeostat.registry.foreign import Contract, ForeignModel
+from homeostat.registry.tracking import KEY, Tracking, hushed, import_mlflow, told
 
 MOST_LOADED = 8
 CHAMPION, CHALLENGER, PREVIOUS = "champion", "challenger", "previous"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from homeostat.errors import ModelRefused
-from registry import tracking
+from homeostat.registry import tracking
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pyarrow", "scikit-learn", "skops", "xgboost-cpu")
 _CODE = Path(__file__).with_name("served_model.py")
@@ -102,7 +102,7 @@ def load_predictor(folder: Path, title: str) -> Any:
     Raises ModelRefused, in one line that begins with `title`, where anything is missing or differs.
     """
     tracking.import_mlflow()
-    from registry.served_model import import_predictor
+    from homeostat.registry.served_model import import_predictor
 
     try:
         return import_predictor(folder).Predictor.load(folder)

@@ -11,7 +11,7 @@ from typing import Any
 from homeostat.metrics import gain
 from homeostat.project import Project
 from homeostat.records import Decision
-from registry.segments import GroupGap, SegmentGain
+from homeostat.registry.segments import GroupGap, SegmentGain
 
 MOST_TOLD = 5
 

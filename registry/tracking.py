@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlparse
 
 from homeostat.errors import HomeostatError, RegistryError, is_disk_full
-from registry.relocation import relocate
+from homeostat.registry.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

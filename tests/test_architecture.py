@@ -23,17 +23,16 @@ BELOW = {
     "console": {"homeostat", "pipelines", "monitoring", "registry", "flows"},
 }
 ROOMS = {
-    "mlflow": "registry",
-    "river": "monitoring.detectors",
-    "cleanlab": "pipelines.label_quality",
-    "krippendorff": "pipelines.agreement",
+    "mlflow": "homeostat.registry",
+    "river": "homeostat.monitoring.retraining.detectors",
+    "cleanlab": "homeostat.pipelines.labels.label_quality",
+    "krippendorff": "homeostat.pipelines.labels.agreement",
     "tomlkit": "homeostat.editing",
-    "evidently": "monitoring.drift",
-    "prefect": "flows",
-    "prefect_dask": "flows",
+    "evidently": "homeostat.monitoring.drift",
+    **dict.fromkeys(("prefect", "prefect_dask"), ("homeostat.flows.orchestration", "homeostat.flows.servers")),
     "deltalake": "homeostat.lake",
-    "label_studio_sdk": "flows.labeling.label_studio",
-    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "flask", "aiohttp"), "console"),
+    "label_studio_sdk": "homeostat.flows.labeling.label_studio",
+    **dict.fromkeys(("fastapi", "starlette", "uvicorn", "flask", "aiohttp"), "homeostat.console"),
 }
 HEAVY = {"mlflow", "evidently", "prefect", "xgboost", "sklearn", "polars", "pandas"}
 VAGUE = {"utils", "util", "helpers", "helper", "common"}
@@ -61,9 +60,18 @@ def read_house() -> dict[str, str]:
 
 
 def name_of(file: Path) -> str:
-    """The dotted name of a module's file; a package goes by its folder."""
+    """The dotted name under which a module's file is installed; a package goes by its folder."""
     parts = file.with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    inner = parts[:-1] if parts[-1] == "__init__" else parts
+    return ".".join(inner if inner[0] == "homeostat" else ("homeostat", *inner))
+
+
+def floor_of(module: str) -> str | None:
+    """The floor that a dotted name of ours stands on; None for what is not ours."""
+    parts = module.split(".")
+    if parts[0] != "homeostat":
+        return None
+    return parts[1] if parts[1:] and parts[1] in BELOW else "homeostat"
 
 
 def imports_of(source: str, module: str, house: Iterable[str] = ()) -> list[Import]:
@@ -106,8 +114,9 @@ def floor_breaks(house: House) -> list[str]:
         f"{module}:{line} imports {target}"
         for module, source in house.items()
         for target, line, _ in imports_of(source, module, house)
-        if (floor := target.split(".")[0]) in BELOW
-        and (own := module.split(".")[0]) != floor
+        if (floor := floor_of(target)) is not None
+        and (own := floor_of(module)) is not None
+        and own != floor
         and floor not in BELOW[own]
     ]
 
@@ -118,8 +127,13 @@ def vendor_breaks(house: House) -> list[str]:
         f"{module}:{line} imports {target}"
         for module, source in house.items()
         for target, line, _ in imports_of(source, module, house)
-        if (room := ROOMS.get(target.split(".")[0])) and module != room and not module.startswith(room + ".")
+        if (rooms := ROOMS.get(target.split(".")[0])) and not _is_inside(module, rooms)
     ]
+
+
+def _is_inside(module: str, rooms: str | tuple[str, ...]) -> bool:
+    places = (rooms,) if isinstance(rooms, str) else rooms
+    return any(module == place or module.startswith(place + ".") for place in places)
 
 
 def find_cycle(house: House) -> list[str]:
@@ -128,6 +142,29 @@ def find_cycle(house: House) -> list[str]:
         module: {t for t, _, _ in imports_of(source, module, house) if t in house and t != module}
         for module, source in house.items()
     }
+    return _circle(graph)
+
+
+def find_package_cycle(house: House) -> list[str]:
+    """One circle of packages that stand beside each other and whose modules import each other."""
+    packages = {name.rpartition(".")[0] for name in house} - {""}
+    for parent in sorted({name.rpartition(".")[0] for name in packages} - {""}):
+        rooms = {name for name in packages if name.rpartition(".")[0] == parent}
+        graph: dict[str, set[str]] = {room: set() for room in rooms}
+        for module, source in house.items():
+            if own := _room_of(module, rooms):
+                met = {_room_of(target, rooms) for target, _, _ in imports_of(source, module, house)}
+                graph[own] |= {room for room in met if room and room != own}
+        if circle := _circle(graph):
+            return circle
+    return []
+
+
+def _room_of(module: str, rooms: set[str]) -> str | None:
+    return next((room for room in rooms if module == room or module.startswith(room + ".")), None)
+
+
+def _circle(graph: Mapping[str, set[str]]) -> list[str]:
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as circle:
@@ -154,7 +191,7 @@ def heavy_at_import(house: House, door: str) -> list[str]:
 
 def name_breaks(modules: Iterable[str]) -> list[str]:
     """Modules with a name that says nothing, or that shadows a package of ours."""
-    return [m for m in modules if (last := m.split(".")[-1]) in VAGUE or ("." in m and last in BELOW)]
+    return [m for m in modules if (last := m.split(".")[-1]) in VAGUE or (m.count(".") > 1 and last in BELOW)]
 
 
 def place_breaks(text: str) -> list[str]:
@@ -190,14 +227,18 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     assert find_cycle(read_house()) == []
 
 
+def test_no_packages_import_each_other_in_a_circle() -> None:
+    assert find_package_cycle(read_house()) == []
+
+
 def test_no_module_has_a_name_that_says_nothing() -> None:
     assert name_breaks(read_house()) == []
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
     house = read_house()
-    assert "console.main" in house
-    assert heavy_at_import(house, "console.main") == []
+    assert "homeostat.console.main" in house
+    assert heavy_at_import(house, "homeostat.console.main") == []
 
 
 def test_importing_the_command_line_really_imports_nothing_heavy() -> None:
@@ -224,7 +265,7 @@ def test_the_packages_are_those_that_are_installed() -> None:
 
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     packages = set(listed["tool"]["setuptools"]["packages"])
-    assert {name for name in packages if "." not in name} == set(BELOW)
+    assert {name.split(".")[0] for name in packages} == {"homeostat"}
     inner = {name_of(file.relative_to(ROOT)) for p in BELOW for file in (ROOT / p).rglob("__init__.py")}
     assert inner == packages
 
@@ -232,11 +273,14 @@ def test_the_packages_are_those_that_are_installed() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("homeostat.records", "import pipelines.sources"),
-        ("homeostat.lake", "def f():\n    from flows import tick"),
-        ("pipelines.training", "from registry.models import Models"),
-        ("monitoring.report", "from importlib import import_module\nimport_module('pipelines.splits')"),
-        ("flows.tick", "import console"),
+        ("homeostat.records", "import homeostat.pipelines.sources"),
+        ("homeostat.lake", "def f():\n    from homeostat.flows import tick"),
+        ("homeostat.pipelines.models.training", "from homeostat.registry.models import Models"),
+        (
+            "homeostat.monitoring.report.page",
+            "from importlib import import_module\nimport_module('homeostat.pipelines.models.splits')",
+        ),
+        ("homeostat.flows.orchestration.tick", "import homeostat.console"),
     ],
 )
 def test_a_step_to_a_higher_or_neighbouring_floor_is_found(module: str, source: str) -> None:
@@ -246,12 +290,12 @@ def test_a_step_to_a_higher_or_neighbouring_floor_is_found(module: str, source: 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("pipelines.training", "import mlflow.pyfunc"),
-        ("monitoring.report", "def page():\n    from evidently import Report"),
+        ("homeostat.pipelines.models.training", "import mlflow.pyfunc"),
+        ("homeostat.monitoring.report.page", "def page():\n    from evidently import Report"),
         ("homeostat.store.store", "from deltalake import DeltaTable"),
-        ("console.serve", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import prefect"),
-        ("flows.tick", "import importlib\nimportlib.import_module('mlflow')"),
-        ("flows.web", "from fastapi import FastAPI"),
+        ("homeostat.console.serve", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import prefect"),
+        ("homeostat.flows.orchestration.tick", "import importlib\nimportlib.import_module('mlflow')"),
+        ("homeostat.flows.web", "from fastapi import FastAPI"),
     ],
 )
 def test_a_vendor_outside_of_its_room_is_found(module: str, source: str) -> None:
@@ -261,10 +305,13 @@ def test_a_vendor_outside_of_its_room_is_found(module: str, source: str) -> None
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("flows.tick", "from homeostat import records\nfrom registry.models import Models\nimport prefect"),
-        ("registry.models", "import mlflow"),
+        (
+            "homeostat.flows.orchestration.tick",
+            "from homeostat import records\nfrom homeostat.registry.models import Models\nimport prefect",
+        ),
+        ("homeostat.registry.models", "import mlflow"),
         ("homeostat.lake", "import deltalake"),
-        ("registry.mlflow_like", "import os"),
+        ("homeostat.registry.mlflow_like", "import os"),
     ],
 )
 def test_what_is_allowed_is_not_complained_of(module: str, source: str) -> None:
@@ -274,41 +321,63 @@ def test_what_is_allowed_is_not_complained_of(module: str, source: str) -> None:
 @pytest.mark.parametrize(
     "house",
     [
-        {"flows": "", "flows.a": "from flows import b", "flows.b": "import flows.a"},
-        {"flows": "", "flows.a": "from flows.b import x", "flows.b": "def f():\n    from . import a"},
-        {"flows": "", "flows.a": "import flows.b", "flows.b": "import flows.c", "flows.c": "from .a import x"},
-        {"flows": "from flows.a import f", "flows.a": "from flows import f"},
+        {
+            "homeostat.flows": "",
+            "homeostat.flows.a": "from homeostat.flows import b",
+            "homeostat.flows.b": "import homeostat.flows.a",
+        },
+        {
+            "homeostat.flows": "",
+            "homeostat.flows.a": "from homeostat.flows.b import x",
+            "homeostat.flows.b": "def f():\n    from . import a",
+        },
+        {
+            "homeostat.flows": "",
+            "homeostat.flows.a": "import homeostat.flows.b",
+            "homeostat.flows.b": "import homeostat.flows.c",
+            "homeostat.flows.c": "from .a import x",
+        },
+        {"homeostat.flows": "from homeostat.flows.a import f", "homeostat.flows.a": "from homeostat.flows import f"},
     ],
 )
 def test_a_circle_is_found(house: House) -> None:
     assert find_cycle(house)
-    assert not find_cycle({**house, "flows.a": "import os"})
+    assert not find_cycle({**house, "homeostat.flows.a": "import os"})
 
 
 @pytest.mark.parametrize(
     "house",
     [
-        {"console.main": "import polars as pl"},
-        {"console.main": "from console import web", "console.web": "", "console": "import pandas"},
+        {"homeostat.console.main": "import polars as pl"},
         {
-            "console.main": "from flows.tick import run",
-            "flows.tick": "import flows.deep",
-            "flows.deep": "import mlflow",
+            "homeostat.console.main": "from homeostat.console import web",
+            "homeostat.console.web": "",
+            "homeostat.console": "import pandas",
         },
-        {"console.main": "try:\n    import sklearn.metrics\nexcept ImportError:\n    pass"},
-        {"console.main": "class A:\n    import xgboost"},
+        {
+            "homeostat.console.main": "from homeostat.flows.tick import run",
+            "homeostat.flows.tick": "import homeostat.flows.deep",
+            "homeostat.flows.deep": "import mlflow",
+        },
+        {"homeostat.console.main": "try:\n    import sklearn.metrics\nexcept ImportError:\n    pass"},
+        {"homeostat.console.main": "class A:\n    import xgboost"},
     ],
 )
 def test_a_heavy_library_at_the_door_is_found(house: House) -> None:
-    assert heavy_at_import(house, "console.main")
+    assert heavy_at_import(house, "homeostat.console.main")
 
 
 def test_a_heavy_library_inside_a_function_is_no_burden() -> None:
-    house = {"console.main": "import flows.tick\ndef f():\n    import polars", "flows.tick": ""}
-    assert heavy_at_import(house, "console.main") == []
+    house = {
+        "homeostat.console.main": "import homeostat.flows.tick\ndef f():\n    import polars",
+        "homeostat.flows.orchestration.tick": "",
+    }
+    assert heavy_at_import(house, "homeostat.console.main") == []
 
 
-@pytest.mark.parametrize("module", ["flows.utils", "homeostat.store.helpers", "common", "flows.monitoring"])
+@pytest.mark.parametrize(
+    "module", ["homeostat.flows.utils", "homeostat.store.helpers", "common", "homeostat.flows.monitoring"]
+)
 def test_a_name_that_says_nothing_or_shadows_is_found(module: str) -> None:
     assert name_breaks([module]) == [module]
 

@@ -19,7 +19,7 @@ import pytest
 import typer
 from pydantic import BaseModel
 
-from console.main import app
+from homeostat.console.main import app
 from homeostat.durations import parse_duration
 from homeostat.hooks import HOOK_NAMES, load_hooks
 from homeostat.project import Project, load_project

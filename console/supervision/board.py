@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
-from console.supervision.keeper import read_heartbeat
-from console.supervision.services import HEARTBEAT
+from homeostat.console.supervision.keeper import read_heartbeat
+from homeostat.console.supervision.services import HEARTBEAT
 from homeostat.errors import HomeostatError
 from homeostat.installation import Found, Installation, list_projects
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from console.supervision.keeper import WELL, rotate
-from console.supervision.notes import Note, is_here, list_notes
+from homeostat.console.supervision.keeper import WELL, rotate
+from homeostat.console.supervision.notes import Note, is_here, list_notes
 from homeostat.errors import CheckFailed, HomeostatError
 
 READY_SECONDS = 240
@@ -32,7 +32,7 @@ def start_detached(arguments: Sequence[str], note: Path, tell: Callable[[int, in
     with log.open("ab") as out:
         began = out.tell()
         process = subprocess.Popen(
-            [sys.executable, "-c", "from console.main import main; main()", "up", *arguments],
+            [sys.executable, "-c", "from homeostat.console.main import main; main()", "up", *arguments],
             stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
     try:

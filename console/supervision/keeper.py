@@ -17,11 +17,11 @@ from typing import Any
 
 from filelock import Timeout
 
-from console.supervision.ports import is_free
-from console.supervision.services import Service
-from flows.embedding import drop_address, home_lock, is_healthy, write_address
-from flows.processes import spawn, stop, tail
+from homeostat.console.supervision.ports import is_free
+from homeostat.console.supervision.services import Service
 from homeostat.durations import instant
+from homeostat.flows.servers.processes import spawn, stop, tail
+from homeostat.flows.servers.spec import drop_address, home_lock, is_healthy, write_address
 
 START_SECONDS = 180
 SILENT_SECONDS = 60

@@ -16,7 +16,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from console.supervision.services import KINDS
+from homeostat.console.supervision.services import KINDS
 from homeostat.errors import BusyError, ProjectError
 from homeostat.installation import SERVICES_FILE, Installation, find_installation
 from homeostat.project import PROJECT_FILE

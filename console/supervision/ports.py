@@ -10,8 +10,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.embedding import free_port
 from homeostat.errors import HomeostatError
+from homeostat.flows.servers.spec import free_port
 
 USUAL = {"prefect": 4200, "mlflow": 5000, "console": 8321}
 TRIES = 20

@@ -11,7 +11,7 @@ from homeostat.project import load_project
 
 ASK = """
 import sys
-from flows.deployments import find_schedule
+from homeostat.flows.orchestration.deployments import find_schedule
 from homeostat.errors import HomeostatError
 from homeostat.project import load_project
 try:

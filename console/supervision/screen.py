@@ -13,10 +13,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from console.output import say, say_facts, say_json
-from console.supervision.board import Board, Line
-from console.supervision.keeper import Condition, Keeper, State
-from console.titles import title_of
+from homeostat.console.output import say, say_facts, say_json
+from homeostat.console.supervision.board import Board, Line
+from homeostat.console.supervision.keeper import Condition, Keeper, State
+from homeostat.console.titles import title_of
 
 LATELY, GAP = 5, 2
 LOOK = {

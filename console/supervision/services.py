@@ -9,12 +9,12 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from console.arguments import person
-from console.supervision.ports import USUAL, take_exactly, take_port
-from console.web.settings import read_access_settings
-from flows.embedding import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
-from flows.servers import PREFECT_CLIENT
+from homeostat.console.arguments import person
+from homeostat.console.supervision.ports import USUAL, take_exactly, take_port
+from homeostat.console.web.security.settings import read_access_settings
 from homeostat.errors import HomeostatError
+from homeostat.flows.servers.local import PREFECT_CLIENT
+from homeostat.flows.servers.spec import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
 from homeostat.installation import Found, Installation, digest_store
 from homeostat.records import Scope
 from homeostat.settings import find_house
@@ -167,7 +167,7 @@ def _console(
     port = take_port(USUAL["console"], host, held) if wishes.port is None else take_exactly(wishes.port, host, held)
     shown = ANYWHERE.get(host, host)
     url = f"http://{f'[{shown}]' if ':' in shown else shown}:{port}"
-    args = ("console.web", "--root", str(installation.root), "--host", host, "--port", str(port))
+    args = ("homeostat.console.web", "--root", str(installation.root), "--host", host, "--port", str(port))
     places = tuple(map(str, installation.places))
     return Service(
         "console", logs / "console.log", (*args, *places), env, url, f"{url}/healthz", address=(host, port)
@@ -175,5 +175,5 @@ def _console(
 
 
 def _runner(installation: Installation, logs: Path, env: Mapping[str, str]) -> Service:
-    args = ("flows.runner", "--root", str(installation.root), *map(str, installation.places))
+    args = ("homeostat.flows.orchestration.runner", "--root", str(installation.root), *map(str, installation.places))
     return Service("runner", logs / "runner.log", args, env, heartbeat=installation.root / HEARTBEAT)

@@ -7,11 +7,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from console.arguments import From, open_for_reading
-from console.supervision.keeper import WELL, read_heartbeat
-from console.supervision.notes import Note
-from console.supervision.services import HEARTBEAT
-from console.titles import title_of
+from homeostat.console.arguments import From, open_for_reading
+from homeostat.console.supervision.keeper import WELL, read_heartbeat
+from homeostat.console.supervision.notes import Note
+from homeostat.console.supervision.services import HEARTBEAT
+from homeostat.console.titles import title_of
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 from homeostat.installation import list_projects
@@ -45,7 +45,7 @@ def stand_of_project(folder: Path, from_: From | None, notes: Sequence[Note], no
     Where an `up` runs it, a project that has no state yet or cannot be opened is one with a problem; otherwise that
     raises HomeostatError.
     """
-    from flows.status import find_overdue, status
+    from homeostat.flows.queries.status import find_overdue, status
 
     beats = [read_heartbeat(note.root / HEARTBEAT)[1] for note in notes if "runner" in note.services and note.runs]
     try:

@@ -11,10 +11,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from console.supervision.board import Board
-from console.supervision.keeper import Keeper
-from console.supervision.notes import write_note
-from console.supervision.services import Service
+from homeostat.console.supervision.board import Board
+from homeostat.console.supervision.keeper import Keeper
+from homeostat.console.supervision.notes import write_note
+from homeostat.console.supervision.services import Service
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 from homeostat.installation import Found, Installation

@@ -1,4 +1,4 @@
-"""Serve the page of an installation: `python -m console.web --root ROOT --host H --port P PLACE...`."""
+"""Serve the page of an installation: `python -m homeostat.console.web --root ROOT --host H --port P PLACE...`."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 
 import uvicorn
 
-from console.arguments import person
-from console.output import say_error
-from console.web.app import make_app
-from console.web.settings import read_access_settings
-from console.web.site import Site
-from console.web.warming import warm_up
+from homeostat.console.arguments import person
+from homeostat.console.output import say_error
+from homeostat.console.web.app import make_app
+from homeostat.console.web.security.settings import read_access_settings
+from homeostat.console.web.site import Site
+from homeostat.console.web.warmup import warm_up
 from homeostat.errors import HomeostatError
 
 
 def main() -> None:
     """Serve until ended."""
-    read = argparse.ArgumentParser(prog="python -m console.web")
+    read = argparse.ArgumentParser(prog="python -m homeostat.console.web")
     read.add_argument("--root", type=Path, required=True)
     read.add_argument("--host", default="127.0.0.1")
     read.add_argument("--port", type=int, default=8321)

@@ -12,31 +12,25 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.middleware.gzip import GZipMiddleware
 
-from console.arguments import person
-from console.faults import append_fault
-from console.web import (
-    pages_alerts,
-    pages_approve,
-    pages_ask,
-    pages_decisions,
-    pages_label,
-    pages_login,
-    pages_overview,
-)
-from console.web.api import add_api
-from console.web.asked import API
-from console.web.gate import Gate
-from console.web.guard import Guard
-from console.web.people import ACCESS_FILE
-from console.web.rendering import page
-from console.web.sessions import Sessions, read_key
-from console.web.settings import AccessSettings
-from console.web.site import Site
-from console.web.statics import HERE, Statics
-from console.web.statuses import status_of
+from homeostat.console.arguments import person
+from homeostat.console.faults import append_fault
+from homeostat.console.web.api.app import add_api
+from homeostat.console.web.errors import status_of
+from homeostat.console.web.pages import alerts as pages_alerts
+from homeostat.console.web.pages import approve, ask, decisions, login, overview
+from homeostat.console.web.pages import label as pages_label
+from homeostat.console.web.rendering import page
+from homeostat.console.web.security.middleware import Guard
+from homeostat.console.web.security.policy import Gate
+from homeostat.console.web.security.request import API
+from homeostat.console.web.security.sessions import Sessions, read_key
+from homeostat.console.web.security.settings import AccessSettings
+from homeostat.console.web.security.users import ACCESS_FILE
+from homeostat.console.web.site import Site
+from homeostat.console.web.static_files import HERE, Statics
 from homeostat.errors import HomeostatError
 
-PAGES = (pages_login, pages_overview, pages_decisions, pages_label, pages_approve, pages_alerts, pages_ask)
+PAGES = (login, overview, decisions, pages_label, approve, pages_alerts, ask)
 
 
 def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:

@@ -12,12 +12,12 @@ from fastapi import Request, Response
 from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
-from console.output import format_cell
-from console.web.access import person_of
-from console.web.site import Site
-from console.web.statics import HERE, static
+from homeostat.console.output import format_cell
+from homeostat.console.web.security.dependencies import person_of
+from homeostat.console.web.site import Site
+from homeostat.console.web.static_files import HERE, static
 from homeostat.durations import instant
-from monitoring.story import count, metric_name, number, told_text
+from homeostat.monitoring.report.story import count, metric_name, number, told_text
 
 TABS = ("overview", "decisions", "label", "approve", "alerts", "ask")
 EMPTY = "none"

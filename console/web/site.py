@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from console.web.proofs import Proofs
+from homeostat.console.web.journal_checks import Proofs
 from homeostat.errors import HomeostatError
 from homeostat.installation import Found, list_projects, mlflow_url, service_url
 from homeostat.project import Project
@@ -18,7 +18,7 @@ from homeostat.records import Scope
 from homeostat.settings import find_house
 
 if TYPE_CHECKING:
-    from flows.loop import Loop
+    from homeostat.flows.loop import Loop
 
 RESCAN_SECONDS = 3.0
 
@@ -47,7 +47,7 @@ class Site:
 
     def loop(self, name: str) -> Loop:
         """The live loop of a project, or its replay where life has not begun. Raises UnknownProject."""
-        from flows.loop import open_loop
+        from homeostat.flows.loop import open_loop
 
         project, live = self.find(name), self.live(name)
         if live.store.last_tick("ingest") is not None or not find_house(project, Scope.REPLAY).root.exists():
@@ -56,7 +56,7 @@ class Site:
 
     def live(self, name: str) -> Loop:
         """The live loop of a project, to which everything goes that a person or another system does."""
-        from flows.loop import open_loop
+        from homeostat.flows.loop import open_loop
 
         return open_loop(self.find(name).folder, Scope.LIVE)
 

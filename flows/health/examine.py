@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from flows.health import machine, memory, projects, services
-from flows.health.findings import Check, Clock, Finding, run_checks
-from flows.health.versions import check_versions
 from homeostat.errors import HomeostatError, ProjectError
+from homeostat.flows.health import machine, memory, projects, services
+from homeostat.flows.health.findings import Check, Clock, Finding, run_checks
+from homeostat.flows.health.versions import check_versions
 from homeostat.installation import Found, Installation, find_installation, list_projects
 from homeostat.project import Project
 from homeostat.records import Scope

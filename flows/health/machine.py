@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from flows.health.findings import Finding
+from homeostat.flows.health.findings import Finding
 
 PORTS = {"prefect": 4200, "mlflow": 5000, "console": 8321}
 LITTLE_BYTES, TOO_LITTLE_BYTES = 5 * 2**30, 2**30

@@ -6,9 +6,9 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
-from flows.health.findings import Clock, Finding
-from flows.health.machine import is_alive, tell_skew
 from homeostat.errors import LakeError, StoreError
+from homeostat.flows.health.findings import Clock, Finding
+from homeostat.flows.health.machine import is_alive, tell_skew
 from homeostat.records import Lease
 from homeostat.store.engine import Standing, look_at
 

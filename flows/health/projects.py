@@ -1,7 +1,7 @@
 """The projects: are they sound, can their alerts reach anybody, and was work done lately.
 
-`python -m flows.health.projects FOLDER` prints what `homeostat check` finds, as JSON. It is a process of its own, for
-a project's hooks are somebody's code and its data may be long: it can be ended.
+`python -m homeostat.flows.health.projects FOLDER` prints what `homeostat check` finds, as JSON. It is a process of its
+own, for a project's hooks are somebody's code and its data may be long: it can be ended.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from flows.health.findings import Clock, Finding, State
-from flows.health.memory import tell_lease
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError, StoreError
+from homeostat.flows.health.findings import Clock, Finding, State
+from homeostat.flows.health.memory import tell_lease
 from homeostat.installation import Found
 from homeostat.project import Project
 from homeostat.records import Scope
@@ -32,7 +32,7 @@ def check_soundness(found: Found, seconds: float) -> list[Finding]:
     if found.project is None:
         return [Finding(name, "problem", str(found.problem), "Mend that file; then 'homeostat check' says more.")]
     mend = f"See 'homeostat check {found.folder}'."
-    command = [sys.executable, "-m", "flows.health.projects", str(found.folder)]
+    command = [sys.executable, "-m", "homeostat.flows.health.projects", str(found.folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         told = json.loads(done.stdout.splitlines()[-1])
@@ -65,7 +65,7 @@ def check_routes(project: Project, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def _readable(address: str) -> bool:
-    from monitoring.alerts import can_read
+    from homeostat.monitoring.alerts import can_read
 
     return can_read(address)
 
@@ -103,8 +103,8 @@ def _of_slots(name: str, project: Project, last: datetime | None, now: datetime)
 def main() -> None:
     """Print what the soundness check finds of the project in the folder that is named."""
     from homeostat.hooks import load_hooks
+    from homeostat.pipelines.setup.soundness import check_project
     from homeostat.project import load_project
-    from pipelines.soundness import check_project
 
     try:
         project = load_project(Path(sys.argv[1]))

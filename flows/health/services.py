@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from flows.health.findings import Clock, Finding, State
-from flows.health.machine import is_alive, tell_skew
+from homeostat.flows.health.findings import Clock, Finding, State
+from homeostat.flows.health.machine import is_alive, tell_skew
 
 ANSWER_SECONDS = 3
 BEAT_SECONDS = 60

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
-from flows.health.findings import Finding
+from homeostat.flows.health.findings import Finding
 
 DISTRIBUTION = "homeostat"
 # What a wrong version breaks without a word of its own.

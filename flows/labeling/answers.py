@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from flows.loop import Loop
 from homeostat.durations import instant
+from homeostat.flows.loop import Loop
 from homeostat.project import Task
 from homeostat.records import Answer, LabelTask, TaskState
 from homeostat.store import Writer
@@ -34,7 +34,7 @@ class Checked:
 
 def classes_of(loop: Loop) -> tuple[str, ...]:
     """The classes that an answer may name, in order: those stated, else those met so far; none for a regression."""
-    from pipelines.canonical import canonical_classes
+    from homeostat.pipelines.data.canonical import canonical_classes
 
     if loop.project.task is Task.REGRESSION:
         return ()

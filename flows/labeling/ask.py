@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.labeling.backends import BackendError, open_backend
-from flows.labeling.items import list_items
-from flows.labeling.pool import DRAWN, Pool, chances_now, chances_of, find_pool, said_of
-from flows.loop import Loop, alert, tick_index
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
+from homeostat.flows.labeling.backends import BackendError, open_backend
+from homeostat.flows.labeling.items import list_items
+from homeostat.flows.labeling.pool import DRAWN, Pool, chances_now, chances_of, find_pool, said_of
+from homeostat.flows.loop import Loop, alert, tick_index
+from homeostat.pipelines.labels.active import choose_rows, disagreement, uncertainty, unusualness
+from homeostat.pipelines.labels.labeling import LabelingEvidence, decide_labeling
+from homeostat.pipelines.labels.sampling import draw_sample, inclusion_probabilities
 from homeostat.records import Decision, LabelTask, Purpose, Role, Severity, TaskState
-from pipelines.active import choose_rows, disagreement, uncertainty, unusualness
-from pipelines.labeling import LabelingEvidence, decide_labeling
-from pipelines.sampling import draw_sample, inclusion_probabilities
 
 Chosen = list[tuple[Any, Purpose, float | None]]
 

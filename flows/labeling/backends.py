@@ -8,9 +8,9 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from flows.labeling.exchange import BackendError, Fetched, Item
-from flows.loop import Loop
 from homeostat.errors import HomeostatError
+from homeostat.flows.labeling.exchange import BackendError, Fetched, Item
+from homeostat.flows.loop import Loop
 from homeostat.records import Answer
 
 
@@ -78,7 +78,7 @@ def open_backend(loop: Loop) -> Backend:
     if name == "hook":
         return Annotators(loop)
     if name == "label-studio":
-        from flows.labeling.label_studio import LabelStudio
+        from homeostat.flows.labeling.label_studio import LabelStudio
 
         return LabelStudio(loop)
     return Console()

@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from flows.labeling.answers import check_now, classes_of, keep_answers
-from flows.labeling.backends import BackendError, open_backend
-from flows.labeling.items import list_items
-from flows.labeling.pool import chances_of
-from flows.labeling.programmatic import label_by_rule
-from flows.loop import Loop, alert
 from homeostat.durations import instant
 from homeostat.errors import DataError
+from homeostat.flows.labeling.answers import check_now, classes_of, keep_answers
+from homeostat.flows.labeling.backends import BackendError, open_backend
+from homeostat.flows.labeling.items import list_items
+from homeostat.flows.labeling.pool import chances_of
+from homeostat.flows.labeling.programmatic import label_by_rule
+from homeostat.flows.loop import Loop, alert
+from homeostat.pipelines.labels.consensus import Consensus, settle_answers, settle_numbers
+from homeostat.pipelines.labels.out_of_fold import score_out_of_fold
 from homeostat.project import Task
 from homeostat.records import Answer, FitCost, LabelTask, Purpose, Severity, TaskState
-from pipelines.consensus import Consensus, settle_answers, settle_numbers
-from pipelines.out_of_fold import score_out_of_fold
 
 CURSOR, BOARD, COST = "labeling/cursor", "annotators", "labeling/cost"
 STEP = "feedback.labels"

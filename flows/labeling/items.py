@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from flows.labeling.answers import classes_of
-from flows.labeling.exchange import Item
-from flows.loop import Loop
+from homeostat.flows.labeling.answers import classes_of
+from homeostat.flows.labeling.exchange import Item
+from homeostat.flows.loop import Loop
+from homeostat.pipelines.data.sources import FOREVER
 from homeostat.project import Project
 from homeostat.records import LabelTask
-from pipelines.sources import FOREVER
 
 
 def shown_columns(project: Project) -> list[str]:

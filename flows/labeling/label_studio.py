@@ -13,12 +13,12 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from flows.labeling.exchange import BackendError, Fetched, Item
-from flows.labeling.label_config import TASK, fits, make_config, make_task, read_label
-from flows.labeling.server_faults import asked_wait, may_pass, tell_fault, without_secrets
-from flows.loop import Loop
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
+from homeostat.flows.labeling.exchange import BackendError, Fetched, Item
+from homeostat.flows.labeling.label_config import TASK, fits, make_config, make_task, read_label
+from homeostat.flows.labeling.server_faults import asked_wait, may_pass, tell_fault, without_secrets
+from homeostat.flows.loop import Loop
 from homeostat.project import Task
 from homeostat.records import Answer
 

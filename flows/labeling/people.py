@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 
-from flows.labeling.answers import Checked, check_now, keep_answers
-from flows.loop import Loop
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
+from homeostat.flows.labeling.answers import Checked, check_now, keep_answers
+from homeostat.flows.loop import Loop
 from homeostat.records import Answer, LabelTask, TaskState
 
 

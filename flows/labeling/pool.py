@@ -8,13 +8,13 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
-from flows.labeling.answers import classes_of
-from flows.loop import Loop
+from homeostat.flows.labeling.answers import classes_of
+from homeostat.flows.loop import Loop
 from homeostat.metrics import class_chances, positive_class
+from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
+from homeostat.pipelines.models.features import raw_view
 from homeostat.project import Task
 from homeostat.records import Batch, BatchState, LabelTask, Purpose, Role
-from pipelines.doubts import find_doubts, is_doubtful
-from pipelines.features import raw_view
 
 DRAWN = "labeling"
 
@@ -44,7 +44,7 @@ def find_pool(loop: Loop, tasks: list[LabelTask], at: datetime) -> Pool:
 
 def _wants_measuring(loop: Loop) -> bool:
     """Where labels come by themselves they are what is measured on."""
-    from pipelines.sources import has_feedback
+    from homeostat.pipelines.data.sources import has_feedback
 
     return not has_feedback(loop.project, loop.hooks)
 

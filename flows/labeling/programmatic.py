@@ -7,13 +7,13 @@ from typing import Any
 
 import polars as pl
 
-from flows.labeling.answers import classes_of
-from flows.learn import PROGRAMMATIC
-from flows.loop import Loop, alert
 from homeostat.durations import instant
+from homeostat.flows.labeling.answers import classes_of
+from homeostat.flows.learning.versions import PROGRAMMATIC
+from homeostat.flows.loop import Loop, alert
+from homeostat.pipelines.labels.labelers import measure_labelers, vote
+from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.records import BatchState, Severity
-from pipelines.labelers import measure_labelers, vote
-from pipelines.votes import cast_votes
 
 FACT, STEP = "labelers", "feedback.programmatic"
 MOST_CHECKED = 5000

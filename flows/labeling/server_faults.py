@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from flows.labeling.exchange import BackendError
+from homeostat.flows.labeling.exchange import BackendError
 
 PASSING = {408, 425, 429, 500, 502, 503, 504}
 LONGEST_WAIT = 30.0

@@ -12,13 +12,13 @@ from typing import Any
 
 import polars as pl
 
-from flows.history import write_table
-from flows.labeling.exchange import Item
-from flows.labeling.people import give_answers
-from flows.loop import Loop
 from homeostat.errors import DataError
+from homeostat.flows.exports import write_table
+from homeostat.flows.labeling.exchange import Item
+from homeostat.flows.labeling.people import give_answers
+from homeostat.flows.loop import Loop
+from homeostat.pipelines.data.canonical import canonical_text
 from homeostat.records import Answer
-from pipelines.canonical import canonical_text
 
 PASS = "-"
 OWN = ("task", "suggestion", "label", "who")

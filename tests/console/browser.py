@@ -47,8 +47,8 @@ def serve(root: Path, places: Sequence[Path], clock: Callable[[], datetime] | No
     """The page of an installation on a free port of this machine; yields its address, without a slash at its end."""
     import uvicorn
 
-    from console.web.app import make_app
-    from console.web.site import Site
+    from homeostat.console.web.app import make_app
+    from homeostat.console.web.site import Site
 
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))

@@ -17,9 +17,9 @@ import httpx
 from fastapi import Depends, FastAPI, Form, Request, Response, UploadFile
 from fastapi.responses import HTMLResponse
 
-from console.web.access import Person, Role, at_least
-from console.web.people import make_token, new_entry, read_people, write_people
-from console.web.settings import AccessSettings
+from homeostat.console.web.security.dependencies import Person, Role, at_least
+from homeostat.console.web.security.settings import AccessSettings
+from homeostat.console.web.security.users import make_token, new_entry, read_people, write_people
 
 SECRET = "the-password-of-a-base"
 PAGE = """<!doctype html><html lang="en"><head><title>x</title><meta name="htmx-config"
@@ -88,8 +88,8 @@ def sign_in(client: httpx.Client, token: str, **more: Any) -> httpx.Response:
 @contextmanager
 def console(root: Path, *, opened: bool = True, people: bool = True, **settings: Any) -> Iterator[Console]:
     """Serve the application with these settings; opened up, `ann` is viewer, `bob` annotator and so on."""
-    from console.web.app import make_app
-    from console.web.site import Site
+    from homeostat.console.web.app import make_app
+    from homeostat.console.web.site import Site
 
     clock, file, tokens = Clock(), root / "access.toml", dict[str, str]()
     if opened and people:

@@ -24,7 +24,14 @@ from filelock import FileLock
 
 PROGRAM = Path(sys.executable).parent / "homeostat"
 START = datetime(2020, 1, 7, tzinfo=UTC)
-WARM = ["flows.by_hand", "flows.replay", "mlflow", "xgboost", "evidently", "deltalake"]
+WARM = [
+    "homeostat.flows.operations.manual",
+    "homeostat.flows.replay.run",
+    "mlflow",
+    "xgboost",
+    "evidently",
+    "deltalake",
+]
 AWAY = ("HOMEOSTAT_HOME", "HOMEOSTAT_STORE_URL", "HOMEOSTAT_LAKE_URI", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 PROJECT = """
 [project]
@@ -108,7 +115,7 @@ def _enter(args: list[str], cwd: str, environ: dict[str, str], place: str) -> No
     os.environ.update(environ)
     os.chdir(cwd)
     sys.argv = ["homeostat", *args]
-    from console.main import main
+    from homeostat.console.main import main
 
     main()
 

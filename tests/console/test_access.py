@@ -16,12 +16,12 @@ from fastapi import FastAPI
 from fastapi.routing import RouteContext, iter_route_contexts
 from guarded import SECRET, Console, console, csrf_of, sign_in
 
-from console.web.access import Role, role_wanted
-from console.web.app import make_app
-from console.web.guard import HEADERS
-from console.web.origins import parse_networks
-from console.web.sessions import HOURS, Sessions, read_key
-from console.web.site import Site
+from homeostat.console.web.app import make_app
+from homeostat.console.web.security.dependencies import Role, role_wanted
+from homeostat.console.web.security.middleware import HEADERS
+from homeostat.console.web.security.origins import parse_networks
+from homeostat.console.web.security.sessions import HOURS, Sessions, read_key
+from homeostat.console.web.site import Site
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -20,12 +20,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shells import warm
 
-from console.web.origins import client_address, is_same_origin, is_within, parse_address, parse_networks, safe_next
-from console.web.people import Entry, make_token, new_entry, read_people, write_people
-from console.web.rates import Attempts, Buckets
-from console.web.roles import Person, Role, is_name
-from console.web.sessions import HOURS, Sessions, read_key
-from console.web.settings import AccessSettings, read_access_settings
+from homeostat.console.web.security.origins import (
+    client_address,
+    is_same_origin,
+    is_within,
+    parse_address,
+    parse_networks,
+    safe_next,
+)
+from homeostat.console.web.security.rate_limit import Attempts, Buckets
+from homeostat.console.web.security.roles import Person, Role, is_name
+from homeostat.console.web.security.sessions import HOURS, Sessions, read_key
+from homeostat.console.web.security.settings import AccessSettings, read_access_settings
+from homeostat.console.web.security.users import Entry, make_token, new_entry, read_people, write_people
 from homeostat.errors import HomeostatError
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -253,7 +260,7 @@ def test_a_default_role_without_a_header_is_a_mistake(tmp_path: Path) -> None:
 
 
 def command(root: Path, *options: str) -> list[str]:
-    return [sys.executable, "-m", "console.web", "--root", str(root), *options, str(root)]
+    return [sys.executable, "-m", "homeostat.console.web", "--root", str(root), *options, str(root)]
 
 
 def environ(**more: str) -> dict[str, str]:

@@ -24,16 +24,16 @@ import pytest
 import uvicorn
 from shells import AWAY, PROJECT, START, small
 
-from console.web.api import PREFIX, group_operations
-from console.web.app import make_app
-from console.web.site import Site
-from console.web.waking import Waker
-from console.web.warming import warm_up
-from flows.feedback import feedback
-from flows.ingest import ingest
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import run_tick
+from homeostat.console.web.api.app import PREFIX, group_operations
+from homeostat.console.web.api.events import Waker
+from homeostat.console.web.app import make_app
+from homeostat.console.web.site import Site
+from homeostat.console.web.warmup import warm_up
 from homeostat.durations import instant
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.stages.feedback import feedback
+from homeostat.flows.stages.ingest import ingest
+from homeostat.flows.stages.sequence import run_tick
 from homeostat.records import LabelTask, PostKind, Purpose, Scope
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
@@ -306,7 +306,15 @@ def free_port() -> int:
 
 
 def start_console(folder: Path, port: int, log: Path, **environ: str) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "console.web", "--root", str(folder.parent / "root"), "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "homeostat.console.web",
+        "--root",
+        str(folder.parent / "root"),
+        "--port",
+        str(port),
+    ]
     with log.open("ab") as output:
         process = subprocess.Popen([*command, str(folder)], stdout=output, stderr=output, env={**os.environ, **environ})
     deadline = time.monotonic() + 60

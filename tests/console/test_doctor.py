@@ -17,10 +17,10 @@ import pytest
 import shells
 from shells import homeostat, warm
 
-from flows.health.findings import Finding, run_checks
-from flows.health.machine import PORTS, tell_skew
-from flows.health.memory import tell_lease
-from flows.health.projects import check_routes
+from homeostat.flows.health.findings import Finding, run_checks
+from homeostat.flows.health.machine import PORTS, tell_skew
+from homeostat.flows.health.memory import tell_lease
+from homeostat.flows.health.projects import check_routes
 from homeostat.project import load_project
 from homeostat.records import Lease
 from homeostat.store import Store

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from shells import Answer, warm
 
-from flows.by_hand import ingest
-from flows.loop import Loop, open_loop
+from homeostat.flows.loop import Loop, open_loop
+from homeostat.flows.operations.manual import ingest
 from homeostat.records import LabelTask, Purpose, Scope, TaskState
 
 START = datetime(2020, 1, 7, tzinfo=UTC)
@@ -237,7 +237,7 @@ def test_a_picture_is_drawn_in_half_blocks_where_there_are_colours(
     from rich.console import Console
     from rich.text import Text
 
-    from console import cards
+    from homeostat.console import cards
 
     Image.new("RGB", (8, 8), "#ff0000").save(tmp_path / "cat.png")
     named = cards.make_picture("cat.png", tmp_path)

@@ -19,7 +19,7 @@ import pytest
 from browser import browser, list_violations, scrolls_sideways, serve  # noqa: F401 - the first is a fixture
 from shells import PROJECT, copy_of, small, warm
 
-from flows.servers import mlflow_server
+from homeostat.flows.servers.local import mlflow_server
 from homeostat.installation import SERVICES_FILE, digest_store
 from homeostat.project import load_project
 from homeostat.records import Scope

@@ -18,10 +18,10 @@ import polars as pl
 import pytest
 from browser import browser, list_violations, scrolls_sideways, serve  # noqa: F401 - a fixture
 
-from flows.approvals import list_open
-from flows.by_hand import ingest
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import due_slots, run_tick
+from homeostat.flows.learning.approvals import list_open
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.operations.manual import ingest
+from homeostat.flows.stages.sequence import due_slots, run_tick
 from homeostat.records import ApprovalState, LabelTask, Purpose, Scope, TaskState
 
 if TYPE_CHECKING:
@@ -385,7 +385,7 @@ def test_an_alert_is_acknowledged_and_another_snoozed_by_the_keyboard(place: Pat
 
 
 def test_what_a_person_is_writing_stays_when_the_list_is_sent_anew(place: Path, page: Page) -> None:
-    from flows.inbox import acknowledge
+    from homeostat.flows.alerts import acknowledge
 
     loop = live(place / "waits")
     with serve(place, [place], clock) as url:

@@ -24,7 +24,7 @@ import pytest
 import shells
 from shells import homeostat, warm
 
-from flows.servers import prefect_server
+from homeostat.flows.servers.local import prefect_server
 from homeostat.project import load_project
 from homeostat.records import Scope
 from homeostat.settings import find_house

@@ -16,8 +16,8 @@ import pytest
 from browser import browser, list_violations  # noqa: F401 - a fixture
 from test_up import Up, answer_of, busy_ports, everybody, up, wait_until  # noqa: F401 - a fixture
 
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import due_slots, run_tick
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.stages.sequence import due_slots, run_tick
 from homeostat.records import ApprovalState, Scope, TaskState
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ import pytest
 import typer
 from composed import ROOT
 
-from console.main import app
+from homeostat.console.main import app
 
 DOCKERFILE = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8")
 COMPOSE = composed.COMPOSE.read_text(encoding="utf-8")

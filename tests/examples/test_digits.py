@@ -11,12 +11,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
-from console.main import app
-from flows.history import export_predictions
-from flows.labeling.collect import BOARD
-from flows.loop import Loop, open_loop
-from flows.replay import replay
-from flows.why import why
+from homeostat.console.main import app
+from homeostat.flows.exports import export_predictions
+from homeostat.flows.labeling.collect import BOARD
+from homeostat.flows.loop import Loop, open_loop
+from homeostat.flows.queries.why import why
+from homeostat.flows.replay.run import replay
 from homeostat.hooks import import_source
 from homeostat.records import Scope
 

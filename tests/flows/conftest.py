@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from backends.studio import studio  # noqa: F401 - one server for all tests of a run
 
-from flows.servers import prefect_server
+from homeostat.flows.servers.local import prefect_server
 from homeostat.settings import House
 
 START = datetime(2020, 1, 7, tzinfo=UTC)

@@ -17,11 +17,11 @@ from conftest import START, small_project
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from flows.inbox import acknowledge, reopen, snooze
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import run_stage
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
+from homeostat.flows.alerts import acknowledge, reopen, snooze
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.stages.sequence import run_stage
 from homeostat.records import Alert, Scope, Severity
 from homeostat.store.schema import AlertRow
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 from conftest import small_project
 
-from flows import between, by_hand
-from flows.ingest import BEGUN, ingest_between
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import list_due, run_tick
 from homeostat.durations import instant
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.operations import between, manual
+from homeostat.flows.stages.ingest import BEGUN, ingest_between
+from homeostat.flows.stages.sequence import list_due, run_tick
 from homeostat.records import Alert, Post, PostKind, Scope, Severity
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -171,4 +171,4 @@ def test_a_batch_by_hand_that_was_begun_is_ended_by_the_next(loop: Loop, whole: 
     ingest_between(loop, at(7, 6))
     forget(loop, at(7, 6))
     assert between.has_new_inputs(loop, at(7, 7))
-    assert by_hand.ingest(loop, at(7, 7), "ann")["rows"] == 18
+    assert manual.ingest(loop, at(7, 7), "ann")["rows"] == 18

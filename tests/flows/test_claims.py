@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from conftest import small_project
 
-from flows.claims import LEASE, Terms, claim
-from flows.loop import forget_open_loops, open_loop
 from homeostat.errors import BusyError
+from homeostat.flows.locks import LEASE, Terms, claim
+from homeostat.flows.loop import forget_open_loops, open_loop
 from homeostat.records import Lease, Scope
 from homeostat.store import Store
 
@@ -80,7 +80,7 @@ def test_a_lease_that_was_not_renewed_in_time_is_lost_though_nobody_took_it(proj
 
 HOLD = """
 import sys, time
-from flows.claims import claim
+from homeostat.flows.locks import claim
 with claim(sys.argv[1], "live"):
     print("claimed", flush=True)
     time.sleep(600)
@@ -105,7 +105,7 @@ def test_a_holder_that_was_killed_here_is_known_to_be_dead(project: Path) -> Non
 
 def test_a_command_that_changes_life_says_who_has_it(project: Path) -> None:
     lend(open_loop(project, Scope.LIVE).store, datetime.now(UTC) + timedelta(minutes=5))
-    command = [sys.executable, "-c", "from console.main import main; main()", "ingest", str(project)]
+    command = [sys.executable, "-c", "from homeostat.console.main import main; main()", "ingest", str(project)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "process 77 on elsewhere" in done.stderr
@@ -119,7 +119,8 @@ def test_two_machines_on_one_store_run_each_slot_once(
     shared["MLFLOW_TRACKING_URI"] = f"sqlite:///{tmp_path / 'mlflow.db'}"
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(days=2, hours=1)
     folders = [small_project(tmp_path / name, start=start) for name in ("one", "two")]
-    code = "import sys; from flows.claims import claim; from flows.stages import list_due, run_tick\n"
+    code = "import sys; from homeostat.flows.locks import claim\n"
+    code += "from homeostat.flows.stages.sequence import list_due, run_tick\n"
     code += "from datetime import datetime, UTC; done = 0\n"
     code += "with claim(sys.argv[1], 'live', wait=120) as loop:\n"
     code += "    for at in list_due(loop, datetime.now(UTC)): run_tick(sys.argv[1], 'live', at); done += 1\n"

@@ -16,9 +16,9 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 from prefect.flows import Flow
 
-from flows.deployments import build_deployments, deploy, find_schedule
-from flows.stages import STAGES
 from homeostat.errors import ProjectError
+from homeostat.flows.orchestration.deployments import build_deployments, deploy, find_schedule
+from homeostat.flows.stages.sequence import STAGES
 from homeostat.project import load_project
 
 SCHEDULED = FlowRunFilter.model_validate({"tags": {"all_": ["auto-scheduled", "small"]}})
@@ -44,7 +44,7 @@ def test_a_cron_that_is_none_names_file_and_key(tmp_path: Path) -> None:
 def test_every_deployment_is_a_module_entrypoint_that_leads_to_a_flow(tmp_path: Path) -> None:
     built = build_deployments(load_project(small_project(tmp_path)))
     found = [deployment.entrypoint.rsplit(".", 1) for deployment in built]
-    assert [module for module, _ in found] == ["flows.tick"] * (6 + len(STAGES))
+    assert [module for module, _ in found] == ["homeostat.flows.orchestration.tick"] * (6 + len(STAGES))
     assert all(isinstance(getattr(importlib.import_module(module), name), Flow) for module, name in found)
 
 
@@ -81,7 +81,16 @@ def test_deploying_twice_leaves_one_deployment_a_flow(prefect_api: str, tmp_path
 def test_a_cron_deployment_fires_on_a_real_server(prefect_api: str, tmp_path: Path) -> None:
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
     folder = small_project(tmp_path, start=start, extra='[schedule]\ncron = "* * * * *"')
-    command = [sys.executable, "-m", "flows.runner", "--root", str(tmp_path), "--poll", "1", str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "homeostat.flows.orchestration.runner",
+        "--root",
+        str(tmp_path),
+        "--poll",
+        "1",
+        str(folder),
+    ]
     with (tmp_path / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:

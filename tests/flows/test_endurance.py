@@ -17,9 +17,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import STAGES
 from homeostat.durations import instant
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.stages.sequence import STAGES
 from homeostat.records import BatchState, Scope
 
 TICK = timedelta(seconds=10)
@@ -75,7 +75,7 @@ def endless_project(folder: Path, start: datetime) -> Path:
 def homeostat_up(root: Path, shelf: Path) -> Iterator[Callable[[], list[int]]]:
     """`homeostat up`, which restarts its services by itself."""
     log = shelf / "up.log"
-    command = [sys.executable, "-c", "from console.main import main; main()", "up", str(shelf)]
+    command = [sys.executable, "-c", "from homeostat.console.main import main; main()", "up", str(shelf)]
     env = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MLFLOW_"))}
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env={**env, "HOMEOSTAT_HOME": str(root)})

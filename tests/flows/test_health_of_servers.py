@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from conftest import house_at, small_project
 
-from flows.deployments import SWEEP_ANCHOR, SWEEP_EVERY, deploy
-from flows.embedding import MLFLOW_SERVER
-from flows.health.services import GRACE, check_mlflow, check_prefect
-from flows.servers import mlflow_server, prefect_server
+from homeostat.flows.health.services import GRACE, check_mlflow, check_prefect
+from homeostat.flows.orchestration.deployments import SWEEP_ANCHOR, SWEEP_EVERY, deploy
+from homeostat.flows.servers.local import mlflow_server, prefect_server
+from homeostat.flows.servers.spec import MLFLOW_SERVER
 from homeostat.project import load_project
 
 DEPLOY = """
 import sys
-from flows.deployments import SWEEP_ANCHOR, SWEEP_EVERY, deploy
+from homeostat.flows.orchestration.deployments import SWEEP_ANCHOR, SWEEP_EVERY, deploy
 from homeostat.project import load_project
 deploy(load_project(sys.argv[1]))
 """

@@ -12,12 +12,12 @@ from conftest import house_at, small_project
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.filters import FlowRunFilter
 
-from flows.automations import WAKES, automation_name
-from flows.deployments import deploy
-from flows.events import INPUTS_ARRIVED, LABELS_ARRIVED, announce
-from flows.loop import open_loop
-from flows.servers import prefect_server
-from flows.tick import sweep, tick_due
+from homeostat.flows.events import INPUTS_ARRIVED, LABELS_ARRIVED, announce
+from homeostat.flows.loop import open_loop
+from homeostat.flows.orchestration.automations import WAKES, automation_name
+from homeostat.flows.orchestration.deployments import deploy
+from homeostat.flows.orchestration.tick import sweep, tick_due
+from homeostat.flows.servers.local import prefect_server
 from homeostat.project import load_project
 from homeostat.records import Alert, Scope, Severity
 

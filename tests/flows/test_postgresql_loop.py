@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from conftest import START, small_project
 
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.stages import due_slots, run_tick
 from homeostat.durations import instant
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.stages.sequence import due_slots, run_tick
 from homeostat.records import Scope
 
 TICKS = 3

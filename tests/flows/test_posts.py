@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 from conftest import START, small_project
 
-from flows.feedback import feedback
-from flows.ingest import ingest
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.notify import notify
-from flows.posts import KEPT_FOR, PostRefused, check_rows, digest_rows
-from flows.stages import run_tick
 from homeostat.durations import instant
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.posts import KEPT_FOR, PostRefused, check_rows, digest_rows
+from homeostat.flows.stages.feedback import feedback
+from homeostat.flows.stages.ingest import ingest
+from homeostat.flows.stages.notify import notify
+from homeostat.flows.stages.sequence import run_tick
 from homeostat.project import load_project
 from homeostat.records import Post, PostKind, Scope
 

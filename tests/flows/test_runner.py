@@ -23,10 +23,10 @@ from prefect.client.schemas.objects import StateType
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.exceptions import ObjectNotFound
 
-from flows.automations import WAKES, automation_name
-from flows.events import LABELS_ARRIVED, announce
-from flows.loop import open_loop
-from flows.runner import HEARTBEAT_FILE
+from homeostat.flows.events import LABELS_ARRIVED, announce
+from homeostat.flows.loop import open_loop
+from homeostat.flows.orchestration.automations import WAKES, automation_name
+from homeostat.flows.orchestration.runner import HEARTBEAT_FILE
 from homeostat.records import Scope
 
 ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)
@@ -46,7 +46,16 @@ def runner(root: Path, shelf: Path) -> Iterator[subprocess.Popen[bytes]]:
     root.mkdir(parents=True, exist_ok=True)
     shelf.mkdir(parents=True, exist_ok=True)
     with (root / "runner.log").open("ab") as log:
-        command = [sys.executable, "-m", "flows.runner", "--root", str(root), "--poll", "1", str(shelf)]
+        command = [
+            sys.executable,
+            "-m",
+            "homeostat.flows.orchestration.runner",
+            "--root",
+            str(root),
+            "--poll",
+            "1",
+            str(shelf),
+        ]
         process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
     try:
         yield process

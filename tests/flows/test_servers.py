@@ -13,8 +13,8 @@ import pytest
 from conftest import house_at
 from prefect.client.orchestration import get_client
 
-from flows.servers import mlflow_server, prefect_server
 from homeostat.errors import HomeostatError
+from homeostat.flows.servers.local import mlflow_server, prefect_server
 
 PARENT = """
 import sys, time
@@ -23,7 +23,7 @@ sys.path.insert(0, sys.argv[2])
 from conftest import house_at
 from prefect.client.orchestration import get_client
 
-from flows.servers import prefect_server
+from homeostat.flows.servers.local import prefect_server
 with prefect_server(house_at(Path(sys.argv[1]))):
     print("up", flush=True)
     time.sleep(600)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.steps import compare_scores, kept_apart, list_plans, mean_losses, share_apart
+from homeostat.flows.learning.rules import compare_scores, kept_apart, list_plans, mean_losses, share_apart
 from homeostat.losses import MAX_LOSS
 from homeostat.project import Project, Task
 

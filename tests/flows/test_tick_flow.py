@@ -12,10 +12,10 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName, Tas
 from prefect.states import Failed
 from sqlalchemy.exc import OperationalError
 
-from flows.stages import STAGES
-from flows.tick import STAGE_FLOWS, may_pass, observed_tick, tick_due
 from homeostat.durations import instant
 from homeostat.errors import DataError, HomeostatError
+from homeostat.flows.orchestration.tick import STAGE_FLOWS, may_pass, observed_tick, tick_due
+from homeostat.flows.stages.sequence import STAGES
 
 AT = instant(START)
 ENDED = TaskRunFilter.model_validate({"state": {"type": {"any_": ["COMPLETED", "FAILED"]}}})

@@ -15,14 +15,14 @@ from conftest import small_project
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 
-from flows.deployments import deploy
-from flows.loop import open_loop
-from flows.stages import STAGES
 from homeostat.errors import HomeostatError
+from homeostat.flows.loop import open_loop
+from homeostat.flows.orchestration.deployments import deploy
+from homeostat.flows.stages.sequence import STAGES
 from homeostat.project import load_project
 from homeostat.records import Scope
 
-COMMAND = [sys.executable, "-c", "from console.main import main; main()", "deploy"]
+COMMAND = [sys.executable, "-c", "from homeostat.console.main import main; main()", "deploy"]
 
 
 def make_pool(name: str, kind: str) -> None:

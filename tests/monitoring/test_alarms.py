@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat.losses import describe_losses
+from homeostat.monitoring.alarm.rule import decide_alarm, is_mature
+from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Watch, begin, take
 from homeostat.project import Project
 from homeostat.records import FitCost, ModelRecord, Window, WindowStatus
-from monitoring.alarms import decide_alarm, is_mature
-from monitoring.watching import REFERENCE_ROWS, Watch, begin, take
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 FINAL, PROVISIONAL, UNKNOWN = WindowStatus.FINAL, WindowStatus.PROVISIONAL, WindowStatus.UNKNOWN

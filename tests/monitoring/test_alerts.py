@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from homeostat.monitoring.alerts import Address, deliver, route
 from homeostat.project import Project
 from homeostat.records import Alert, Severity
-from monitoring.alerts import Address, deliver, route
 
 ALERT = Alert("k", datetime(2024, 1, 1, tzinfo=UTC), Severity.CRITICAL, "champion refused", "golden rows differ")
 PROJECT = Project.model_validate(

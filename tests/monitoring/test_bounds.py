@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.metrics import compute_metrics
+from homeostat.monitoring.performance.bounds import bound_metric
 from homeostat.project import Task
-from monitoring.bounds import bound_metric
 
 SCORE = st.sampled_from([0.0, 0.1, 0.3, 0.5, 0.5, 0.7, 0.9, 1.0])
 CLASSES = ["a", "b", "c"]

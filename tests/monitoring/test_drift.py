@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from homeostat.monitoring.drift import check_drift
 from homeostat.sections.steering import Monitoring
-from monitoring.drift import check_drift
 
 SETTINGS = Monitoring()
 NUMERIC, CATEGORICAL = ["x", "steady"], ["kind"]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.project import Project
 from homeostat.records import FitCost, ModelRecord, Severity, Window, WindowStatus
-from monitoring.estimate_alert import warn_of_estimate
 
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
 CHAMPION = ModelRecord(3, "k", NOW, "xgboost", 100, {"auc": 0.8, "log_loss": 0.4}, FitCost())

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.metrics import compute_metrics
+from homeostat.monitoring.estimation.calibration import likeness
+from homeostat.monitoring.estimation.class_scores import expected_metric, read_scores
+from homeostat.monitoring.estimation.estimate import ScoredWindow, estimate_window
 from homeostat.project import METRICS, Project, Task
-from monitoring.calibration import likeness
-from monitoring.class_scores import expected_metric, read_scores
-from monitoring.estimation import ScoredWindow, estimate_window
 
 START, DAY = datetime(2024, 1, 1, tzinfo=UTC), timedelta(days=1)
 CLASSES = ["a", "b", "c"]

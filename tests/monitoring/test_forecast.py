@@ -10,9 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_policies import CALM, DAY, NOW, alarm, project
 
+from homeostat.monitoring.retraining.forecast import (
+    HORIZON_TICKS,
+    Outcome,
+    Plan,
+    choose_plan,
+    forecast_plan,
+    growth_gain,
+)
+from homeostat.monitoring.retraining.policies import Learning, RetrainingEvidence, decide_retraining
 from homeostat.sections.steering import Retraining
-from monitoring.forecast import HORIZON_TICKS, Outcome, Plan, choose_plan, forecast_plan, growth_gain
-from monitoring.policies import Learning, RetrainingEvidence, decide_retraining
 
 WEIGHTS = Plan("recalibrate", (), 0)
 WINDOWS = Plan("refresh", ("recent", "newest"), 100_000)

@@ -2,9 +2,9 @@
 
 import pytest
 
+from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
 from homeostat.records import ColumnDrift, DriftResult, LearnedFact
 from homeostat.sections.steering import Monitoring
-from monitoring.learned import count_as_drift, describe, newly_seen
 
 SETTINGS = Monitoring()
 

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.errors import ProjectError
+from homeostat.monitoring.performance.realized import measure_window
 from homeostat.project import Project, Task
 from homeostat.records import Batch, BatchState, WindowStatus
-from monitoring.performance import measure_window
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=7)

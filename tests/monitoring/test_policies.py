@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat.errors import ProjectError
+from homeostat.monitoring.retraining.policies import POLICIES, RetrainingEvidence, decide_retraining
 from homeostat.project import Project
 from homeostat.records import Decision, FitCost, ModelRecord
-from monitoring.policies import POLICIES, RetrainingEvidence, decide_retraining
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitoring.probation import LATE_TICKS, PROOF_BATCHES, Probation, from_plain, to_plain
+from homeostat.monitoring.retraining.probation import LATE_TICKS, PROOF_BATCHES, Probation, from_plain, to_plain
 
 ALPHA = 0.05
 FRESH = Probation(1, "2020-01-07T00:00:00Z")

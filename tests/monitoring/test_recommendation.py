@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from homeostat.errors import DataError
+from homeostat.monitoring.retraining.recommendation import Standing, compare, decide_policy
 from homeostat.records import FitCost
-from monitoring.recommendation import Standing, compare, decide_policy
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 CHANCE = np.random.default_rng(0)

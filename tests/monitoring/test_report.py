@@ -5,10 +5,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from homeostat.monitoring.report import page as report
+from homeostat.monitoring.report import story
+from homeostat.monitoring.report.page import Mark, ReportData, build_chart, write_report
 from homeostat.project import Task
 from homeostat.records import Alert, Decision, Severity, Window, WindowStatus
-from monitoring import report, story
-from monitoring.report import Mark, ReportData, build_chart, write_report
 
 START, WEEK = datetime(2024, 1, 1, tzinfo=UTC), timedelta(days=7)
 

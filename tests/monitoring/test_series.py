@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.monitoring.report.series import MARKS_LIMIT, build_series, mark_of
 from homeostat.store.narrow import Gist, Point
-from monitoring.series import MARKS_LIMIT, build_series, mark_of
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

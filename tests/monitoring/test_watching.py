@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS, describe_losses
+from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Stream, Watch, begin, from_plain, take, to_plain
 from homeostat.sequential import upper_limit
-from monitoring.watching import REFERENCE_ROWS, Stream, Watch, begin, from_plain, take, to_plain
 
 DAY = ("2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z")
 

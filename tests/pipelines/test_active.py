@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.active import choose_rows, disagreement, uncertainty, unusualness
+from homeostat.pipelines.labels.active import choose_rows, disagreement, uncertainty, unusualness
 
 
 def chances(rows: int, classes: int, seed: int = 0) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.agreement import cohen_kappa, krippendorff_alpha
+from homeostat.pipelines.labels.agreement import cohen_kappa, krippendorff_alpha
 
 
 def answers(**told: list[str | None]) -> pl.DataFrame:

@@ -12,10 +12,10 @@ import pytest
 from test_training import frame_of, project_of
 
 from homeostat.hooks import Hooks
-from pipelines.committee import Committee, open_members, refresh_committee, weights_of
-from pipelines.inference import GoldenMismatch, Predictor
-from pipelines.members import list_specs
-from pipelines.training import train_model
+from homeostat.pipelines.inference import GoldenMismatch, Predictor
+from homeostat.pipelines.models.ensemble import Committee, open_members, refresh_committee, weights_of
+from homeostat.pipelines.models.members import list_specs
+from homeostat.pipelines.models.training import train_model
 
 TASKS = ("binary", "multiclass", "regression")
 WINDOWED = ("continued", "recent", "newest", "linear_recent")

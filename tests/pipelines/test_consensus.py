@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.consensus import Consensus, settle_answers, settle_numbers
-from pipelines.dawid_skene import weigh_answers
+from homeostat.pipelines.labels.consensus import Consensus, settle_answers, settle_numbers
+from homeostat.pipelines.labels.dawid_skene import weigh_answers
 
 CLASSES = ["a", "b", "c", "d"]
 WAYS = ["crowdlab", "likelihood", "alone"]

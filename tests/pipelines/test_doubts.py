@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.doubts import find_doubts, is_doubtful
+from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
 
 CLASSES = ["a", "b", "c"]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
+from homeostat.pipelines.models.data_profile import compare_facts, learn_facts
 from homeostat.project import Project
-from pipelines.facts import compare_facts, learn_facts
 
 PROJECT = Project.model_validate(
     {

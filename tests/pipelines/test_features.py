@@ -7,8 +7,8 @@ import pytest
 
 from homeostat.errors import ProjectError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.models.features import build_features, raw_view
 from homeostat.project import Project
-from pipelines.features import build_features, raw_view
 
 AT = datetime(2020, 1, 1, tzinfo=UTC)
 ROWS = pl.DataFrame(

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from homeostat.errors import DataError
+from homeostat.pipelines.setup.guess import guess_project
 from homeostat.project import Project, Task, load_project
-from pipelines.guess import guess_project
 
 T0 = datetime(2020, 1, 1, tzinfo=UTC)
 

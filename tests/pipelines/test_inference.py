@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from homeostat.hooks import load_hooks
+from homeostat.pipelines import inference
+from homeostat.pipelines.inference import BadRows, BrokenModel, GoldenMismatch, Predictor
+from homeostat.pipelines.models.training import Trained, train_model
 from homeostat.project import Project
-from pipelines import inference
-from pipelines.inference import BadRows, BrokenModel, GoldenMismatch, Predictor
-from pipelines.training import Trained, train_model
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 HOOK = (

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.labelers import measure_labelers, vote, wilson_interval
+from homeostat.pipelines.labels.labelers import measure_labelers, vote, wilson_interval
 
 VOTES = st.lists(st.tuples(*[st.sampled_from(["a", "b", "c", None])] * 3).map(list), min_size=1, max_size=12)
 

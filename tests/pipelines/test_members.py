@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from test_training import frame_of, project_of
 
 from homeostat.hooks import Hooks
-from pipelines import inference
-from pipelines.features import build_features
-from pipelines.members import (
+from homeostat.pipelines import inference
+from homeostat.pipelines.models.features import build_features
+from homeostat.pipelines.models.members import (
     LEAST_ROWS,
     SHARE,
     Member,

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.novelty import select_new_inputs, select_new_labels, select_new_rejections
+from homeostat.pipelines.data.deduplication import select_new_inputs, select_new_labels, select_new_rejections
 
 AT = pl.Datetime("us", "UTC")
 T0 = datetime(2020, 1, 1, tzinfo=UTC)

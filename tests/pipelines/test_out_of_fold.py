@@ -11,7 +11,7 @@ from test_training import frame_of, project_of
 
 from homeostat.errors import DataError
 from homeostat.hooks import Hooks
-from pipelines.out_of_fold import LEAST_CHANCE, ROUNDS, OutOfFold, score_out_of_fold
+from homeostat.pipelines.labels.out_of_fold import LEAST_CHANCE, ROUNDS, OutOfFold, score_out_of_fold
 
 
 def scored(

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.pipelines.data.canonical import canonical_label
+from homeostat.pipelines.data.quarantine import hold_rows, restore_inputs, restore_labels, with_row_ids
+from homeostat.pipelines.data.times import INSTANT
+from homeostat.pipelines.data.validation import QUARANTINE_SCHEMA, validate_feedback, validate_inputs
 from homeostat.project import Project, Task
-from pipelines.canonical import canonical_label
-from pipelines.quarantine import hold_rows, restore_inputs, restore_labels, with_row_ids
-from pipelines.times import INSTANT
-from pipelines.validation import QUARANTINE_SCHEMA, validate_feedback, validate_inputs
 
 NOW = datetime(2024, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(days=1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.sampling import draw_sample, inclusion_probabilities, key_numbers, thin
+from homeostat.pipelines.labels.sampling import draw_sample, inclusion_probabilities, key_numbers, thin
 
 UNSURE = st.lists(st.floats(0, 1), min_size=1, max_size=60)
 DRAWS = 4000

@@ -10,8 +10,8 @@ import pytest
 
 from homeostat.errors import DataError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.setup.soundness import Finding, check_project, require_sound
 from homeostat.project import Project
-from pipelines.soundness import Finding, check_project, require_sound
 
 T0 = datetime(2020, 1, 1, tzinfo=UTC)
 COUNT = 480

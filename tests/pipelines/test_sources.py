@@ -11,8 +11,8 @@ import pytest
 
 from homeostat.errors import DataError, ProjectError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.data.sources import date_labels, load_feedback, load_inputs, span
 from homeostat.project import Project
-from pipelines.sources import date_labels, load_feedback, load_inputs, span
 
 T0 = datetime(2020, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -5,7 +5,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.splits import split_by_time
+from homeostat.pipelines.models.splits import split_by_time
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 

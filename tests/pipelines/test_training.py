@@ -9,9 +9,9 @@ import pytest
 
 from homeostat.errors import DataError, ProjectError
 from homeostat.hooks import Hooks, load_hooks
+from homeostat.pipelines.models.evaluation import evaluate
+from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project
-from pipelines.evaluation import evaluate
-from pipelines.training import train_model
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 

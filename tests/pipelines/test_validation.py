@@ -9,14 +9,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from homeostat.project import Project, Task
-from pipelines.validation import (
+from homeostat.pipelines.data.validation import (
     QUARANTINE_SCHEMA,
     canonical_label,
     decide_validation,
     validate_feedback,
     validate_inputs,
 )
+from homeostat.project import Project, Task
 
 T0 = datetime(2020, 1, 1, tzinfo=UTC)
 NOW = datetime(2020, 2, 1, tzinfo=UTC)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.pipelines.labels.labeling import LabelingEvidence, decide_labeling
 from homeostat.project import Project
 from homeostat.records import Decision
-from pipelines.labeling import LabelingEvidence, decide_labeling
 
 NOW = datetime(2024, 1, 8, tzinfo=UTC)
 

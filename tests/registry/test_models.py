@@ -19,10 +19,10 @@ import pytest
 
 from homeostat.errors import ModelRefused, RegistryError
 from homeostat.hooks import load_hooks
+from homeostat.pipelines.models.training import Trained, train_model
 from homeostat.project import Project
-from pipelines.training import Trained, train_model
-from registry.foreign import Contract
-from registry.models import CHAMPION, Models
+from homeostat.registry.foreign import Contract
+from homeostat.registry.models import CHAMPION, Models
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 HOOK = (

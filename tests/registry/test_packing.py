@@ -9,9 +9,9 @@ import pytest
 
 from homeostat.errors import ModelRefused
 from homeostat.hooks import load_hooks
+from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project
-from pipelines.training import train_model
-from registry.packing import describe_signature, load_predictor, pin_requirements, read_manifest
+from homeostat.registry.packing import describe_signature, load_predictor, pin_requirements, read_manifest
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from homeostat.metrics import gain
 from homeostat.project import METRICS, Project, Task
-from registry.promotion import Comparison, decide_promotion, list_gates
-from registry.segments import GroupGap, SegmentGain
+from homeostat.registry.promotion import Comparison, decide_promotion, list_gates
+from homeostat.registry.segments import GroupGap, SegmentGain
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 BETTER = Comparison(1, 2, 500, ("b1", "b2"), {"auc": 0.70, "log_loss": 0.5}, {"auc": 0.75, "log_loss": 0.6})

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.steps import Groups, compare_scores
+from homeostat.flows.learning.rules import Groups, compare_scores
 from homeostat.losses import LEAST_ROWS
 from homeostat.project import Task
-from registry.promotion import Comparison
-from registry.segments import SegmentGain, compare_gaps, compare_groups, mean_and_error
+from homeostat.registry.promotion import Comparison
+from homeostat.registry.segments import SegmentGain, compare_gaps, compare_groups, mean_and_error
 
 SIZE = 2 * LEAST_ROWS
 

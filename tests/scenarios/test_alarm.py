@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
-from flows import by_hand
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.replay import replay
-from flows.watch import fact_name
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.operations import manual
+from homeostat.flows.replay.run import replay
+from homeostat.flows.stages.alarm_state import fact_name
+from homeostat.monitoring.alarm.state import Watch, from_plain
 from homeostat.records import Scope
-from monitoring.watching import Watch, from_plain
 
 NEVER = """
 [retraining]
@@ -173,12 +173,12 @@ def test_a_version_of_the_same_line_goes_on_with_its_wager_and_one_of_another_be
     live(folder, after(3))
     for day, line in ((3.1, 1), (6.1, None)):
         loop = opened(folder, Scope.LIVE)
-        made = by_hand.train(loop, after(day), "ann")["version"]
+        made = manual.train(loop, after(day), "ann")["version"]
         record = loop.store.get_model(made)
         assert record is not None
         with loop.store.write("test") as writing:
             writing.put_model(replace(record, line=line))
-        by_hand.promote_version(loop, after(day), made, "ann", "")
+        manual.promote_version(loop, after(day), made, "ann", "")
         live(folder, after(day + 2.9))
     loop = opened(folder, Scope.LIVE)
     scored = [b.model_version for b in loop.store.list_batches() if b.state == "scored"]

@@ -12,16 +12,16 @@ import pytest
 import worlds
 from worlds import KILLED, after, eventful, live, run_apart
 
-from flows import by_hand
-from flows.approvals import approve, describe, expire, list_open, reject
-from flows.claims import exclusive
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.proposals import alert_key
-from flows.settle import compare, settle
-from flows.stages import run_stage
 from homeostat.errors import HomeostatError
+from homeostat.flows.learning.approvals import approve, describe, expire, list_open, reject
+from homeostat.flows.learning.promotion import compare, settle
+from homeostat.flows.learning.proposals import alert_key
+from homeostat.flows.locks import exclusive
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.operations import manual
+from homeostat.flows.stages.sequence import run_stage
 from homeostat.records import Approval, ApprovalState, Decision, Scope
-from registry.promotion import decide_promotion
+from homeostat.registry.promotion import decide_promotion
 
 PROJECT = worlds.PROJECT.replace('numeric = ["x", "z"]', 'numeric = ["x", "z"]\nsegments = ["c"]')
 WEEK = worlds.HUMAN.replace('approval_within = "2d"\n', "")
@@ -118,7 +118,7 @@ def test_what_nobody_decides_in_time_expires_at_a_tick_and_may_be_promoted_all_t
     assert len(journaled(loop, "approval_expired")) == 1
     with pytest.raises(HomeostatError, match=r"homeostat promote --version 3"):
         approve(loop, after(13.1), "ann", version=3)
-    by_hand.promote_version(loop, after(13.2), 3, "ann", "late")
+    manual.promote_version(loop, after(13.2), 3, "ann", "late")
     assert loop.version_of("champion") == 3 and state_of(loop, 3).state is ApprovalState.EXPIRED
 
 
@@ -133,11 +133,11 @@ def test_a_newer_challenger_takes_the_place_of_the_one_that_waits(lived: Path) -
 
 def test_another_champion_supersedes_what_waits(folder: Path) -> None:
     loop = at_home(folder)
-    by_hand.promote_version(loop, after(6.1), 2, "ann", "")
+    manual.promote_version(loop, after(6.1), 2, "ann", "")
     assert state_of(loop, 3).state is ApprovalState.SUPERSEDED and loop.version_of("challenger") is None
     assert state_of(loop, 2).state is ApprovalState.SUPERSEDED
-    by_hand.rollback(loop, after(6.2), 1, "ann", "at once")
-    by_hand.rollback(loop, after(6.3), 3, "ann", "to any version")
+    manual.rollback(loop, after(6.2), 1, "ann", "at once")
+    manual.rollback(loop, after(6.3), 3, "ann", "to any version")
     assert loop.version_of("champion") == loop.models.get_alias("champion") == 3
 
 

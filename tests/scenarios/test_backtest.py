@@ -14,17 +14,17 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from worlds import DAY, PROJECT, START, after, draw, write
 
-from flows.backtest import Outcome, backtest, read_history, run_backtest
-from flows.contenders import Bench, Model, losses
-from flows.lineup import list_contenders
 from homeostat.errors import DataError, HomeostatError
+from homeostat.flows.backtest.catalogue import list_contenders
+from homeostat.flows.backtest.policies import Bench, Model, losses
+from homeostat.flows.backtest.run import Outcome, backtest, read_history, run_backtest
 from homeostat.metrics import compute_metrics
+from homeostat.monitoring.retraining.policies import POLICIES
+from homeostat.pipelines.history.knowledge import Known
+from homeostat.pipelines.history.refits import Learner
+from homeostat.pipelines.models.training import train_model
 from homeostat.project import load_project
 from homeostat.sections.steering import Retraining
-from monitoring.policies import POLICIES
-from pipelines.knowledge import Known
-from pipelines.refits import Learner
-from pipelines.training import train_model
 
 SETTINGS = PROJECT + "[monitoring]\nmin_rows = 20\nsample = 400\ndrift_share = 0.3\n"
 TICKS = 12

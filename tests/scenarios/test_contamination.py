@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
-from flows.history import export_predictions
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.status import status
+from homeostat.flows.exports import export_predictions
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.queries.status import status
+from homeostat.pipelines.labels.exploration import is_explored
 from homeostat.records import Scope
-from pipelines.exploration import is_explored
 
 EXPLORE, ROWS, DAYS = 0.3, 240, 7
 FEEDBACK = '[data.feedback]\nuri = "feedback.parquet"'

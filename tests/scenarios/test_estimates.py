@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 from worlds import DAY, PROJECT, START, after, draw, write
 
-from flows.history import export_windows
-from flows.loop import open_loop
-from flows.replay import replay
+from homeostat.flows.exports import export_windows
+from homeostat.flows.loop import open_loop
+from homeostat.flows.replay.run import replay
 from homeostat.records import Scope
 
 TICKS, HARDER = 11, 8

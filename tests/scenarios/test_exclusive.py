@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from worlds import quiet, replay_here, start_apart
 
-from flows.claims import exclusive
-from flows.replay import replay
 from homeostat.errors import BusyError
+from homeostat.flows.locks import exclusive
+from homeostat.flows.replay.run import replay
 
 
 def test_a_second_replay_is_refused_in_one_line_until_the_first_is_dead(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import worlds
 from test_posts_killed import BOUNDARIES as POSTED
 from worlds import KILLED, assert_same, run_apart, shared, snapshot
 
-import flows.replay
+from homeostat import flows, registry
 
 Kill = tuple[str, int]
 HELD_TICK = 3
@@ -66,8 +66,8 @@ def test_everything_happens_in_the_replay_that_is_killed(place: Path) -> None:
 def test_every_boundary_that_the_code_names_is_passed_by_a_run_that_is_killed(place: Path) -> None:
     made = (worlds.clean_replay, worlds.clean_asked, worlds.clean_hand, worlds.clean_adoption)
     passed = {name for run in made for name in run(place)[1]} | {name.rpartition("#")[0] for name in POSTED}
-    root = Path(flows.replay.__file__).parent.parent
-    source = "\n".join(file.read_text() for folder in ("flows", "registry") for file in (root / folder).rglob("*.py"))
+    folders = [Path(package.__path__[0]) for package in (flows, registry)]
+    source = "\n".join(file.read_text() for folder in folders for file in folder.rglob("*.py"))
     named = {f"store.{name}" for name in re.findall(r'store\.write\("(\w+)"\)', source)}
     named |= set(re.findall(r'\bcommit\("([\w.]+)"\)', source))
     assert len(named) > 15

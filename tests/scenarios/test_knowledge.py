@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from worlds import DAY, PROJECT, START, after, assert_same, draw, snapshot, write
 
-from flows.learn import training_frame
-from flows.loop import open_loop
-from flows.replay import replay
+from homeostat.flows.learning.versions import training_frame
+from homeostat.flows.loop import open_loop
+from homeostat.flows.replay.run import replay
 from homeostat.records import Scope
 
 EAGER = """

@@ -8,14 +8,14 @@ import polars as pl
 import pytest
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
-from flows.labeling.programmatic import label_by_rule
-from flows.learn import training_frame
-from flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.errors import ProjectError
+from homeostat.flows.labeling.programmatic import label_by_rule
+from homeostat.flows.learning.versions import training_frame
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.hooks import load_hooks
+from homeostat.pipelines.setup.soundness import check_project
 from homeostat.project import load_project
 from homeostat.records import Scope
-from pipelines.soundness import check_project
 
 SETTINGS = """
 [gates]

@@ -12,8 +12,8 @@ import pytest
 import worlds
 from worlds import ANNOTATE, ASKED, DAY, KILLED, LABELING, START, assert_same, replay_here, run_apart, snapshot
 
-from flows.learn import training_frame
-from flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.learning.versions import training_frame
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.records import Purpose, Scope, TaskState, WindowStatus
 
 TICKS = 12

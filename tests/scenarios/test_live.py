@@ -11,15 +11,15 @@ import pytest
 import worlds
 from worlds import DAY, PROJECT, START, after, assert_same, damaged, draw, live, quiet, shared, snapshot, write
 
-from flows import by_hand
-from flows.adopt import adopt_replay
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.replay import replay
-from flows.status import status
-from flows.watch import fact_name
 from homeostat.errors import HomeostatError
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.operations import manual
+from homeostat.flows.queries.status import status
+from homeostat.flows.replay.adopt import adopt_replay
+from homeostat.flows.replay.run import replay
+from homeostat.flows.stages.alarm_state import fact_name
+from homeostat.monitoring.alarm.state import REFERENCE_ROWS, from_plain
 from homeostat.records import Scope
-from monitoring.watching import REFERENCE_ROWS, from_plain
 
 SETTINGS = """
 [gates]
@@ -82,7 +82,7 @@ def test_life_goes_on_from_an_adopted_replay_and_can_be_rolled_back(tmp_path: Pa
     loop = opened(folder)
     champion, before = loop.version_of("champion"), loop.models.get_alias("previous")
     assert champion != before
-    by_hand.rollback(loop, after(6.5), None, "ann", "it looks odd")
+    manual.rollback(loop, after(6.5), None, "ann", "it looks odd")
     live(folder, after(7))
     assert versions_by_batch(loop)["2020-01-14T00:00:00Z"] == before
 
@@ -103,7 +103,7 @@ def test_a_damaged_champion_makes_the_batches_wait_and_a_rollback_heals_it(tmp_p
         told = [a for a in loop.store.list_alerts() if "cannot score" in a.title]
         assert [(a.severity.value, a.title) for a in told] == [("critical", f"version {champion} cannot score")]
         assert not status(loop)["healthy"]
-        by_hand.rollback(loop, after(6.1), None, "ann", "")
+        manual.rollback(loop, after(6.1), None, "ann", "")
         live(folder, after(7))
     waited = versions_by_batch(opened(folder))
     assert [waited[f"2020-01-{day}T00:00:00Z"] for day in (12, 13, 14)] == [before] * 3
@@ -131,9 +131,9 @@ def test_a_released_row_comes_back_with_the_next_batch_and_its_label_with_it(
     folder = write(tmp_path / "small", spoiled, labels, PROJECT + SETTINGS)
     live(folder, after(1))
     loop = opened(folder)
-    found = by_hand.list_quarantine(loop, None, None, None)
+    found = manual.list_quarantine(loop, None, None, None)
     assert [(row["rule"], row["key"]) for row in found] == [("range:x", str(key))]
-    assert by_hand.release(loop, after(1.5), "ann", [found[0]["row_id"]], None, None) == 1
+    assert manual.release(loop, after(1.5), "ann", [found[0]["row_id"]], None, None) == 1
     live(folder, after(4))
     assert batch_of(loop, key) == ["2020-01-09T00:00:00Z"]
     label = loop.lake.read("feedback", pl.col("id") == key)
@@ -156,7 +156,7 @@ def test_a_held_batch_waits_for_a_person_while_the_loop_goes_on(
     ]
     sound = inputs.filter(second & (pl.col("id") % 4 == 0))["id"]
     assert not scores(loop)["id"].is_in(sound.implode()).any()
-    assert by_hand.release(loop, after(3.5), "ann", None, None, "held") == len(sound)
+    assert manual.release(loop, after(3.5), "ann", None, None, "held") == len(sound)
     live(folder, after(4))
     late = scores(loop).filter(pl.col("id").is_in(sound.implode()))
     assert late["id"].to_list() == sound.sort().to_list()

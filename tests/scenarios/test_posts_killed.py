@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from worlds import KILLED, START, boundaries, run_apart
 
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.posts import check_rows, digest_rows
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.posts import check_rows, digest_rows
 from homeostat.records import Post, PostKind, Scope
 
 MINUTE = timedelta(minutes=1)
@@ -43,9 +43,9 @@ def _closed() -> Iterator[None]:
 
 def drain(folder: str, at: str) -> None:
     """Take in what was posted, as the flows do."""
-    from flows.feedback import feedback
-    from flows.ingest import ingest
-    from flows.loop import open_loop
+    from homeostat.flows.loop import open_loop
+    from homeostat.flows.stages.feedback import feedback
+    from homeostat.flows.stages.ingest import ingest
     from homeostat.records import Scope
 
     loop, now = open_loop(folder, Scope.LIVE), datetime.fromisoformat(at)

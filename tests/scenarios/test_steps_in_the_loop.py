@@ -10,16 +10,16 @@ import polars as pl
 import pytest
 from worlds import DAY, PROJECT, START, draw, write
 
-from flows.learn import training_frame
-from flows.loop import Loop, forget_open_loops, open_loop
-from flows.replay import replay
-from flows.settle import labelled_rows
-from flows.steps import kept_apart, share_apart
+from homeostat.flows.learning.promotion import labelled_rows
+from homeostat.flows.learning.rules import kept_apart, share_apart
+from homeostat.flows.learning.versions import training_frame
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.replay.run import replay
 from homeostat.metrics import compute_metrics
+from homeostat.monitoring.retraining.forecast import HORIZON_TICKS
+from homeostat.monitoring.retraining.probation import PROOF_BATCHES
 from homeostat.project import Task
 from homeostat.records import Decision, ModelRecord, Scope
-from monitoring.forecast import HORIZON_TICKS
-from monitoring.probation import PROOF_BATCHES
 
 STEPS = """
 [gates]

@@ -9,10 +9,10 @@ import mlflow
 import polars as pl
 from worlds import after, live, quiet
 
-from flows import by_hand
-from flows.loop import open_loop
+from homeostat.flows.loop import open_loop
+from homeostat.flows.operations import manual
+from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Scope
-from pipelines.features import raw_view
 
 HOOK = "import polars as pl\n\n\ndef build_features(frame):\n    return frame.select(made=pl.col('{}') * {})\n"
 
@@ -23,7 +23,7 @@ def train(folder: Path, day: float, column: str, factor: int) -> Any:
     if loop.version_of("champion") is None:
         live(folder, after(day))
     else:
-        by_hand.train(loop, after(day), "ann")
+        manual.train(loop, after(day), "ann")
     return loop
 
 

@@ -27,8 +27,9 @@ WALL = re.compile(r"cpu_seconds|run_id")
 HEAVY = [
     "mlflow", "mlflow.pyfunc", "mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store", "evidently",
     "evidently.presets", "xgboost", "sklearn.linear_model", "sklearn.preprocessing", "skops.io", "polars",
-    "pyarrow.dataset", "deltalake", "alembic.command", "plotly.graph_objects", "monitoring.drift",
-    "pipelines.training", "flows.replay", "flows.by_hand", "flows.adopt", "worlds",
+    "pyarrow.dataset", "deltalake", "alembic.command", "plotly.graph_objects", "homeostat.monitoring.drift",
+    "homeostat.pipelines.models.training", "homeostat.flows.replay.run",
+    "homeostat.flows.operations.manual", "homeostat.flows.replay.adopt", "worlds",
 ]  # fmt: skip
 
 PROJECT = """
@@ -196,7 +197,7 @@ def annotated(folder: Path, hooks: str) -> None:
 
 def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
     """Everything a loop remembers that must not depend on when or how often it was stopped."""
-    from flows.loop import forget_open_loops, open_loop
+    from homeostat.flows.loop import forget_open_loops, open_loop
     from homeostat.records import Scope
     from homeostat.store import rows
 
@@ -294,7 +295,7 @@ def _with_environment(environment: Mapping[str, str], target: Callable[..., None
 
 def replay_here(folder: str, until: str | None = None, fresh: bool = False) -> None:
     """Replay a project in this process, without Prefect."""
-    from flows.replay import replay
+    from homeostat.flows.replay.run import replay
 
     replay(Path(folder), until=None if until is None else datetime.fromisoformat(until), fresh=fresh)
 
@@ -337,7 +338,7 @@ def brisk(folder: Path, **made: Any) -> Path:
 
 def live(folder: Path | str, until: datetime) -> list[dict[str, Any]]:
     """Run the live ticks that are due."""
-    from flows.stages import due_slots, run_tick
+    from homeostat.flows.stages.sequence import due_slots, run_tick
 
     return [run_tick(folder, "live", at) for at in due_slots(folder, until)]
 
@@ -357,14 +358,14 @@ def run_by_hand(folder: str) -> None:
 
 
 def _open(folder: str) -> Any:
-    from flows.loop import open_loop
+    from homeostat.flows.loop import open_loop
     from homeostat.records import Scope
 
     return open_loop(folder, Scope.LIVE)
 
 
 def _release(folder: str) -> None:
-    from flows.by_hand import list_quarantine, release
+    from homeostat.flows.operations.manual import list_quarantine, release
 
     loop = _open(folder)
     if any(not row["released"] for row in list_quarantine(loop, None, None, "range:x")):
@@ -374,7 +375,7 @@ def _release(folder: str) -> None:
 @contextmanager
 def damaged(loop: Any, version: int) -> Iterator[None]:
     """Damage a version on the disk, so that it does not reproduce its golden rows; mended at the end."""
-    from flows.loop import forget_open_loops
+    from homeostat.flows.loop import forget_open_loops
 
     golden = loop.models.folder(version) / "golden.parquet"
     whole = golden.with_name("whole.parquet")
@@ -394,41 +395,41 @@ def _tick_with_a_damaged_challenger(folder: str) -> None:
 
 
 def _approve(folder: str) -> None:
-    from flows.approvals import approve
+    from homeostat.flows.learning.approvals import approve
 
     if _open(folder).version_of("challenger") is not None:
         approve(_open(folder), after(7.1), "ann")
 
 
 def _reject(folder: str) -> None:
-    from flows.approvals import reject
+    from homeostat.flows.learning.approvals import reject
 
     if _open(folder).version_of("challenger") is not None:
         reject(_open(folder), after(9.1), "ann", "not now")
 
 
 def _snooze(folder: str) -> None:
-    from flows.inbox import snooze
+    from homeostat.flows.alerts import snooze
 
     key = _open(folder).store.list_alerts()[0].key
     snooze(_open(folder), after(8.2), "ann", key, after(8.5))
 
 
 def _acknowledge(folder: str) -> None:
-    from flows.inbox import acknowledge
+    from homeostat.flows.alerts import acknowledge
 
     key = _open(folder).store.list_alerts()[1].key
     acknowledge(_open(folder), after(9.2), "ann", key, "the depot is told")
 
 
 def _train(folder: str) -> None:
-    from flows.by_hand import train
+    from homeostat.flows.operations.manual import train
 
     train(_open(folder), after(7.2), "ann")
 
 
 def _roll_back(folder: str) -> None:
-    from flows.by_hand import rollback
+    from homeostat.flows.operations.manual import rollback
 
     if _open(folder).version_of("champion") != 1:
         rollback(_open(folder), after(7.3), None, "ann", "")
@@ -439,14 +440,14 @@ def _move_the_alias(folder: str) -> None:
 
 
 def _rescore(folder: str) -> None:
-    from flows.by_hand import rescore
+    from homeostat.flows.operations.manual import rescore
 
     rescore(_open(folder), after(8.1), "ann")
 
 
 def _arrive(folder: str) -> None:
     """Inputs come between two ticks."""
-    from flows.by_hand import ingest
+    from homeostat.flows.operations.manual import ingest
 
     ingest(_open(folder), after(8.3), "ann")
 
@@ -478,7 +479,7 @@ HAND: list[Callable[[str], Any]] = [
 
 def adopt(folder: str) -> None:
     """Make the end of a folder's replay its live state, unless that is done."""
-    from flows.adopt import adopt_replay
+    from homeostat.flows.replay.adopt import adopt_replay
 
     if not _open(folder).store.list_batches():
         adopt_replay(Path(folder))

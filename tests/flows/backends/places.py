@@ -15,13 +15,13 @@ import polars as pl
 from backends.studio import Studio
 from typer.testing import CliRunner
 
-from console.main import app
-from flows.by_hand import ingest
-from flows.labeling.answers import Checked, check_now, keep_answers
-from flows.labeling.backends import open_backend
-from flows.labeling.items import list_items
-from flows.loop import Loop, open_loop
+from homeostat.console.main import app
 from homeostat.errors import HomeostatError
+from homeostat.flows.labeling.answers import Checked, check_now, keep_answers
+from homeostat.flows.labeling.backends import open_backend
+from homeostat.flows.labeling.items import list_items
+from homeostat.flows.loop import Loop, open_loop
+from homeostat.flows.operations.manual import ingest
 from homeostat.records import Answer, LabelTask, Purpose, Scope
 
 START = datetime(2020, 1, 7, tzinfo=UTC)

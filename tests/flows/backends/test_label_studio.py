@@ -14,13 +14,13 @@ import pytest
 from backends.places import ANN, BEN, make_loop, note_sent, now, put_tasks, say, take_answers
 from backends.studio import TOKEN, Proxy, Studio, broken_proxy
 
-from flows.labeling.answers import Checked
-from flows.labeling.backends import BackendError, Fetched
-from flows.labeling.collect import collect
-from flows.labeling.items import list_items
-from flows.labeling.label_studio import LabelStudio
-from flows.loop import Loop
 from homeostat.errors import HomeostatError
+from homeostat.flows.labeling.answers import Checked
+from homeostat.flows.labeling.backends import BackendError, Fetched
+from homeostat.flows.labeling.collect import collect
+from homeostat.flows.labeling.items import list_items
+from homeostat.flows.labeling.label_studio import LabelStudio
+from homeostat.flows.loop import Loop
 
 FAULTS = [429, 500, 502, 503, "cut", "lost", "half", "slow"]
 
@@ -235,7 +235,7 @@ def test_an_answer_that_is_changed_there_comes_again_and_does_not_count_twice(ma
 
 
 def test_more_annotations_than_a_page_all_come(make_desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.labeling.label_studio.PULLED", 4)
+    monkeypatch.setattr("homeostat.flows.labeling.label_studio.PULLED", 4)
     desk = make_desk(rows=10)
     put_tasks(desk.loop, 10)
     for task in desk.send().values():
@@ -245,7 +245,7 @@ def test_more_annotations_than_a_page_all_come(make_desk: Any, monkeypatch: pyte
 
 
 def test_an_old_answer_of_a_task_that_changed_lately_comes_too(make_desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flows.labeling.label_studio.OVERLAP", timedelta(seconds=0.2))
+    monkeypatch.setattr("homeostat.flows.labeling.label_studio.OVERLAP", timedelta(seconds=0.2))
     desk = make_desk()
     put_tasks(desk.loop, 2)
     first, second = desk.send().values()

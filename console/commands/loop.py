@@ -1,0 +1,122 @@
+"""Commands that turn the loop: the tick, and each stage by itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from homeostat.console.arguments import HERE, AsJson, Folder, now, open_live, person
+from homeostat.console.output import progress_bar, say, say_facts, say_json, say_table
+from homeostat.errors import HomeostatError
+
+STAGES = {
+    "ingest": "Take in the inputs that are new; quarantine what breaks a stated rule.",
+    "feedback": "Take in the labels that are known by now.",
+    "monitor": "Measure the open windows, and drift against the champion's reference.",
+    "train": "Train and register a version, without promoting it (the first becomes champion).",
+    "retrain": "Train a version, compare it with the champion on fresh rows, promote it or refuse.",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this module's commands."""
+    app.command("tick")(tick)
+    app.command("ingest", help=STAGES["ingest"])(_stage_command("ingest"))
+    app.command("predict")(predict)
+    for name in list(STAGES)[1:]:
+        app.command(name, help=STAGES[name])(_stage_command(name))
+
+
+def predict(
+    folder: Folder = HERE,
+    corrections: Annotated[
+        bool, typer.Option("--corrections", help="Score inputs again that were corrected since they were scored.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score every validated batch that is not scored yet with the champion."""
+    _run_stage("rescore" if corrections else "predict", folder, as_json)
+
+
+def tick(
+    folder: Folder = HERE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what is due and what would be done; write nothing.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run every tick that is due: ingest, predict, feedback, check, decide, act, notify."""
+    if dry_run:
+        _foresee(folder, as_json)
+        return
+    from homeostat.flows.stages.sequence import due_slots, run_tick
+
+    with open_live(folder) as loop:
+        slots, outcomes = due_slots(folder, now()), {}
+        with progress_bar("tick") as tell:
+            for done, at in enumerate(slots):
+                tell(done, len(slots), at)
+                outcomes[at] = run_tick(folder, "live", at)
+            tell(len(slots), len(slots), loop.project.name)
+    if as_json:
+        say_json(outcomes)
+    else:
+        _tell_ticks(loop.project.name, outcomes)
+
+
+def _stage_command(name: str) -> Any:
+    def command(folder: Folder = HERE, as_json: AsJson = False) -> None:
+        _run_stage(name, folder, as_json)
+
+    command.__name__ = name
+    return command
+
+
+def _run_stage(name: str, folder: Path, as_json: bool) -> None:
+    from homeostat.flows.operations import manual
+
+    with open_live(folder) as loop, progress_bar(name) as tell:
+        tell(0, 1, loop.project.name)
+        outcome = getattr(manual, name)(loop, now(), person())
+        tell(1, 1, loop.project.name)
+    if as_json:
+        say_json(outcome)
+    else:
+        say_facts(f"{name} {loop.project.name}", {k: v for k, v in outcome.items() if k != "problem"})
+    if outcome.get("problem"):
+        raise HomeostatError(str(outcome["problem"]))
+
+
+def _foresee(folder: Path, as_json: bool) -> None:
+    from homeostat.flows.loop import open_untouched
+    from homeostat.flows.operations import manual
+    from homeostat.flows.stages.sequence import list_due
+
+    with open_untouched(folder) as loop:
+        slots = list_due(loop, now())
+        found = manual.foresee(loop, now(), slots)
+    if as_json:
+        say_json(found)
+        return
+    due = f"{len(slots)} ticks, {slots[0]} to {slots[-1]}" if len(slots) > 1 else slots
+    say_facts(f"tick {loop.project.name}, dry run", found | {"due": due})
+
+
+def _tell_ticks(name: str, outcomes: dict[str, dict[str, Any]]) -> None:
+    rows = []
+    for at, did in outcomes.items():
+        taken, scored, told = did["ingest"], did["predict"], did["feedback"]
+        broken = taken["quarantined"] + taken["held"] + told["quarantined"]
+        rows.append((at, taken["rows"], broken, scored["scored"], told["labels"], _gist(did)))
+    columns = ["tick", "rows", "quarantined", "scored", "labels", "did"]
+    say_table(f"tick {name}", columns, rows) if rows else say(f"{name}: no tick is due")
+
+
+def _gist(did: dict[str, Any]) -> str:
+    acted = did["act"]
+    verdict = f", {acted['verdict']}" if "verdict" in acted else ""
+    version = f" version {acted['version']}" if "version" in acted else ""
+    problems = [str(part["problem"]) for part in (did["predict"], acted) if part.get("problem")]
+    return "; ".join([f"{acted['did']}{version}{verdict}", *problems])

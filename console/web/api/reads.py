@@ -1,0 +1,168 @@
+"""What the API tells: projects, predictions, decisions, windows, the journal, and why."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, HTTPException, Query, Request
+from fastapi.encoders import jsonable_encoder
+from fastapi.responses import JSONResponse
+
+from homeostat.console.web.api.models import (
+    DecisionOut,
+    JournalOut,
+    Predictions,
+    Problem,
+    ProjectLine,
+    ProjectStatus,
+    WindowOut,
+)
+from homeostat.console.web.pages.acts import Viewer
+from homeostat.console.web.site import Site
+from homeostat.errors import DataError
+from homeostat.flows.loop import Loop, slot, tick_index
+from homeostat.installation import Found
+from homeostat.records import PostKind
+
+router = APIRouter(tags=["Looking"])
+Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the newest.")]
+After = Annotated[datetime | None, Query(description="Only what is later than this.")]
+Before = Annotated[datetime | None, Query(description="Only what is earlier than this: to page back.")]
+_UNKNOWN: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such thing, in words."}
+}
+
+
+@router.get("/projects", response_model=list[ProjectLine], summary="Every project, healthy or not, and why")
+def list_projects(request: Request, person: Viewer) -> list[dict[str, Any]]:
+    """Every project of the installation; one whose file has a mistake is not healthy, and goes by its folder's name."""
+    site: Site = request.app.state.site
+    return [_line(site, found) for found in site.projects()]
+
+
+@router.get("/projects/{project}", response_model=ProjectStatus, responses=_UNKNOWN, summary="Where a project stands")
+def get_project(project: str, request: Request, person: Viewer) -> dict[str, Any]:
+    """The champion, the newest tick and window, what waits, and what is wrong."""
+    site: Site = request.app.state.site
+    loop, live = site.loop(project), site.live(project)
+    return {
+        **_status(loop, site.clock()),
+        "posts_waiting": {kind.value: live.store.count_waiting_posts(kind) for kind in PostKind},
+    }
+
+
+@router.get(
+    "/projects/{project}/predictions/{key:path}",
+    response_model=Predictions,
+    responses={**_UNKNOWN, 202: {"model": Problem, "description": "The key is known and waits to be scored."}},
+    summary="What models said of one key",
+)
+def get_predictions(project: str, key: str, request: Request, person: Viewer) -> Any:
+    """Every score of a key, newest first, and the champion's newest.
+
+    404 where the key is unknown or its row is in quarantine, 202 where its input has come and waits to be scored.
+    """
+    from homeostat.flows.queries.predictions import explain_absence, list_scores
+
+    site: Site = request.app.state.site
+    loop = site.loop(project)
+    scores = list_scores(loop, key)
+    if scores:
+        latest = next((score for score in scores if score["role"] == "champion"), None)
+        return JSONResponse(jsonable_encoder(finite({"key": key, "latest": latest, "scores": scores})))
+    waits, words = explain_absence(loop, site.live(project), key)
+    return JSONResponse({"detail": words}, 202 if waits else 404)
+
+
+@router.get(
+    "/projects/{project}/decisions", response_model=list[DecisionOut], responses=_UNKNOWN, summary="What was decided"
+)
+def list_decisions(
+    project: str,
+    request: Request,
+    person: Viewer,
+    after: After = None,
+    before: Before = None,
+    limit: Limit = 100,
+    stage: Annotated[str | None, Query(description="Only of this question, such as promotion.")] = None,
+) -> Any:
+    """Decisions with their reasons and evidence, oldest first."""
+    loop = request.app.state.site.loop(project)
+    found = loop.store.list_decisions(stage, after=_zoned(after), before=_zoned(before), newest=limit)
+    return _told(DecisionOut, found)
+
+
+@router.get(
+    "/projects/{project}/windows",
+    response_model=list[WindowOut],
+    responses=_UNKNOWN,
+    summary="The champion's performance, batch by batch",
+)
+def list_windows(project: str, request: Request, person: Viewer, after: After = None, limit: Limit = 100) -> Any:
+    """Windows, oldest first, each final, provisional or unknown."""
+    loop = request.app.state.site.loop(project)
+    return _told(WindowOut, loop.store.list_windows(after=_zoned(after), newest=limit))
+
+
+@router.get("/projects/{project}/journal", response_model=list[JournalOut], responses=_UNKNOWN, summary="The journal")
+def list_journal(
+    project: str,
+    request: Request,
+    person: Viewer,
+    after: Annotated[int, Query(ge=0, description="Only links that follow the one of this number.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many, from `after` on.")] = 100,
+) -> Any:
+    """Links of the journal's chain, oldest first; go on with the number of the last one as `after`."""
+    loop = request.app.state.site.loop(project)
+    return _told(JournalOut, loop.store.list_journal(after=after, until=after + limit))
+
+
+@router.get("/projects/{project}/why/{key:path}", responses=_UNKNOWN, summary="Why a row was scored as it was")
+def get_why(project: str, key: str, request: Request, person: Viewer) -> Any:
+    """The version that scored the key, why it said so, who says what is true, and what chose that version."""
+    from homeostat.flows.queries.why import why
+
+    try:
+        return JSONResponse(jsonable_encoder(finite(why(request.app.state.site.loop(project), key))))
+    except DataError as fault:
+        raise HTTPException(404, str(fault)) from None
+
+
+def _line(site: Site, found: Found) -> dict[str, Any]:
+    if found.project is None:
+        return {"name": found.folder.name, "healthy": False, "problems": [found.problem or "it cannot be read"]}
+    try:
+        return _status(site.loop(found.project.name), site.clock())
+    except Exception as fault:  # One project that cannot be opened must not hide the others.
+        return {"name": found.project.name, "healthy": False, "problems": [str(fault) or type(fault).__name__]}
+
+
+def _status(loop: Loop, now: datetime) -> dict[str, Any]:
+    from homeostat.flows.queries.status import next_run, status
+
+    following = slot(loop.project, max(tick_index(loop.project, now) + 1, 0)) if now >= loop.project.start_at else None
+    told = status(loop)
+    runs = {"next_tick": following or loop.project.start_at, "next_run": next_run(loop, told["last_tick"], now)}
+    return finite({**told, "name": told["project"], **runs})
+
+
+def _told(model: Any, records: Sequence[Any]) -> JSONResponse:
+    return JSONResponse(finite([model.model_validate(record).model_dump(mode="json") for record in records]))
+
+
+def _zoned(at: datetime | None) -> datetime | None:
+    if at is not None and at.tzinfo is None:
+        raise HTTPException(422, f"{at.isoformat()} has no time zone; write it as in 2020-01-31T06:00:00Z.")
+    return at
+
+
+def finite(value: Any) -> Any:
+    """The same, with null for numbers that JSON does not know."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: finite(each) for name, each in value.items()}
+    return [finite(each) for each in value] if isinstance(value, list | tuple) else value

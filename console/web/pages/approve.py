@@ -1,0 +1,170 @@
+"""Approve: a challenger beside the champion, what it had to show, and a person's word about it."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, Form, Request, Response
+
+from homeostat.console.web.pages.acts import MOST_TYPED, Approver, Text, Viewer, back_to, may, site_of
+from homeostat.console.web.rendering import page
+from homeostat.console.web.security.dependencies import Person, Role
+from homeostat.errors import HomeostatError
+from homeostat.metrics import gain
+from homeostat.records import ApprovalState
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from homeostat.flows.loop import Loop
+    from homeostat.records import Approval
+
+router = APIRouter(prefix="/projects/{name}/approve", include_in_schema=False)
+ACTS = {"approve": "Approve", "reject": "Reject", "rollback": "Go back to"}
+MEASURES = {
+    "selection_rate": "selection rate (demographic parity difference)",
+    "true_positive_rate": "true positive rate (equal opportunity difference)",
+    "mean_loss": "mean loss",
+}
+NORMAL_95 = 1.96
+NOBODY = "Nothing waits for approval."
+
+
+@router.get("")
+def approve(request: Request, name: str, person: Viewer, said: str = "") -> Response:
+    """What waits, side by side with the champion; earlier approvals; and the way back."""
+    return _page(request, name, said=said)
+
+
+@router.get("/changes")
+def changes(request: Request, name: str, person: Viewer, state: str = "") -> Response:
+    """Whether something else waits by now: 204 where the page is as it was."""
+    token = _token(site_of(request).loop(name))
+    if token == state:
+        return Response(status_code=204)
+    return page(request, "approve_changed.html", name=name, token=token)
+
+
+@router.post("/confirm")
+def confirm(
+    request: Request, name: str, person: Approver, act: Text, version: Annotated[int, Form()], why: Text = ""
+) -> Response:
+    """Ask once more before a version is put in place, dropped, or put back; nothing is changed."""
+    loop, why = site_of(request).loop(name), why.strip()[:MOST_TYPED]
+    if act not in ACTS:
+        return _page(request, name, mistake="That is no act of this page.", why=why)
+    if act == "reject" and not why:
+        mistake = "A rejection needs a reason, for those who read the journal."
+        return _page(request, name, mistake=mistake, wrong="why", version=version)
+    if act == "rollback" and not why:
+        mistake = "Say why it goes back, for those who read the journal."
+        return _page(request, name, mistake=mistake, wrong="why-back", version=version)
+    shown = {"act": act, "words": ACTS[act], "version": version, "why": why, "champion": loop.version_of("champion")}
+    return page(request, "approve_confirm.html", project=name, tab="approve", name=name, **shown)
+
+
+@router.post("/decide")
+def decide(
+    request: Request, name: str, person: Approver, act: Text, version: Annotated[int, Form()], why: Text = ""
+) -> Response:
+    """Do it: one transaction, journaled with the person, whether or not a tick runs."""
+    site = site_of(request)
+    loop, at, why = site.loop(name), site.clock(), why.strip()[:MOST_TYPED]
+    try:
+        _do(loop, at, person, act, version, why)
+    except HomeostatError as mistake:
+        return _page(request, name, mistake=str(mistake), why=why, version=version)
+    return back_to(name, "approve", said=act)
+
+
+def _do(loop: Loop, at: datetime, person: Person, act: str, version: int, why: str) -> None:
+    from homeostat.flows.learning import approvals
+    from homeostat.flows.operations import manual
+
+    if act == "approve":
+        approvals.approve(loop, at, person.name, why, version)
+    elif act == "reject":
+        approvals.reject(loop, at, person.name, why, version)
+    elif act == "rollback":
+        manual.rollback(loop, at, version, person.name, why)
+    else:
+        raise HomeostatError("That is no act of this page.")
+
+
+def _page(
+    request: Request,
+    name: str,
+    *,
+    said: str = "",
+    mistake: str | None = None,
+    wrong: str | None = None,
+    why: str = "",
+    version: int | None = None,
+) -> Response:
+    from homeostat.flows.learning.approvals import list_open
+
+    site = site_of(request)
+    loop = site.loop(name)
+    waiting, mlflow = list_open(loop), site.mlflow_url(loop)
+    champion = loop.version_of("champion")
+    done = {"approve": "Approved.", "reject": "Rejected.", "rollback": "Put back."}.get(said)
+    known = [model for model in loop.store.list_models() if model.version != champion]
+    return page(
+        request, "approve.html", 409 if mistake else 200, project=name, tab="approve", name=name,
+        cases=[_case(loop, each, site.clock()) for each in waiting],
+        earlier=[e for e in reversed(loop.store.list_approvals()) if e.state is not ApprovalState.OPEN],
+        versions=sorted(known, key=lambda m: (m.promoted_at is not None, m.version), reverse=True),
+        champion=champion, model=loop.house.model_name, mlflow=mlflow, token=_token(loop), done=done,
+        mistake=mistake, wrong=wrong, why=why, version=version, may_approve=may(request, Role.APPROVER),
+        human=loop.project.gates.approval == "human",
+    )  # fmt: skip
+
+
+def _case(loop: Loop, approval: Approval, at: datetime) -> dict[str, Any]:
+    """What waits as the page shows it; `problem` where what was compared is not known any more."""
+    from homeostat.flows.learning.approvals import describe
+
+    try:
+        told = describe(loop, approval)
+    except HomeostatError as fault:
+        return {"approval": approval, "problem": str(fault)}
+    evidence = told["evidence"]
+    hours = (approval.due_at - at).total_seconds() / 3600
+    left = "expired" if hours <= 0 else f"{hours / 24:.0f} days left" if hours >= 48 else f"{hours:.0f} hours left"
+    return {
+        **told,
+        "problem": None,
+        "left": left,
+        "metrics": _side_by_side(evidence, told["metric"]),
+        "interval": _interval(evidence.get("gain"), evidence.get("gain_error")),
+        "segments": [_group(each) for each in told["segments"]],
+        "fairness": [{**gap, "what": MEASURES.get(gap["measure"], gap["measure"])} for gap in told["fairness"]],
+    }
+
+
+def _side_by_side(evidence: dict[str, Any], watched: str) -> list[dict[str, Any]]:
+    old, new = evidence["champion_metrics"], evidence["challenger_metrics"]
+    both = sorted(set(old) & set(new), key=lambda metric: (metric != watched, metric))
+    made = [{"metric": m, "old": old[m], "new": new[m], "gain": gain(m, new[m], old[m])} for m in both]
+    return [each | {"watched": each["metric"] == watched, "word": _word(each["gain"])} for each in made]
+
+
+def _word(gained: float) -> str:
+    return "better" if gained > 0 else "worse" if gained < 0 else "the same"
+
+
+def _interval(mean: float | None, error: float | None) -> dict[str, float] | None:
+    if mean is None or error is None:
+        return None
+    return {"mean": mean, "error": error, "low": mean - NORMAL_95 * error, "high": mean + NORMAL_95 * error}
+
+
+def _group(group: dict[str, Any]) -> dict[str, Any]:
+    clear = abs(group["gain"]) > 2 * group["gain_error"]
+    return group | {"word": _word(group["gain"]) if clear else "no clear difference"}
+
+
+def _token(loop: Loop) -> str:
+    seen = [(each.version, each.state.value) for each in loop.store.list_approvals()]
+    return hashlib.sha256(repr((seen, loop.version_of("champion"))).encode()).hexdigest()[:16]

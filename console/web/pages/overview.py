@@ -1,0 +1,74 @@
+"""The overview: every project at a glance, and one project's loop over time."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, HTTPException, Request, Response
+from fastapi.responses import JSONResponse, RedirectResponse
+
+from homeostat.console.web.project_card import look_at, look_at_services
+from homeostat.console.web.rendering import live, page
+from homeostat.console.web.site import Site
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/")
+def overview(request: Request) -> Response:
+    """Every project, healthy or not, and why."""
+    return page(request, "overview.html", **_all(request), token="none")
+
+
+@router.get("/fragments/projects")
+def projects(request: Request, state: str = "") -> Response:
+    """The projects and services of the overview; nothing where they are as the asker has them."""
+    return live(request, "projects.html", state, **_all(request))
+
+
+@router.get("/projects/{name}")
+def project(name: str) -> Response:
+    """A project's first page is its overview."""
+    return RedirectResponse(f"/projects/{name}/overview")
+
+
+@router.get("/projects/{name}/overview")
+def one(request: Request, name: str) -> Response:
+    """Where a project stands, and its loop over time."""
+    return page(request, "project.html", project=name, token="none", **_one(request, name))
+
+
+@router.get("/projects/{name}/fragments/standing")
+def standing(request: Request, name: str, state: str = "") -> Response:
+    """Where a project stands; nothing where it stands as the asker has it."""
+    return live(request, "standing.html", state, project=name, **_one(request, name))
+
+
+@router.get("/projects/{name}/series")
+def series(request: Request, name: str) -> Response:
+    """The loop over time as JSON; `from` and `to` are seconds since 1970."""
+    from homeostat.flows.queries.series import read_series
+
+    site: Site = request.app.state.site
+    start, end = (_instant(request.query_params.get(name)) for name in ("from", "to"))
+    return JSONResponse(read_series(site.loop(name), start, end), headers={"Cache-Control": "no-store"})
+
+
+def _all(request: Request) -> dict[str, Any]:
+    site: Site = request.app.state.site
+    return {"cards": [look_at(site, found) for found in site.projects()], "services": look_at_services(site)}
+
+
+def _one(request: Request, name: str) -> dict[str, Any]:
+    site: Site = request.app.state.site
+    site.loop(name)
+    found = next(each for each in site.projects() if each.project and each.project.name == name)
+    return {"card": look_at(site, found)}
+
+
+def _instant(seconds: str | None) -> datetime | None:
+    try:
+        return None if not seconds else datetime.fromtimestamp(float(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        raise HTTPException(400, f"{seconds!r} is no time; give seconds since 1970.") from None

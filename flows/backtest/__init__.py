@@ -1,0 +1,1 @@
+"""Backtest: a project's history under many retraining policies, side by side."""

@@ -1,0 +1,1 @@
+"""Learning: training a version, updating it in steps, comparing, promoting, probation, approvals, outcomes."""

@@ -1,0 +1,181 @@
+"""What a step of learning is made of, wherever it is taken: in the loop or in a backtest of it. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from homeostat.losses import loss_scale, row_losses, scoring_losses, segment_values
+from homeostat.metrics import compute_metrics
+from homeostat.monitoring.retraining.forecast import (
+    LEAST_YARD,
+    RECALIBRATE,
+    REFRESH,
+    RETRAIN,
+    YARD_ROUNDS,
+    Plan,
+    growth_gain,
+)
+from homeostat.pipelines.models.members import forecast_cost, list_specs
+from homeostat.project import Project, Task
+from homeostat.registry.promotion import Comparison
+from homeostat.registry.segments import compare_gaps, compare_groups, mean_and_error
+
+# Of an alarm that stands, everything is learned again once there is so much more to learn from.
+ALARMED_GROWTH, GROWTH = 1.5, 2.0
+MOST_APART = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Groups:
+    """Which groups a comparison looks at one by one: of each column the value of each row; `metric` is what is told."""
+
+    segments: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    sensitive: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    metric: str = ""
+
+
+def groups_of(project: Project, rows: pl.DataFrame) -> Groups:
+    """The groups of rows, by the columns under `data.segments` and `data.sensitive`."""
+    data = project.data
+    return Groups(segment_values(rows, data.segments), segment_values(rows, data.sensitive), project.metric)
+
+
+def list_plans(
+    project: Project, *, members: int, whole: int, labels: int, rows_a_tick: float, alarmed: bool
+) -> tuple[Plan, ...]:
+    """Weights alone; the windows too; and, once the labels have doubled or an alarm stands, everything.
+
+    `members` are those that there are: of one alone the weight is what it is. `whole` is the number of labels that
+    everything was last learned from, `labels` that of now.
+    """
+    costs = {
+        spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(rows_a_tick * spec.ticks)))
+        for spec in list_specs(project)
+    }
+    windowed = {spec: cost for spec, cost in costs.items() if spec.ticks is not None}
+    plans = [Plan(RECALIBRATE, (), 0)] if members > 1 else []
+    plans.append(Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())))
+    if labels >= (ALARMED_GROWTH if alarmed else GROWTH) * whole:
+        growth = growth_gain(whole, labels)
+        plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
+    return tuple(plans)
+
+
+def yard_a_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
+    """What retraining on everything costs at one tick, in rows x rounds: the budget is a share of it.
+
+    The rounds are those of the first model of the line, at most `YARD_ROUNDS`, and that many where it was not boosted,
+    whose passes are no rounds. It counts as `LEAST_YARD` at least.
+    """
+    told = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
+    rounds = min(told["rounds"], YARD_ROUNDS) if told.get("family") == "xgboost" else YARD_ROUNDS
+    return max(labels * rounds, LEAST_YARD)
+
+
+def share_apart(project: Project, labels: int) -> float:
+    """The share of `labels` new rows that is kept for the comparison: more of them where there are few."""
+    gates = project.gates
+    return min(MOST_APART, max(gates.fresh_share, 1.1 * gates.min_rows / max(labels, 1)))
+
+
+def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
+    """Which rows are kept for the comparison: that share of them, drawn by their keys alone, the same in every run."""
+    marks = [blake2b(key.encode(), digest_size=8).digest() for key in keys.cast(pl.String).to_list()]
+    drawn = sorted(range(len(marks)), key=lambda at: (marks[at], at))[: math.ceil(share * len(marks))]
+    apart = np.zeros(len(marks), dtype=bool)
+    apart[drawn] = True
+    return apart
+
+
+def paired_gain(
+    task: Task, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
+) -> np.ndarray:
+    """The loss that each row is spared by the scores `after`, (rows,), against those `before`."""
+    losses = paired_losses(task, labels, before=before, after=after, positive=positive)
+    return losses[0] - losses[1]
+
+
+def paired_losses(
+    task: Task, labels: pl.Series, *, before: pl.DataFrame, after: pl.DataFrame, positive: str | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The loss of each row, (rows,), by the scores `before` and by those `after`, in the same unit."""
+    scale = squared_error(labels, before) if task is Task.REGRESSION else 1.0
+    return (
+        scoring_losses(task, labels, before, positive, scale),
+        scoring_losses(task, labels, after, positive, scale),
+    )
+
+
+def compare_scores(
+    task: Task,
+    labels: pl.Series,
+    *,
+    champion: tuple[int, pl.DataFrame],
+    challenger: tuple[int, pl.DataFrame],
+    batches: tuple[str, ...],
+    positive: str | None,
+    weights: np.ndarray | None = None,
+    groups: Groups | None = None,
+) -> Comparison:
+    """Compare two versions by what they say, now, of the same labelled rows; one row of scores a label.
+
+    `weights` (rows,) say how many rows each stands for; without it each stands for itself. `groups` are compared one by
+    one as well.
+    """
+    (old, before), (new, after) = champion, challenger
+    losses = paired_losses(task, labels, before=before, after=after, positive=positive)
+    saved = losses[0] - losses[1]
+    mean, error = mean_and_error(saved, weights)
+    told = {"before": before, "after": after, "positive": positive, "weights": weights}
+    named = groups or Groups()
+    return Comparison(
+        old,
+        new,
+        len(labels),
+        batches,
+        champion_metrics=compute_metrics(task, labels, before, positive, weights),
+        challenger_metrics=compute_metrics(task, labels, after, positive, weights),
+        gain=mean,
+        gain_error=error,
+        segments=compare_groups(
+            task, labels, saved=saved, groups={**named.segments, **named.sensitive}, sensitive=named.sensitive,
+            metric=named.metric, **told,
+        ),
+        fairness=compare_gaps(task, labels, losses=losses, groups=named.sensitive, **told),
+    )  # fmt: skip
+
+
+def mean_losses(
+    task: Task, labels: pl.Series, together: pl.DataFrame, alone: Mapping[str, pl.DataFrame], positive: str | None
+) -> dict[str, float]:
+    """The mean loss of each member on labelled rows; of a regression in units of the committee's own squared error."""
+    scale = squared_error(labels, together) if task is Task.REGRESSION else 1.0
+    return {name: float(scoring_losses(task, labels, scored, positive, scale).mean()) for name, scored in alone.items()}
+
+
+def trial_losses(
+    task: Task, labels: pl.Series, scored: pl.DataFrame, positive: str | None, scale: float = 1.0
+) -> np.ndarray:
+    """Two losses from 0 to 1 of each labelled row, (2, rows): the alarm's, and whether the prediction is wrong."""
+    losses = row_losses(task, labels, scored, positive, scale)
+    if task is Task.REGRESSION:
+        return np.stack([losses, losses])
+    return np.stack([losses, (scored["prediction"] != labels).fill_null(True).cast(pl.Float64).to_numpy()])
+
+
+def trial_scale(task: Task, labels: pl.Series, founder: pl.DataFrame) -> float:
+    """What the losses of a regression are measured in, by what the founder said."""
+    return max(loss_scale(labels, founder), 1e-12) if task is Task.REGRESSION else 1.0
+
+
+def squared_error(labels: pl.Series, scored: pl.DataFrame) -> float:
+    """The mean squared error of predictions, never 0."""
+    error: Any = ((scored["prediction"] - labels.cast(pl.Float64)) ** 2).mean()
+    return max(float(error), 1e-12)

@@ -1,0 +1,148 @@
+"""Making a version: the point-in-time frame, the training, the registration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Collection
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from homeostat.errors import DataError
+from homeostat.flows.labels import fair_share
+from homeostat.flows.loop import Loop
+from homeostat.pipelines.models.training import train_model
+from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
+
+RECORD = "record.json"
+PROGRAMMATIC, SOURCES = "programmatic", "labels"
+
+
+def training_frame(
+    loop: Loop,
+    at: datetime,
+    *,
+    until: datetime | None = None,
+    since: datetime | None = None,
+    without: pl.Series | None = None,
+) -> pl.DataFrame:
+    """Inputs and labels that count at `at`, one row a key, sorted by event and key.
+
+    Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
+    `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
+    `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
+    of them, and `_measured`, whether a model may be measured on it, only where not every row had the same chance.
+    Raises DataError where there is no row.
+    """
+    learned = {BatchState.SCORED, BatchState.HISTORY}
+    if loop.version_of("champion") is None:
+        learned |= {BatchState.VALIDATED}
+    batches = loop.store.list_batches()
+    usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at)]
+    where = pl.col("_batch").is_in(usable)
+    if since is not None:
+        where &= pl.col("event_at") >= since
+    inputs = loop.lake.latest("inputs", loop.key, at, where=where)
+    keys = None if inputs is None or since is None else inputs[loop.key]
+    labels = loop.lake.latest("feedback", loop.key, at, keys=keys)
+    if inputs is None or labels is None:
+        raise DataError(f"no labelled rows are known at {at:%Y-%m-%d %H:%M}.", "Labels come with [data.feedback].")
+    if without is not None:
+        inputs = inputs.join(without.to_frame(), on=loop.key, how="anti")
+    doubtful = [task.key for task in loop.store.list_tasks(TaskState.OPEN) if task.purpose is Purpose.RELABEL]
+    if doubtful:
+        inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
+    labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
+    chances = labels.select(loop.key, "propensity")
+    frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)
+    return _weighed(loop, frame, chances)
+
+
+def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
+    drawn = frame.select(loop.key, "_batch").join(chances, on=loop.key, how="left", maintain_order="left")
+    fair = fair_share(drawn, loop.key, "_batch")
+    if not fair.all():
+        frame = frame.with_columns(_measured=pl.Series(fair))
+    ruled = pl.col("_provenance") == PROGRAMMATIC
+    if frame.select(ruled.any()).item():
+        weight = pl.when(ruled).then(loop.project.labeling.label_weight).otherwise(1.0)
+        frame = frame.with_columns(_weight=weight)
+    return frame
+
+
+def key_of(loop: Loop, at: datetime) -> str:
+    """The key under which the version of a tick is registered."""
+    return f"{loop.house.model_name}/{at.astimezone(UTC).isoformat()}"
+
+
+def make_version(loop: Loop, at: datetime, without: Collection[str] = ()) -> ModelRecord:
+    """Train and register what was asked for at `at`; once, however often this is called for the same tick."""
+    key = key_of(loop, at)
+    version = loop.models.find(key)
+    if version is None:
+        with tempfile.TemporaryDirectory() as scratch:
+            version = _train_and_register(loop, at, key, without, Path(scratch) / "model")
+    return read_record(loop, version)
+
+
+def read_record(loop: Loop, version: int) -> ModelRecord:
+    """The record that was packed with a version."""
+    raw = json.loads((loop.models.folder(version) / RECORD).read_text())
+    raw.pop(SOURCES, None)
+    times = {name: datetime.fromisoformat(raw[name]) for name in ("as_of", "trained_until") if raw[name]}
+    return ModelRecord(**raw | times | {"version": version, "cost": FitCost(**raw["cost"])})
+
+
+def count_sources(frame: pl.DataFrame) -> dict[str, int]:
+    """How many labels of a training frame came from each provenance."""
+    return dict(frame.group_by("_provenance").len().sort("_provenance").iter_rows())
+
+
+def read_sources(loop: Loop, version: int) -> dict[str, int] | None:
+    """How many labels of each provenance a version learned from; None where nobody wrote it down."""
+    file = loop.models.folder(version) / RECORD
+    return json.loads(file.read_text()).get(SOURCES) if file.exists() else None
+
+
+def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[str], folder: Path) -> int:
+    frame = training_frame(loop, at, without=_keys_of(loop, without))
+    trained = train_model(frame, loop.project, loop.hooks)
+    trained.save(folder)
+    record = {
+        "key": key,
+        "as_of": at.isoformat(),
+        "family": trained.family,
+        "rows": trained.rows,
+        "reference": trained.reference,
+        "cost": dataclasses.asdict(trained.cost),
+        "trained_until": frame["event_at"].max().isoformat(),  # type: ignore[union-attr]
+        "loss": trained.loss,
+        SOURCES: count_sources(frame),
+    }
+    (folder / RECORD).write_text(json.dumps(record, indent=1))
+    return loop.models.register(folder, key, **_described(loop, trained, at))
+
+
+def _described(loop: Loop, trained: Any, at: datetime) -> dict[str, Any]:
+    return {
+        "reference": trained.reference,
+        "params": trained.params,
+        "cost": trained.cost,
+        "as_of": at,
+        "lake_versions": loop.lake.versions(),
+        "lake_uri": loop.house.lake_uri,
+        "rows": trained.rows,
+        "family": trained.family,
+        "candidates": trained.candidates,
+    }
+
+
+def _keys_of(loop: Loop, batches: Collection[str]) -> pl.Series | None:
+    if not batches:
+        return None
+    rows = loop.lake.read("inputs", pl.col("_batch").is_in(list(batches)), [loop.key])
+    return None if rows is None else rows[loop.key].unique()

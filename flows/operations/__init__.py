@@ -1,0 +1,1 @@
+"""What is done outside of a tick: by a person, or between ticks."""

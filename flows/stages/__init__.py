@@ -1,0 +1,1 @@
+"""The stages of a tick, as `sequence` orders them: from ingest to notify."""

@@ -1,0 +1,134 @@
+"""Stage 6: carry out what was decided: train, compare, promote or refuse."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import datetime
+from typing import Any
+
+from homeostat.durations import instant
+from homeostat.errors import DataError, ModelRefused, RegistryError
+from homeostat.flows.learning.probation import fact_name, get_probation, renewed
+from homeostat.flows.learning.promotion import Overtaken, compare, note_training, promote, settle, stands
+from homeostat.flows.learning.update import find_base, refresh
+from homeostat.flows.learning.versions import make_version
+from homeostat.flows.loop import Loop, alert
+from homeostat.flows.stages.decide import fresh_windows
+from homeostat.monitoring.retraining.forecast import RECALIBRATE, REFRESH
+from homeostat.pipelines.data.canonical import canonical_classes
+from homeostat.records import BatchState, Decision, FitCost, ModelRecord, Severity
+from homeostat.registry.foreign import Contract
+from homeostat.registry.promotion import decide_promotion
+
+
+def act(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Carry out the retraining decision of this tick; done again after a kill, it comes to the same end."""
+    decision = loop.store.get_decision(at, "retraining")
+    kind = decision.kind if decision is not None else "wait"
+    steps = {"train_first": _train_first, "adopt": _adopt, "retrain": _retrain, RECALIBRATE: refresh, REFRESH: refresh}
+    steps |= {"rollback": _roll_back}
+    if kind not in steps:
+        return _finish(loop, at, {"did": kind})
+    if decision is not None and decision.model_version not in (None, loop.version_of("champion")):
+        # A person put another version in place since: what was decided was about the one before.
+        return _finish(loop, at, {"did": "wait", "overtaken": kind})
+    try:
+        return steps[kind](loop, at)
+    except Overtaken:
+        return _finish(loop, at, {"did": "wait", "overtaken": kind})
+    except (DataError, ModelRefused) as fault:
+        return _could_not(loop, at, kind, fault)
+    except RegistryError as fault:
+        if loop.replaying:  # history must not depend on whether MLflow was there this minute
+            raise
+        return _could_not(loop, at, kind, fault)
+
+
+def _train_first(loop: Loop, at: datetime) -> dict[str, Any]:
+    record = make_version(loop, at)
+    verdict = Decision(at, "promotion", "promote", ("it is the first champion",), {"rows": record.rows}, record.version)
+    waiting = loop.store.list_batches(BatchState.VALIDATED)
+    outcome = {"did": "train_first", "version": record.version}
+    with loop.store.write("first") as write:
+        for batch in waiting:
+            reason = "it came before the first champion, which learned from it"
+            write.put_batch(dataclasses.replace(batch, state=BatchState.HISTORY, reason=reason))
+    promote(loop, at, record, verdict, outcome)
+    return outcome
+
+
+def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
+    uri = loop.project.training.base_model
+    assert uri is not None
+    key = f"{loop.house.model_name}/adopted/{uri}"
+    data = loop.project.data
+    classes = tuple(canonical_classes(data.classes) or ())
+    contract = Contract(loop.project.task.value, tuple(data.features), classes, loop.positive)
+    version = loop.models.adopt(uri, key, contract, at)
+    record = ModelRecord(version, key, at, "adopted", 0, {}, FitCost())
+    verdict = Decision(at, "promotion", "promote", (f"the project starts with {uri}",), {}, version)
+    outcome = {"did": "adopt", "version": version}
+    promote(loop, at, record, verdict, outcome)
+    return outcome
+
+
+def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Put the founder of the champion's line back, because what came after it was worse."""
+    decision, champion = loop.store.get_decision(at, "retraining"), loop.champion()
+    assert decision is not None and champion is not None
+    probation = get_probation(loop, champion)
+    founder = loop.store.get_model(probation.line)
+    assert founder is not None
+    verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, founder.version)
+    outcome = {"did": "rollback", "version": founder.version}
+    facts = {fact_name(probation.line): renewed(probation, at)}
+    promote(loop, at, founder, verdict, outcome, facts, stands(loop, champion.version))
+    return outcome
+
+
+def _retrain(loop: Loop, at: datetime) -> dict[str, Any]:
+    champion = loop.champion()
+    assert champion is not None
+    if find_base(loop) is not None:
+        return refresh(loop, at)
+    batches = _fresh_batches(loop, champion, at)
+    record = make_version(loop, at, batches)
+    comparison = compare(loop, champion.version, record.version, batches, at)
+    verdict = decide_promotion(comparison, loop.project, at)
+    if comparison.challenger_metrics:
+        record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
+    outcome = {"did": "retrain", "version": record.version, "verdict": verdict.kind}
+    return settle(loop, at, record, verdict, outcome)
+
+
+def _fresh_batches(loop: Loop, champion: ModelRecord, at: datetime) -> tuple[str, ...]:
+    """The newest batches with enough labels to compare on, at most half of what is fresh: the rest is to learn from."""
+    windows = fresh_windows(loop, champion, at)
+    wanted = min(loop.project.gates.fresh_rows, max(sum(w.labels for w in windows) // 2, loop.project.gates.min_rows))
+    chosen: list[str] = []
+    labels = 0
+    for window in reversed(windows):
+        if labels >= wanted:
+            break
+        chosen.append(window.batch)
+        labels += window.labels
+    return tuple(reversed(chosen))
+
+
+def _could_not(loop: Loop, at: datetime, kind: str, fault: Exception) -> dict[str, Any]:
+    outcome = {"did": kind, "problem": str(fault)}
+    previous = loop.store.last_outcome("act", at)
+    with loop.store.write("act") as write:
+        if previous != outcome:
+            write.append_alert(alert(at, Severity.CRITICAL, "training", "a model could not be made", str(fault)))
+        write.append_journal(at, f"{instant(at)}/act_failed", "act_failed", outcome)
+        if loop.version_of("champion") is not None:
+            note_training(loop, write, at)
+        write.put_stage(at, "act", outcome)
+    return outcome
+
+
+def _finish(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+    with loop.store.write("act") as write:
+        write.put_stage(at, "act", outcome)
+    return outcome

@@ -1,0 +1,126 @@
+"""Feeding the alarm: each matured batch of the champion's line once, in the order of events, as it is known then."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+import polars as pl
+
+from homeostat.durations import instant
+from homeostat.flows.labels import with_fair_labels
+from homeostat.flows.loop import Loop
+from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, segment_values
+from homeostat.metrics import positive_class
+from homeostat.monitoring.alarm.state import Watch, begin, from_plain, take
+from homeostat.monitoring.performance.realized import awaits_labels
+from homeostat.project import Task
+from homeostat.records import Batch, BatchState, Role, Window, WindowStatus
+
+
+def fact_name(line: int) -> str:
+    """The name of the fact that holds the state of a line's alarm."""
+    return f"alarm/{line}"
+
+
+def get_watch(loop: Loop) -> Watch | None:
+    """What is remembered of the champion's line; None before its first check."""
+    champion = loop.version_of("champion")
+    stored = None if champion is None else loop.store.get_fact(fact_name(_line_of(loop, champion)))
+    return None if stored is None else from_plain(stored)
+
+
+def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
+    """The state of the champion's line after the batches that matured by `at`; reads, and writes nothing.
+
+    `measured`: the windows that were open at this check. The first batch that still waits for labels ends it: those
+    after it wait too. Work is linear in the new labels and in the batches that wait, whatever came before.
+    """
+    champion = loop.version_of("champion")
+    if champion is None:
+        return None
+    line = _line_of(loop, champion)
+    watch = _current(loop, line, at)
+    status = {window.batch: window.status for window in measured}
+    for batch in loop.store.list_batches(BatchState.SCORED, after=datetime.fromisoformat(watch.until)):
+        if batch.end_at > at:
+            break
+        if not _is_of(loop, batch, line):
+            watch = replace(watch, until=instant(batch.end_at))
+            continue
+        rows = None if status.get(batch.id) is WindowStatus.PROVISIONAL else _matured(loop, batch, at)
+        if rows is None:
+            return replace(watch, waits_for=batch.id)
+        watch = _taken(loop, watch, batch, rows)
+    return replace(watch, waits_for=None)
+
+
+def _line_of(loop: Loop, version: int) -> int:
+    record = loop.store.get_model(version)
+    return version if record is None else record.founder
+
+
+def _is_of(loop: Loop, batch: Batch, line: int) -> bool:
+    """Whether a batch counts for a line; corrections that were scored again have had their labels counted before."""
+    if batch.model_version is None or not batch.rows or batch.id.endswith("/corrections"):
+        return False
+    return _line_of(loop, batch.model_version) == line
+
+
+def _current(loop: Loop, line: int, at: datetime) -> Watch:
+    """The watch that is kept; a new one where there is none, or where what it promises was set anew."""
+    monitoring, columns = loop.project.monitoring, tuple(loop.project.data.segments)
+    stored = loop.store.get_fact(fact_name(line))
+    kept = None if stored is None else from_plain(stored)
+    if kept and (kept.alpha, kept.tolerance, kept.columns) == (monitoring.alpha, monitoring.tolerance, columns):
+        return kept
+    founder = loop.store.get_model(line)
+    since = loop.project.start_at if founder is None else founder.as_of
+    made = begin(
+        line,
+        {} if founder is None else founder.loss,
+        alpha=monitoring.alpha,
+        tolerance=monitoring.tolerance,
+        columns=columns,
+        at=instant(at),
+    )
+    return replace(made, until=kept.until if kept else instant(since))
+
+
+def _matured(loop: Loop, batch: Batch, at: datetime) -> pl.DataFrame | None:
+    """The batch's predictions with what is known of their truth; None while some label may still come."""
+    mine = (pl.col("role") == Role.CHAMPION.value) & (pl.col("batch") == batch.id)
+    rows = loop.lake.read("predictions", mine)
+    if rows is None:
+        return None
+    labelled = with_fair_labels(loop, rows, at)
+    waits = labelled["label"].null_count() > 0 and awaits_labels(labelled, loop.project, at)
+    return None if waits else labelled
+
+
+def _taken(loop: Loop, watch: Watch, batch: Batch, rows: pl.DataFrame) -> Watch:
+    start, end = instant(batch.start_at), instant(batch.end_at)
+    task, scale = loop.project.task, 1.0 if loop.project.task is not Task.REGRESSION else watch.scale
+    if scale is None:
+        # A model without a holdout: its first batch says what its errors are measured in, and nothing else.
+        enough = rows["label"].count() >= LEAST_ROWS
+        return replace(watch, until=end, scale=loss_scale(rows["label"], rows) if enough else None)
+    losses = row_losses(task, rows["label"], rows, _positive(loop, rows), scale)
+    segments = segment_values(_with_segments(loop, batch, rows), watch.columns)
+    return take(watch, losses, segments, start=start, end=end, zero_one=has_no_scores(task, rows))
+
+
+def _with_segments(loop: Loop, batch: Batch, rows: pl.DataFrame) -> pl.DataFrame:
+    columns = loop.project.data.segments
+    chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
+    raw = loop.lake.read("inputs", chosen, [loop.key, *columns]) if columns else None
+    if raw is None:
+        return rows
+    return rows.select(loop.key).join(raw.unique(loop.key), on=loop.key, how="left", maintain_order="left")
+
+
+def _positive(loop: Loop, rows: pl.DataFrame) -> str | None:
+    if loop.project.task is not Task.BINARY or loop.positive is not None:
+        return loop.positive
+    known = (loop.store.get_fact("classes") or {}).get("classes", ())
+    return positive_class(known or [*rows["label"].drop_nulls(), *rows["prediction"].drop_nulls()])

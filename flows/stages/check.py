@@ -1,0 +1,201 @@
+"""Stage 4: measure every open window, feed the alarm, and check drift against the champion's reference."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from homeostat.durations import instant
+from homeostat.errors import RegistryError
+from homeostat.flows.labels import with_labels
+from homeostat.flows.loop import Loop, alert
+from homeostat.flows.stages.alarm_state import fact_name, follow
+from homeostat.flows.stages.estimates import with_estimates
+from homeostat.monitoring.alarm.state import to_plain
+from homeostat.monitoring.drift import check_drift
+from homeostat.monitoring.estimation.warning import warn_of_estimate
+from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
+from homeostat.monitoring.performance.realized import measure_window
+from homeostat.pipelines.models.data_profile import compare_facts
+from homeostat.records import (
+    Batch,
+    BatchState,
+    CheckResult,
+    DriftResult,
+    LearnedFact,
+    ModelRecord,
+    Role,
+    Severity,
+    Window,
+    WindowStatus,
+)
+
+
+def check(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Measure the windows that are open or got labels, feed the alarm, and check the newest inputs for drift.
+
+    The newest are those of this tick, and of the batches that came between it and the one before.
+    """
+    late = _batches_with_new_labels(loop, at)
+    windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
+    foreboding = warn_of_estimate(loop.champion(), _founder(loop), windows[Role.CHAMPION], loop.project, at)
+    watch = follow(loop, at, windows[Role.CHAMPION])
+    result = _check_drift(loop, at, windows[Role.CHAMPION])
+    outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
+    earlier = [] if result is None else _of_line(loop, result, at)
+    warn = result is not None and _newly_drifted(result, earlier)
+    strange = () if result is None else _newly_strange(result, earlier)
+    with loop.store.write("check") as write:
+        for role, measured in windows.items():
+            for window in measured:
+                write.put_window(window, role)
+        if watch is not None:
+            write.put_fact(fact_name(watch.line), to_plain(watch))
+        if foreboding is not None:
+            write.append_alert(foreboding)
+        if result is not None:
+            write.put_check(result)
+            if warn:
+                write.append_alert(_drift_alert(result))
+            if strange:
+                body = "; ".join(describe(fact) for fact in strange)
+                title = f"version {result.model_version} meets what it never saw"
+                write.append_alert(alert(at, Severity.WARNING, "facts", title, body))
+        write.put_stage(at, "check", outcome)
+    return outcome
+
+
+def _founder(loop: Loop) -> ModelRecord | None:
+    champion = loop.champion()
+    return None if champion is None else loop.store.get_model(champion.founder)
+
+
+def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Window]:
+    if role is Role.BASELINE and loop.version_of(role.value) is None:
+        return []
+    known = {w.batch: w for w in loop.store.list_windows(role)}
+    scored = [b for b in loop.store.list_batches(BatchState.SCORED) if b.rows]
+    due = [b for b in scored if b.id in late or b.id not in known or known[b.id].status is not WindowStatus.FINAL]
+    if not due:
+        return []
+    ids = [b.id for b in due]
+    rows = loop.lake.read("predictions", (pl.col("role") == role.value) & pl.col("batch").is_in(ids))
+    if rows is None or rows.is_empty():
+        return []
+    labelled = with_labels(loop, rows, at)
+    parts = {name[0]: part for name, part in labelled.partition_by("batch", as_dict=True, maintain_order=True).items()}
+    return [_window(loop, parts[b.id], b, at) for b in due if b.id in parts]
+
+
+def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Window:
+    return measure_window(
+        rows, batch=batch, project=loop.project, now=at, positive=loop.positive, evaluate=loop.hooks.evaluate
+    )
+
+
+def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
+    since = (pl.col("ingested_at") > at - loop.project.loop.tick) & (pl.col("ingested_at") <= at)
+    fresh = loop.lake.read("feedback", since, [loop.key])
+    if fresh is None or fresh.is_empty():
+        return set()
+    scored = loop.lake.scan("predictions")
+    if scored is None:
+        return set()
+    found = loop.lake.collect(
+        "predictions", scored.join(fresh.lazy(), on=loop.key, how="semi").select("batch").unique()
+    )
+    return set(found["batch"])
+
+
+def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult | None:
+    batch = loop.store.get_batch(instant(at))
+    champion = loop.version_of("champion")
+    if champion is None or batch is None or batch.state is BatchState.HELD:
+        return None
+    since = loop.store.list_batches(BatchState.SCORED, after=at - loop.project.loop.tick)
+    ids = [b.id for b in since if b.end_at <= at and b.rows]
+    rows = loop.lake.read("inputs", pl.col("_batch").is_in(ids) & ~pl.col("_correction")) if ids else None
+    if rows is None or rows.is_empty():
+        return None
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / "evidently.html"
+        drift, facts = _compare(loop, champion, rows.sort("event_at", loop.key), page)
+        values = _logged(drift, windows, rows.height)
+        tags = {"batch": batch.id, "model_version": str(champion), "drift": drift.status}
+        key = f"{loop.house.model_name}/{batch.id}/check"
+        run = loop.models.log_check(at, key, values, tags, page if page.exists() else None)
+    return CheckResult(at, batch.id, champion, drift, facts, run)
+
+
+def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[DriftResult, tuple[LearnedFact, ...]]:
+    data = loop.project.data
+    try:
+        folder = loop.models.folder(version)
+        reference = pl.read_parquet(folder / "reference.parquet")
+    except (RegistryError, OSError):
+        return DriftResult("unknown", None, (), 0, rows.height, "the champion has no reference"), ()
+    drift = check_drift(
+        reference,
+        rows,
+        numeric=[c for c in data.numeric if c in reference.columns],
+        categorical=[c for c in data.categorical if c in reference.columns],
+        settings=loop.project.monitoring,
+        page=page,
+        title=f"{loop.project.name}, batch {rows['_batch'].max()}, against what version {version} learned from",
+    )
+    learned = folder / "facts.json"
+    facts = compare_facts(json.loads(learned.read_text()), rows, loop.project) if learned.exists() else ()
+    return count_as_drift(drift, facts, loop.project.monitoring), facts
+
+
+def _logged(drift: DriftResult, windows: list[Window], rows: int) -> dict[str, float]:
+    values = {} if drift.share is None else {"drift_share": drift.share}
+    for column in drift.columns:
+        if column.score is not None:
+            values[f"drift.{column.column}"] = column.score
+    known = [w for w in windows if w.realized is not None]
+    if known:
+        newest = max(known, key=lambda w: w.end_at)
+        values |= {f"realized.{name}": value for name, value in newest.metrics.items()}
+        values["coverage"] = newest.coverage
+    estimated = [w for w in windows if w.estimated is not None]
+    if estimated:
+        newest = max(estimated, key=lambda w: w.end_at)
+        values[f"estimated.{newest.metric}"] = newest.estimated or 0.0
+    return values | {"rows": float(rows)}
+
+
+def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]:
+    """The earlier checks of the same line of champions."""
+    founders = {model.version: model.founder for model in loop.store.list_models()}
+    line = founders.get(result.model_version, result.model_version)
+    checks = loop.store.list_checks()
+    return [c for c in checks if c.tick_at < at and founders.get(c.model_version, c.model_version) == line]
+
+
+def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
+    """Whether this line's inputs are found drifted for the first time; said every time, nobody would read it."""
+    told = any(c.drift.status == "drift" for c in earlier)
+    return result.drift.status == "drift" and not told
+
+
+def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
+    """What this line meets for the first time; too few rows to measure drift on are too few to warn of."""
+    if result.drift.status == "unknown":
+        return ()
+    told = [fact for check in earlier for fact in check.facts]
+    return newly_seen(result.facts, told)
+
+
+def _drift_alert(result: CheckResult) -> Any:
+    columns = ", ".join(c.column for c in result.drift.columns if c.drifted)
+    share = result.drift.share or 0.0
+    body = f"{share:.0%} of the measured columns of batch {result.batch} moved away from the reference: {columns}."
+    title = f"the inputs drifted from what version {result.model_version} learned"
+    return alert(result.tick_at, Severity.WARNING, "drift", title, body)

@@ -1,0 +1,48 @@
+"""Where labels come from: how many of those that count are known, and how many of them the model itself caused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from homeostat.flows.loop import Loop, alert
+from homeostat.records import Decision, Severity
+from homeostat.store import Writer
+
+
+def count_labels(loop: Loop, at: datetime) -> int:
+    """How many rows have a label at `at`."""
+    labels = loop.lake.scan("feedback", at)
+    if labels is None:
+        return 0
+    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
+    return loop.lake.collect("feedback", counted).item()
+
+
+def count_caused(loop: Loop, at: datetime) -> int:
+    """How many rows have, at `at`, a label that counts and that an action on the model's score caused.
+
+    A lake that was begun before such labels were told apart holds none.
+    """
+    labels = loop.lake.scan("feedback", at)
+    if labels is None or "caused" not in (loop.lake.schema("feedback") or {}):
+        return 0
+    ever = labels.filter(pl.col("caused")).select(pl.col(loop.key).unique())
+    keys = loop.lake.collect("feedback", ever)[loop.key]
+    if keys.is_empty():
+        return 0
+    counting = loop.lake.latest("feedback", loop.key, at, keys=keys)
+    return 0 if counting is None else int(counting["caused"].sum())
+
+
+def tell_blocked(loop: Loop, write: Writer, decision: Decision) -> dict[str, Any]:
+    """What the outcome of the decide stage says of caused labels; one alert where they begin to block training."""
+    told = {"caused": decision.evidence["caused"], "blocked": decision.evidence["blocked"]}
+    last = loop.store.last_outcome("decide", decision.tick_at) or {}
+    if told["blocked"] and not last.get("blocked"):
+        title = "training is blocked: the model caused too many of its own labels"
+        body = "; ".join(decision.reasons)
+        write.append_alert(alert(decision.tick_at, Severity.WARNING, "caused", title, body))
+    return told

@@ -1,0 +1,73 @@
+"""Stage 7: send the alerts that are not delivered yet, and anchor the journal's head."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote
+
+from homeostat.boundaries import commit
+from homeostat.errors import RegistryError
+from homeostat.flows.alerts import list_due, wake
+from homeostat.flows.learning.proposals import SUBJECT
+from homeostat.flows.loop import Loop
+from homeostat.flows.posts import KEPT_FOR
+from homeostat.installation import find_service_url
+from homeostat.monitoring.alerts import deliver, route
+from homeostat.records import Alert
+
+
+def notify(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
+    return deliver_waiting(loop, at, mark=True)
+
+
+def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> dict[str, Any]:
+    """Deliver what waits, and `mark` the tick at `at` as done: between ticks that would lose a slot."""
+    anchored = _anchor(loop)
+    waiting, woken = list_due(loop, at)
+    sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
+    outcome = {"sent": sum(problem is None for _, problem in sent)}
+    with loop.store.write("notify") as write:
+        for alert, problem in sent:
+            write.put_delivery(alert.key, at if problem is None else None, problem)
+        for key in sorted(woken):
+            wake(write, key, at)
+        if not loop.replaying:
+            write.drop_posts(at - KEPT_FOR)
+            write.drop_replies(at - KEPT_FOR)
+        if mark:
+            write.put_stage(at, "notify", outcome)
+    return {**outcome, "anchored": anchored}
+
+
+def _anchor(loop: Loop) -> bool:
+    """Keep the journal's head in MLflow too, where one who edits the store does not reach."""
+    head = loop.store.journal_head()
+    if head is None or loop.version_of("champion") is None:
+        return False
+    try:
+        with commit("registry.anchor"):
+            loop.models.anchor(head)
+    except RegistryError:
+        return False
+    return True
+
+
+def _send(loop: Loop, alert: Alert) -> str | None:
+    addresses, problems = route(alert, loop.project, os.environ)
+    delivery = deliver(_with_link(loop, alert), addresses)
+    if not delivery.ok:
+        problems = [*problems, delivery.problem or "not delivered"]
+    return "; ".join(problems) or None
+
+
+def _with_link(loop: Loop, alert: Alert) -> Alert:
+    """The alert as it is sent: with the address of the page where a person sees to it, where one is served."""
+    url = find_service_url(loop.project, "console", "HOMEOSTAT_CONSOLE_UI")
+    if url is None:
+        return alert
+    tab = "approve" if alert.key.endswith(f"/{SUBJECT}") else "alerts"
+    return dataclasses.replace(alert, body=f"{alert.body} {url}/projects/{quote(loop.project.name)}/{tab}")

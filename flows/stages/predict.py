@@ -1,0 +1,160 @@
+"""Stage 2: score every validated batch that is not scored yet."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from homeostat.durations import instant
+from homeostat.errors import ModelRefused, RegistryError
+from homeostat.flows.learning.proposals import withdraw
+from homeostat.flows.loop import Loop, alert
+from homeostat.pipelines.labels.exploration import is_explored
+from homeostat.pipelines.models.features import raw_view
+from homeostat.records import Batch, BatchState, Role, Severity
+
+
+def predict(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Score the waiting batches with the champion, a challenger in shadow and a replay's first model.
+
+    Where the champion cannot be loaded or does not reproduce its golden rows, the batches wait and an alert goes out.
+    """
+    _follow_alias(loop, at)
+    champion = loop.version_of("champion")
+    waiting = loop.store.list_batches(BatchState.VALIDATED)
+    if champion is None:
+        return _done(loop, at, {"scored": 0, "waiting": len(waiting)})
+    try:
+        model = loop.models.load(champion)
+    except RegistryError as fault:
+        if loop.replaying and not isinstance(fault, ModelRefused):
+            raise
+        return _wait(loop, at, champion, len(waiting), fault)
+    for batch in waiting:
+        _score(loop, model, champion, Role.CHAMPION, batch, at)
+        for role in (Role.BASELINE, Role.CHALLENGER):
+            _score_in_shadow(loop, role, batch, at)
+        with loop.store.write("predict") as write:
+            scored = Batch(
+                batch.id, batch.start_at, batch.end_at, BatchState.SCORED, batch.rows, batch.quarantined, batch.reason,
+                champion, at,
+            )  # fmt: skip
+            write.put_batch(scored)
+    return _done(loop, at, {"scored": sum(b.rows for b in waiting), "waiting": 0, "version": champion})
+
+
+def _done(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+    with loop.store.write("predicted") as write:
+        write.put_stage(at, "predict", outcome)
+    return outcome
+
+
+def _wait(loop: Loop, at: datetime, version: int, waiting: int, fault: RegistryError) -> dict[str, Any]:
+    outcome = {"scored": 0, "waiting": waiting, "version": version, "problem": str(fault)}
+    body = f"{fault} {waiting} batches wait. 'homeostat rollback' puts an earlier version in its place."
+    previous = loop.store.last_outcome("predict", at) or {}
+    with loop.store.write("predicted") as write:
+        if previous.get("problem") != str(fault):
+            write.append_alert(alert(at, Severity.CRITICAL, "champion", f"version {version} cannot score", body))
+        write.append_journal(at, f"{instant(at)}/champion_refused", "champion_refused", {"problem": str(fault)})
+        write.put_stage(at, "predict", outcome)
+    return outcome
+
+
+def _score_in_shadow(loop: Loop, role: Role, batch: Batch, at: datetime) -> None:
+    version = loop.version_of(role.value)
+    if version is None:
+        return
+    try:
+        model = loop.models.load(version)
+    except RegistryError as fault:
+        with loop.store.write("shadow") as write:
+            body = f"{role} version {version} did not score batch {batch.id}: {fault}"
+            write.append_alert(alert(at, Severity.WARNING, f"{role}", f"{role} version {version} cannot score", body))
+        return
+    _score(loop, model, version, role, batch, at)
+
+
+def rescore(loop: Loop, at: datetime) -> dict[str, Any]:
+    """Score corrected inputs, which is done only when a person asks; they make a batch of their own."""
+    version = loop.version_of("champion")
+    rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_correction"))
+    scored = loop.lake.scan("predictions")
+    if version is None or rows is None or scored is None:
+        return {"rescored": 0}
+    mine = scored.filter(pl.col("role") == Role.CHAMPION.value).group_by(loop.key).agg(pl.col("scored_at").max())
+    rows = (
+        rows.join(loop.lake.collect("predictions", mine), on=loop.key)
+        .filter(pl.col("known_at") >= pl.col("scored_at"))
+        .drop("scored_at")
+    )
+    batch = f"{instant(at)}/corrections"
+    if not rows.is_empty():
+        made = Batch(batch, at, at, BatchState.SCORED, rows.height, 0, None, version, at)
+        answer = _answer(loop, loop.models.load(version), rows, version, Role.CHAMPION, made, at)
+        loop.lake.append("predictions", answer, f"predictions.{Role.CHAMPION.value}", batch)
+    _record_corrections(loop)
+    done = loop.store.get_batch(batch)
+    return {"rescored": 0} if done is None else {"rescored": done.rows, "version": done.model_version}
+
+
+def _record_corrections(loop: Loop) -> None:
+    """Record every batch of corrections that was scored, that of one who was killed before it was recorded too."""
+    rows = loop.lake.read(
+        "predictions", pl.col("batch").str.ends_with("/corrections"), ["batch", "model_version", "scored_at"]
+    )
+    if rows is None:
+        return
+    batches = rows.group_by("batch", "model_version", "scored_at").len().sort("batch").iter_rows()
+    with loop.store.write("rescored") as write:
+        for batch, version, at, count in batches:
+            if loop.store.get_batch(batch) is None:
+                write.put_batch(Batch(batch, at, at, BatchState.SCORED, count, 0, None, version, at))
+
+
+def _score(loop: Loop, model: Any, version: int, role: Role, batch: Batch, at: datetime) -> None:
+    if batch.rows == 0:
+        return
+    chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
+    frames = (_answer(loop, model, rows, version, role, batch, at) for rows in loop.lake.stream("inputs", chosen))
+    loop.lake.append("predictions", frames, f"predictions.{role.value}", batch.id)
+
+
+def _answer(
+    loop: Loop, model: Any, rows: pl.DataFrame, version: int, role: Role, batch: Batch, at: datetime
+) -> pl.DataFrame:
+    scored = rows.select(loop.key, "event_at").hstack(model.score(raw_view(rows, loop.project)))
+    share = loop.project.labeling.explore
+    if share:
+        scored = scored.with_columns(is_explored(rows[loop.key], share))
+    return scored.with_columns(
+        batch=pl.lit(batch.id),
+        model_version=pl.lit(version, pl.Int64),
+        role=pl.lit(role.value),
+        reasons=pl.lit(None, pl.String),
+        scored_at=pl.lit(at).cast(pl.Datetime("us", "UTC")),
+    )
+
+
+def _follow_alias(loop: Loop, at: datetime) -> None:
+    """A person may move the champion alias in MLflow itself; the loop follows, and says so in the journal."""
+    known = loop.version_of("champion")
+    if known is None:
+        return
+    try:
+        alias = loop.models.get_alias("champion")
+    except RegistryError:
+        return
+    if alias is None or alias == known:
+        return
+    with loop.store.write("alias") as write:
+        # Looked at again now that nobody else writes: a person may be promoting it this minute.
+        if loop.version_of("champion") != known:
+            return
+        withdraw(loop, write, at, f"version {alias} became champion", but=alias)
+        write.put_fact("champion", {"version": alias, "since": instant(at)})
+        write.append_journal(
+            at, f"{instant(at)}/champion_moved", "champion_moved", {"from": known, "to": alias, "by": "MLflow"}
+        )

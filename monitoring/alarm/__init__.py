@@ -1,0 +1,1 @@
+"""The alarm on the loss of a lineage: its rule, and what it remembers."""

@@ -1,0 +1,1 @@
+"""Estimated performance where labels are missing, with an interval."""

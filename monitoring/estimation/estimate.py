@@ -1,0 +1,169 @@
+"""What the watched metric is to be expected to be over rows whose labels have not come, and how far off that may be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import polars as pl
+
+from homeostat.monitoring.estimation.calibration import encode_inputs
+from homeostat.monitoring.estimation.class_scores import expected_metric, read_scores
+from homeostat.monitoring.estimation.combination import Trial, combine, half_width, past_errors
+from homeostat.monitoring.estimation.confidence import calibrated_chances, chance_noise, estimate_by_confidence
+from homeostat.monitoring.estimation.loss_model import estimate_by_loss, loss_noise, regression_metric
+from homeostat.project import Project, Task
+
+PAST, TRIALS, LEAST_ROWS, DIGITS = 20, 10, 50, 9
+INPUT = "input:"  # a user's column may be called score
+_RANGES = {"log_loss": (0.0, float("inf")), "rmse": (0.0, float("inf")), "mae": (0.0, float("inf"))}
+_RANGES["r2"] = (float("-inf"), 1.0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ScoredWindow:
+    """The rows of one window: a predictions frame with `label`, and raw inputs in columns named with `INPUT` before."""
+
+    start_at: datetime
+    end_at: datetime
+    rows: pl.DataFrame
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An expected metric; `low` and `high` are None while too little is known of its error.
+
+    `past_error` is the mean absolute error that such an estimate would have had over the last `trials` windows with
+    labels; None where there was none.
+    """
+
+    value: float
+    low: float | None
+    high: float | None
+    past_error: float | None
+    trials: int
+
+
+def estimate_window(
+    current: ScoredWindow, past: Sequence[ScoredWindow], *, project: Project, positive: str | None = None
+) -> Estimate | None:
+    """Estimate the project's metric over `current` as if none of its labels were known; None while there is no history.
+
+    `past`: windows of which no more labels are waited for; those that end after `current` starts are left out, and
+    of the others the newest are taken, at most `monitoring.sample` labelled rows of each. Each way of estimating is
+    tried on the newest of them, with labels as old as those that `current` is estimated with, and how it fared there
+    decides what it counts. So is the whole, and its errors give the interval. The same frames give the same bits.
+    """
+    from threadpoolctl import threadpool_limits
+
+    current, *past = (_answered(window, project.task) for window in (current, *past))
+    usable = [_labelled(w, project.monitoring.sample) for w in past if w.end_at <= current.start_at]
+    usable = sorted((w for w in usable if w.rows.height), key=lambda w: w.end_at)[-PAST:]
+    if not current.rows.height or sum(w.rows.height for w in usable) < LEAST_ROWS:
+        return None
+    rows = spaced(current.rows, 10 * project.monitoring.sample)
+    asked = ScoredWindow(current.start_at, current.end_at, rows.with_columns(label=pl.lit(None, rows["label"].dtype)))
+    # One thread: the bits must not depend on how many there are, and on small arrays they only wait for each other.
+    with threadpool_limits(1, "blas"):
+        return _estimated(usable, asked, project, positive)
+
+
+def _estimated(
+    usable: Sequence[ScoredWindow], asked: ScoredWindow, project: Project, positive: str | None
+) -> Estimate | None:
+    *past, current = _read([*usable, asked], project, positive)
+    said = _ways(project, past, current)
+    if not said:
+        return None
+    gap, stretch = _gap(usable, asked.end_at)
+    trials = _try(usable, past, gap, project)
+    errors = past_errors(trials, gap)
+    half = half_width(errors, _noise(project, past, current))
+    return _estimate(project.metric, combine(said, trials, gap), errors, None if half is None else half * stretch)
+
+
+def _estimate(metric: str, value: float, errors: Sequence[tuple[float, float]], half: float | None) -> Estimate:
+    least, most = _RANGES.get(metric, (0.0, 1.0))
+
+    def within(number: float) -> float:
+        return round(min(max(number, least), most), DIGITS)
+
+    error = round(sum(abs(e) for e, _ in errors) / len(errors), DIGITS) if errors else None
+    ends = (None, None) if half is None else (within(value - half), within(value + half))
+    return Estimate(within(value), *ends, error, len(errors))
+
+
+def spaced(rows: pl.DataFrame, most: int) -> pl.DataFrame:
+    """At most so many rows, evenly spaced."""
+    return rows if rows.height <= most else rows[[i * rows.height // most for i in range(most)]]
+
+
+def _answered(window: ScoredWindow, task: Task) -> ScoredWindow:
+    """Without the rows for which a regressor gave no number."""
+    if task is not Task.REGRESSION:
+        return window
+    finite = pl.col("prediction").cast(pl.Float64).is_finite().fill_null(False)
+    return ScoredWindow(window.start_at, window.end_at, window.rows.filter(finite))
+
+
+def _labelled(window: ScoredWindow, most: int) -> ScoredWindow:
+    label = window.rows["label"]
+    known = (label.fill_nan(None) if label.dtype.is_float() else label).is_not_null()
+    return ScoredWindow(window.start_at, window.end_at, spaced(window.rows.filter(known), most))
+
+
+def _gap(usable: Sequence[ScoredWindow], end_at: datetime) -> tuple[timedelta, float]:
+    """How old the newest labels are, for trials at most half of history; beyond, errors are taken to grow as a root."""
+    gap, span = end_at - usable[-1].end_at, usable[-1].end_at - usable[0].end_at
+    tried = min(gap, max(span / 2, usable[-1].end_at - usable[-1].start_at))
+    return tried, max(gap / tried, 1.0) ** 0.5 if tried else 1.0
+
+
+def _try(usable: Sequence[ScoredWindow], table: Sequence[Any], gap: timedelta, project: Project) -> list[Trial]:
+    pairs, trials = list(zip(usable, table, strict=True)), []
+    for window, row in pairs[-TRIALS:]:
+        known = [r for w, r in pairs if w.end_at <= window.end_at - gap and w is not window]
+        realized = _realized(project, row)
+        said = _ways(project, known, row) if known and realized is not None else {}
+        if said and realized is not None:
+            trials.append(Trial(window.end_at, said, realized, _noise(project, known, row)))
+    return trials
+
+
+def _read(windows: Sequence[ScoredWindow], project: Project, positive: str | None) -> list[Any]:
+    import numpy as np
+
+    frames = [w.rows for w in windows]
+    named = [[f"{INPUT}{c}" for c in columns] for columns in (project.data.numeric, project.data.categorical)]
+    inputs = encode_inputs(frames, *named)
+    ends = np.cumsum([frame.height for frame in frames])
+    parts = [np.arange(end - frame.height, end) for end, frame in zip(ends, frames, strict=True)]
+    columns = ["prediction", "score", "classes", "scores", "label"]
+    whole = pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed")
+    if project.task is Task.REGRESSION:
+        prediction = whole["prediction"].cast(float).to_numpy()
+        error = prediction - whole["label"].cast(float).fill_null(float("nan")).to_numpy()
+        return [(prediction[p], error[p], x) for p, x in zip(parts, inputs, strict=True)]
+    scores = read_scores(project.task, whole, positive)
+    return [(scores.take(p), x) for p, x in zip(parts, inputs, strict=True)]
+
+
+def _ways(project: Project, past: Sequence[Any], row: Any) -> dict[str, float]:
+    estimate = estimate_by_loss if project.task is Task.REGRESSION else estimate_by_confidence
+    return estimate(project.metric, past, row)
+
+
+def _realized(project: Project, row: Any) -> float | None:
+    import numpy as np
+
+    if project.task is Task.REGRESSION:
+        return regression_metric(project.metric, row[0], row[1] ** 2, np.abs(row[1]))
+    return expected_metric(project.metric, row[0], row[0].certain())
+
+
+def _noise(project: Project, past: Sequence[Any], row: Any) -> float:
+    if project.task is Task.REGRESSION:
+        return loss_noise(project.metric, past, row)
+    return chance_noise(project.metric, row[0], calibrated_chances(past, row[0]))

@@ -1,0 +1,1 @@
+"""Realized performance of a window, and the bounds that its missing labels leave."""

@@ -1,0 +1,106 @@
+"""Realized performance of one batch, from the labels that are known by now, and how far it can be trusted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from homeostat.errors import ProjectError
+from homeostat.metrics import compute_metrics, stand_for
+from homeostat.monitoring.performance.bounds import Bounds, bound_metric, sampling_interval
+from homeostat.project import Project
+from homeostat.records import Batch, Window, WindowStatus
+
+
+def measure_window(
+    scored: pl.DataFrame,
+    *,
+    batch: Batch,
+    project: Project,
+    now: datetime,
+    positive: str | None = None,
+    evaluate: Callable[..., Any] | None = None,
+) -> Window:
+    """Measure the champion over one batch, as known at `now`.
+
+    `scored`: the batch's rows of the predictions frame, and `label` (canonical, null where not known).
+    `evaluate` is the project's hook; it gets the known truths and their scored rows.
+    `propensity`, where it is there, is the chance with which each label came: labels count by its inverse, and
+    `coverage` is the share of the batch that they stand for. The status is unknown
+    where nothing can be said of the watched metric; final where no more labels are waited for, because
+    every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
+    that come early are no fair sample. Raises ProjectError where the hook fails.
+    """
+    labels = scored["label"]
+    labels = labels.fill_nan(None) if labels.dtype.is_float() else labels
+    known = labels.is_not_null()
+    truth, rows = labels.filter(known), scored.filter(known)
+    weights = stand_for(rows)
+    metrics = compute_metrics(project.task, truth, rows, positive, weights)
+    if evaluate is not None and len(truth):
+        metrics = _evaluate(evaluate, truth, rows) | metrics
+    realized = metrics.get(project.metric)
+    status = _status(scored, len(truth), realized, project, now)
+    represented = float(len(truth)) if weights is None else min(float(weights.sum()), float(scored.height))
+    bounds = _bounds(scored, weights is not None, status, project, positive)
+    return Window(
+        batch=batch.id,
+        start_at=batch.start_at,
+        end_at=batch.end_at,
+        rows=scored.height,
+        labels=len(truth),
+        coverage=represented / scored.height if scored.height else 0.0,
+        status=status,
+        metric=project.metric,
+        realized=realized,
+        metrics=metrics,
+        model_version=_version(scored, batch),
+        checked_at=now,
+        realized_low=None if bounds is None else bounds[0],
+        realized_high=None if bounds is None else bounds[1],
+    )
+
+
+def _bounds(
+    scored: pl.DataFrame, sampled: bool, status: WindowStatus, project: Project, positive: str | None
+) -> Bounds | None:
+    """What missing labels can make of the metric; of a sample, what other samples would give 95 times in 100."""
+    if sampled and status is not WindowStatus.UNKNOWN:
+        return sampling_interval(project.task, project.metric, scored, positive)
+    if status is not WindowStatus.PROVISIONAL:
+        return None
+    return bound_metric(project.task, project.metric, scored, positive)
+
+
+def _status(scored: pl.DataFrame, labels: int, realized: float | None, project: Project, now: datetime) -> WindowStatus:
+    if realized is None:
+        return WindowStatus.UNKNOWN
+    complete = labels == scored.height or not awaits_labels(scored, project, now)
+    return WindowStatus.FINAL if complete else WindowStatus.PROVISIONAL
+
+
+def awaits_labels(scored: pl.DataFrame, project: Project, now: datetime) -> bool:
+    """Whether some row's label could still come, because its horizon has not passed at `now`."""
+    waited_for = scored["event_at"].is_null() | (scored["event_at"] + project.data.feedback.horizon > now)
+    return bool(waited_for.any())
+
+
+def _version(scored: pl.DataFrame, batch: Batch) -> int:
+    versions = scored["model_version"].drop_nulls().to_list()
+    return int(max(versions)) if versions else batch.model_version or 0
+
+
+def _evaluate(evaluate: Callable[..., Any], truth: pl.Series, rows: pl.DataFrame) -> dict[str, float]:
+    try:
+        found = evaluate(truth, rows)
+        pairs = found.items() if isinstance(found, Mapping) else dict(found).items()
+        return {str(name): float(value) for name, value in pairs if math.isfinite(value)}
+    except Exception as fault:
+        raise ProjectError(
+            f"hooks.py: evaluate failed: {type(fault).__name__}: {fault}.",
+            "It must take (truth, scores) and give a mapping of names to numbers.",
+        ) from fault

@@ -1,0 +1,221 @@
+"""Where rows come from: slices of a project's inputs and feedback by the time they could be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from homeostat.durations import instant
+from homeostat.errors import HomeostatError, ProjectError
+from homeostat.hooks import Hooks
+from homeostat.pipelines.data.posted import frame_inputs
+from homeostat.pipelines.data.sql import open_sql
+from homeostat.pipelines.data.tables import (
+    CLOUD,
+    FrameTable,
+    Table,
+    open_file,
+    open_frame,
+    read_typed,
+    require_columns,
+    type_text,
+)
+from homeostat.pipelines.data.times import INSTANT, check_time_type, parse_times
+from homeostat.project import Project, Task
+from homeostat.sections.data import Source
+
+FOREVER = datetime(2250, 1, 1, tzinfo=UTC)
+"""A bound past every clock, and within what nanoseconds since 1970 can say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The ends of a project's data: None where there is nothing, or where labels carry no times."""
+
+    first: datetime | None
+    last_input_available: datetime | None
+    last_label_available: datetime | None
+    input_rows: int
+
+
+def load_inputs(project: Project, hooks: Hooks, since: datetime | None, until: datetime) -> pl.DataFrame:
+    """Load the inputs that could be had in [since, until), as a SOURCE frame, sorted by `available_at` and key.
+
+    Columns: the key in its own type, `event_at` and `available_at` (Datetime us UTC, null where unparsable),
+    the raw columns in their own types, and the event time's text under its own name where it came as text.
+    Without `since` there is no lower bound, and rows whose time cannot be parsed are included. Only the slice
+    is held in memory. A project whose inputs come by posts alone has none here.
+    Raises DataError or ProjectError, in one line.
+    """
+    if not has_inputs(project, hooks) and project.data.inputs.posted:
+        return frame_inputs([], project)
+    table = open_source(project, hooks, "inputs", until)
+    data, available = project.data, project.data.inputs.known_at or project.data.event_time
+    require_columns(table, [data.key, data.event_time, available, *data.columns])
+    wanted = list(dict.fromkeys([data.key, data.event_time, available, *data.columns]))
+    rows = _read(table, wanted, available, since, until, project, keep=data.keep)
+    event_at = parse_times(rows[data.event_time], data.timezone, table.where).alias("event_at")
+    available_at = event_at if available == data.event_time else _times(rows, available, project, table.where)
+    at = available_at.alias("available_at")
+    inside = at < until if since is None else (at >= since) & (at < until)
+    parsed = data.event_time in ("event_at", "available_at") or rows.schema[data.event_time] != pl.String
+    text = [] if parsed else [data.event_time]
+    columns = list(dict.fromkeys([data.key, *text, *data.columns]))
+    frame = rows.with_columns(event_at, at).select(data.key, "event_at", "available_at", *columns[1:])
+    return _within(frame, inside, since).sort("available_at", data.key, nulls_last=True, maintain_order=True)
+
+
+def load_feedback(project: Project, hooks: Hooks, since: datetime | None, until: datetime) -> pl.DataFrame:
+    """Load the labels known in (since, until]: the key and the target in their own types, and `available_at`.
+
+    The columns that `data.feedback` names as action and propensity come with them, as they are. Where
+    `data.feedback.known_at` is not set every row is returned with a null `available_at`; the caller decides when it
+    counts (see `date_labels`). A project without a source of labels gets none.
+    Raises DataError or ProjectError, in one line.
+    """
+    data, known = project.data, project.data.feedback.known_at
+    if not _has_source(project, hooks, "feedback"):
+        return pl.DataFrame(schema={data.key: pl.String, data.target: pl.String, "available_at": INSTANT})
+    table = open_source(project, hooks, "feedback", until)
+    more = [c for c in (data.feedback.action, data.feedback.propensity) if c is not None]
+    require_columns(table, [data.key, data.target, *more])
+    if known is not None:
+        require_columns(table, [known], "the column of data.feedback.known_at, and others,")
+    wanted = [data.key, data.target, *more] + ([known] if known is not None else [])
+    keep = [data.feedback.propensity] if data.feedback.propensity is not None else []
+    rows = _read(table, wanted, known, since, until, project, keep=keep)
+    if known is None:
+        frame = rows.with_columns(pl.lit(None, INSTANT).alias("available_at"))
+    else:
+        at = _times(rows, known, project, table.where).alias("available_at")
+        inside = at <= until if since is None else (at > since) & (at <= until)
+        frame = _within(rows.with_columns(at), inside, since)
+    frame = frame.select(data.key, data.target, *more, "available_at")
+    return frame.sort("available_at", data.key, nulls_last=True, maintain_order=True)
+
+
+def date_labels(labels: pl.DataFrame, inputs: pl.DataFrame, project: Project) -> pl.DataFrame:
+    """Fill a missing `available_at` of labels with their input's `event_at` plus the feedback horizon.
+
+    `inputs` has the key and `event_at`; of several rows of a key the last one counts. Labels of unknown keys
+    stay null. Row order is kept.
+    """
+    key = project.data.key
+    events = inputs.select(as_text(inputs[key]).alias("_key"), "event_at").unique("_key", keep="last")
+    dated = labels.with_columns(as_text(labels[key]).alias("_key")).join(
+        events, on="_key", how="left", maintain_order="left"
+    )
+    due = pl.col("event_at") + project.data.feedback.horizon
+    return dated.with_columns(pl.coalesce("available_at", due).alias("available_at")).drop("_key", "event_at")
+
+
+def span(project: Project, hooks: Hooks) -> Span:
+    """Find the ends of the data: when the first and last input and the last label could be had."""
+    data = project.data
+    if not has_inputs(project, hooks) and data.inputs.posted:
+        return Span(None, None, None, 0)
+    table = open_source(project, hooks, "inputs", FOREVER)
+    available = data.inputs.known_at or data.event_time
+    require_columns(table, [available])
+    inputs = _times(table.read([available]), available, project, table.where)
+    labels = pl.Series("available_at", [], INSTANT)
+    if data.feedback.known_at is not None and _has_source(project, hooks, "feedback"):
+        table = open_source(project, hooks, "feedback", FOREVER)
+        require_columns(table, [data.feedback.known_at])
+        labels = _times(table.read([data.feedback.known_at]), data.feedback.known_at, project, table.where)
+    return Span(_end(inputs.min()), _end(inputs.max()), _end(labels.max()), len(inputs))
+
+
+def has_inputs(project: Project, hooks: Hooks) -> bool:
+    """Say whether the project has a source of inputs besides what is posted."""
+    return _has_source(project, hooks, "inputs")
+
+
+def has_feedback(project: Project, hooks: Hooks) -> bool:
+    """Say whether labels come by themselves: from a source that the project names, or by posts."""
+    return project.data.feedback.posted or _has_source(project, hooks, "feedback")
+
+
+def _has_source(project: Project, hooks: Hooks, which: str) -> bool:
+    return getattr(project.data, which).uri is not None or getattr(hooks, f"load_{which}") is not None
+
+
+def open_source(project: Project, hooks: Hooks, which: str, until: datetime) -> Table:
+    """Open the "inputs" or the "feedback" of a project: a file, a database or a hook's frame."""
+    source: Source = getattr(project.data, which)
+    hook = getattr(hooks, f"load_{which}")
+    if source.uri is not None:
+        if "://" in source.uri and not source.uri.startswith((*CLOUD, "file://")):
+            return open_sql(source.uri, source.table, source.query, project.folder)
+        return open_file(source.uri, project.folder)
+    if hook is None:
+        raise ProjectError(
+            f"{project.file}: data.{which}: no uri, and hooks.py has no load_{which}.",
+            f"Set data.{which}.uri to a file or a SQLAlchemy URL, write the hook, or set posted = true.",
+        )
+    where = f"{project.folder / 'hooks.py'}: load_{which}"
+    return open_frame(_call(hook, project.folder, until, where), where)
+
+
+def as_text(keys: pl.Series) -> pl.Series:
+    """Keys as text, so that 3, "3" and 3.0 meet whatever type a source gives them."""
+    if keys.dtype.is_float():
+        whole = keys.cast(pl.Int64, strict=False)
+        return whole.cast(pl.String).zip_with(whole == keys, keys.cast(pl.String))
+    return keys.cast(pl.String)
+
+
+def _call(hook: Callable[..., Any], folder: Path, until: datetime, where: str) -> Any:
+    try:
+        return hook(folder, until)
+    except HomeostatError:
+        raise
+    except Exception as fault:
+        raise ProjectError(f"{where} failed for {instant(until)}: {type(fault).__name__}: {fault}.") from fault
+
+
+def _read(
+    table: Table,
+    columns: list[str],
+    time: str | None,
+    since: datetime | None,
+    until: datetime,
+    project: Project,
+    keep: list[str],
+) -> pl.DataFrame:
+    """The raw slice; columns of a CSV that hold integers or booleans throughout get those types."""
+    data = project.data
+    if isinstance(table, FrameTable) and time is not None:
+        check_time_type(table.schema[time], data.timezone, f"{table.where}: column {time!r}")
+    rows = table.read(columns, time, since, until)
+    if not isinstance(table, FrameTable) or not table.text:
+        return rows
+    times = {data.event_time, data.inputs.known_at, data.feedback.known_at}
+    asked = [column for column in columns if column not in times and column not in data.numeric]
+    if project.task is Task.REGRESSION:
+        asked = [column for column in asked if column != data.target]
+    types = type_text(table, asked, keep)
+    return rows.with_columns(read_typed(pl.col(column), dtype) for column, dtype in types.items())
+
+
+def _times(rows: pl.DataFrame, column: str, project: Project, where: str) -> pl.Series:
+    return parse_times(rows[column], project.data.timezone, where)
+
+
+def _within(frame: pl.DataFrame, inside: pl.Series, since: datetime | None) -> pl.DataFrame:
+    return frame.filter(inside.fill_null(since is None))
+
+
+def _end(value: Any) -> datetime | None:
+    return value.astimezone(UTC) if value is not None else None
+
+
+__all__ = [
+    "FOREVER", "Span", "as_text", "date_labels", "has_feedback", "has_inputs", "load_feedback", "load_inputs",
+    "open_source", "span",
+]  # fmt: skip

@@ -1,0 +1,176 @@
+"""A project's history in memory: every row and every label, and the tick at which each became known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import polars as pl
+
+from homeostat.errors import DataError
+from homeostat.hooks import Hooks
+from homeostat.pipelines.data.canonical import canonical_key
+from homeostat.pipelines.data.sources import FOREVER, date_labels, load_feedback, load_inputs
+from homeostat.pipelines.data.validation import Validated, decide_validation, validate_feedback, validate_inputs
+from homeostat.pipelines.models.features import build_features
+from homeostat.project import Project
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class History:
+    """`rows` inputs and `m` labels, with ticks counted from the loop's start: what came before it has ticks up to 0.
+
+    `frame` is an inputs frame sorted by event_at and key, `features` what the project's features are of it, and
+    `tick` (rows,) the tick whose batch a row came with. Label number i is `labels[i]`, of the row `label_row[i]`,
+    known from `label_tick[i]` on; labels are in the order in which they became known, corrections among them.
+    """
+
+    project: Project
+    hooks: Hooks
+    frame: pl.DataFrame
+    features: pl.DataFrame
+    tick: np.ndarray
+    labels: pl.Series
+    label_row: np.ndarray
+    label_tick: np.ndarray
+    last: int
+
+    def at(self, tick: int) -> datetime:
+        """The end of a tick's slot."""
+        return self.project.start_at + tick * self.project.loop.tick
+
+    def batch(self, tick: int) -> np.ndarray:
+        """Positions of the rows that came with a tick, in order."""
+        return np.flatnonzero(self.tick == tick)
+
+    def known(self, tick: int) -> Known:
+        """What is known at the end of a tick."""
+        upto = int(np.searchsorted(self.label_tick, tick, side="right"))
+        counts = np.full(self.frame.height, -1, dtype=np.int64)
+        np.maximum.at(counts, self.label_row[:upto], np.arange(upto))
+        return Known(self, tick, counts)
+
+    def truth(self) -> pl.Series:
+        """The label of each row that counts in the end, null where none came."""
+        return self.known(self.last).truth()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """What is known at a tick, and nothing else: rows that came by then, and their labels as they were known then.
+
+    `counts` (rows,) is the number of the label that counts for each row, -1 where none is known.
+    """
+
+    history: History
+    tick: int
+    counts: np.ndarray
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Positions of the rows whose label is known, in the order of event and key."""
+        return np.flatnonzero(self.counts >= 0)
+
+    @property
+    def fresh(self) -> np.ndarray:
+        """Positions of the rows whose first label came with this tick, in the order in which labels became known."""
+        rows, ticks = self.history.label_row, self.history.label_tick
+        new = rows[ticks == self.tick]
+        _, first = np.unique(new, return_index=True)
+        new = new[np.sort(first)]
+        return new[~np.isin(new, rows[ticks < self.tick])]
+
+    def recent(self, ticks: int) -> np.ndarray:
+        """Labelled rows of the newest `ticks` batches of which any label is known."""
+        rows = self.rows
+        return rows[self.history.tick[rows] > self.history.tick[rows].max(initial=0) - ticks]
+
+    def truth(self) -> pl.Series:
+        """The label of every row of the history as it is known now, null where none is."""
+        counts = pl.Series(self.counts)
+        return self.history.labels.gather(counts.set(counts < 0, None))
+
+    def frame(self, rows: np.ndarray) -> pl.DataFrame:
+        """An inputs frame of these rows with `label`, as training takes it. Raises ValueError for rows yet to come."""
+        if len(rows) and int(self.history.tick[rows].max()) > self.tick:
+            raise ValueError(f"rows of a later tick than {self.tick} are not known yet")
+        return self.history.frame[rows].with_columns(label=self.truth().gather(rows))
+
+
+def load_history(project: Project, hooks: Hooks, last: int) -> History:
+    """Load everything that is known by the end of tick `last`, validated batch by batch as the loop does it.
+
+    Rows that break a stated rule are left out, and so are whole batches that would be held. Of several rows of a key
+    the first batch counts. A label is known at its `known_at`, without one at its event plus the horizon, and not
+    before its row. Features are built batch by batch, so no batch can see another. Raises DataError or ProjectError.
+    """
+    end = project.start_at + last * project.loop.tick
+    frame = _inputs(project, hooks, end)
+    if frame.is_empty():
+        raise DataError(f"{project.file}: no input is known by {end:%Y-%m-%d %H:%M}.", "Give a later --until.")
+    features = [
+        build_features(part, project, hooks).with_columns(_row=part["_row"])
+        for part in frame.with_row_index("_row").partition_by("_tick", maintain_order=True)
+    ]
+    labels = _labels(project, hooks, frame, end)
+    return History(
+        project,
+        hooks,
+        frame.drop("_tick"),
+        pl.concat(features, how="diagonal_relaxed").sort("_row").drop("_row"),
+        frame["_tick"].to_numpy(),
+        labels["label"],
+        labels["_row"].to_numpy().astype(np.int64),
+        labels["_tick"].to_numpy(),
+        last,
+    )
+
+
+def _inputs(project: Project, hooks: Hooks, end: datetime) -> pl.DataFrame:
+    """Accepted inputs with `_tick`: of a key that comes again the first batch counts, and of that its last row."""
+    key = project.data.key
+    rows = load_inputs(project, hooks, None, end)
+    slot = _slot(pl.col("available_at"), project, closed_left=True).fill_null(0)
+    slots = rows.with_columns(_tick=slot, _batch=slot.clip(0)).sort("_tick", maintain_order=True)
+    accepted: list[pl.DataFrame] = []
+    dtype = None
+    # What came before the start is one batch, as it is for the loop.
+    for part in slots.partition_by("_batch", maintain_order=True):
+        at = project.start_at + int(part["_batch"][0]) * project.loop.tick
+        checked = validate_inputs(part.drop("_tick", "_batch"), project, dtype, at)
+        total = checked.accepted.height + checked.rejected.height
+        if checked.accepted.height and _is_accepted(checked, total, project, at):
+            dtype = checked.accepted.schema[key]
+            ticks = part.select(canonical_key(part[key], dtype), "_tick").unique(key, keep="last")
+            kept = checked.accepted.unique(key, keep="last", maintain_order=True)
+            accepted.append(kept.join(ticks, on=key, how="left", maintain_order="left"))
+    if not accepted:
+        return rows.clear()
+    whole = pl.concat(accepted, how="diagonal_relaxed")
+    return whole.unique(key, keep="first", maintain_order=True).sort("event_at", key)
+
+
+def _is_accepted(checked: Validated, total: int, project: Project, at: datetime) -> bool:
+    return decide_validation(checked.rejected_by_rule, total, project, at, "").kind == "accept"
+
+
+def _labels(project: Project, hooks: Hooks, frame: pl.DataFrame, end: datetime) -> pl.DataFrame:
+    """Labels of known rows in the order in which they became known: `label`, `_row`, `_tick`."""
+    key = project.data.key
+    rows = load_feedback(project, hooks, None, FOREVER if project.data.feedback.known_at is None else end)
+    dated = date_labels(rows, frame, project) if project.data.feedback.known_at is None else rows
+    dated = dated.filter(pl.col("available_at") <= end)
+    checked = validate_feedback(dated, project, frame[key], frame.schema[key], None, end)
+    places = frame.select(pl.col(key), came="_tick").with_row_index("_row")
+    known = checked.accepted.join(places, on=key, how="inner", maintain_order="left")
+    slot = _slot(pl.col("known_at"), project, closed_left=False)
+    known = known.with_columns(_tick=pl.max_horizontal(slot, pl.col("came"), pl.lit(0, pl.Int64)))
+    return known.sort("_tick", "known_at", "_row", maintain_order=True).select("label", "_row", "_tick")
+
+
+def _slot(time: pl.Expr, project: Project, *, closed_left: bool) -> pl.Expr:
+    """The tick of a time: slots are [start, end) for inputs, and (start, end] for labels."""
+    tick = project.loop.tick // project.loop.tick.resolution
+    passed = (time - pl.lit(project.start_at)).dt.total_microseconds()
+    return passed.floordiv(tick) + 1 if closed_left else -((-passed).floordiv(tick))

@@ -1,0 +1,1 @@
+"""Labels: which to ask for, by what chance, and how far the answers agree and can be trusted."""

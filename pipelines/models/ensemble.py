@@ -1,0 +1,141 @@
+"""A committee: one model whose members learned from different windows, written down and packed as any other model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from homeostat.hooks import Hooks
+from homeostat.metrics import order_classes
+from homeostat.pipelines import inference
+from homeostat.pipelines.inference import COMMITTEE, MEMBERS, Predictor
+from homeostat.pipelines.models.data_profile import learn_facts
+from homeostat.pipelines.models.features import raw_view
+from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
+from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, admit, fit_member
+from homeostat.project import Project
+from homeostat.records import FitCost
+
+Rows = Callable[[int | None], pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Committee:
+    """A committee that is not registered yet. `folder` is where its kept members and parts lie."""
+
+    manifest: dict[str, Any]
+    members: tuple[Member, ...]
+    hooks: Hooks
+    folder: Path
+    rows: int
+    cost: FitCost
+    sample: pl.DataFrame | None
+    facts: dict[str, Any] | None
+
+    @property
+    def predictor(self) -> Predictor:
+        """The predictor, in memory, as it will be in the saved folder."""
+        return Predictor(self.manifest, [member.model for member in self.members], self.hooks.build_features)
+
+    def save(self, folder: Path) -> Path:
+        """Write the model's folder; what did not change is copied from the model that this one came from."""
+        (folder / MEMBERS).mkdir(parents=True, exist_ok=True)
+        for member in self.members:
+            family = member.told["family"]
+            keep_estimator(member.model, family, folder / MEMBERS / inference.member_file(member.told))
+        sample = pl.read_parquet(self.folder / "reference.parquet") if self.sample is None else self.sample
+        facts = json.loads((self.folder / "facts.json").read_text()) if self.facts is None else self.facts
+        return keep_parts(folder, self.predictor, self.hooks, sample, facts)
+
+
+def refresh_committee(
+    folder: Path,
+    specs: tuple[MemberSpec, ...],
+    weights: Mapping[str, float],
+    rows: Rows,
+    project: Project,
+    hooks: Hooks,
+) -> Committee:
+    """Refit the members of `specs` of the model in `folder` and give the weights; the other members stay as they are.
+
+    `rows` gives the labelled rows that may be learned from: of the last so many ticks, or all for None, sorted by event
+    and key. `weights` are those of the members that are there; a new one is admitted beside them.
+    """
+    manifest, members = open_members(folder)
+    made, cost, frames = refit_members(members, specs, rows, manifest["classes"], project, hooks)
+    whole = frames.get(None)
+    return Committee(
+        manifest=describe_committee(manifest, made, weights),
+        members=tuple(made.values()),
+        hooks=hooks,
+        folder=folder,
+        rows=max((frame.height for frame in frames.values()), default=0),
+        cost=cost,
+        sample=None if whole is None else _sample(whole, project),
+        facts=None if whole is None else learn_facts(whole, project),
+    )
+
+
+def refit_members(
+    members: Mapping[str, Member],
+    specs: tuple[MemberSpec, ...],
+    rows: Rows,
+    classes: list[str] | None,
+    project: Project,
+    hooks: Hooks,
+) -> tuple[dict[str, Member], FitCost, dict[int | None, pl.DataFrame]]:
+    """Refit the members of `specs`: all members, what it cost, and the frames learned from, by their ticks."""
+    made, cost = dict(members), FitCost()
+    frames: dict[int | None, pl.DataFrame] = {}
+    for spec in specs:
+        if spec.ticks not in frames:
+            frames[spec.ticks] = rows(spec.ticks)
+        fitted = fit_member(spec, frames[spec.ticks], project, hooks, classes, made.get(spec.base or ""))
+        if fitted is not None:
+            made[spec.name] = fitted
+            cost += fitted.cost
+    return made, cost, frames
+
+
+def describe_committee(
+    manifest: Mapping[str, Any], members: Mapping[str, Member], weights: Mapping[str, float]
+) -> dict[str, Any]:
+    """The manifest of a committee of these members, from that of the model it came from."""
+    settled = admit(weights, list(members))
+    told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
+    return {**manifest, "classes": _classes(manifest, members), "family": COMMITTEE, "rounds": None, MEMBERS: told}
+
+
+def _classes(manifest: Mapping[str, Any], members: Mapping[str, Member]) -> list[str] | None:
+    if manifest["classes"] is None:
+        return None
+    return list(order_classes([*manifest["classes"], *(c for m in members.values() for c in m.told["classes"])]))
+
+
+def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:
+    """The manifest of a model's folder, and its members by name; what is no committee is its own first member."""
+    made = Predictor.load(folder, verify=False)
+    manifest = made.manifest
+    if manifest["family"] != COMMITTEE:
+        kept = {key: manifest[key] for key in ("family", "rounds", "classes", "features")}
+        return manifest, {FIRST: Member({"name": FIRST, **kept}, made.model, FitCost())}
+    told = [{key: value for key, value in member.items() if key != "weight"} for member in manifest[MEMBERS]]
+    return manifest, {
+        member["name"]: Member(member, model, FitCost()) for member, model in zip(told, made.model, strict=True)
+    }
+
+
+def weights_of(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """The weights in a model's manifest; a model that is no committee has one member."""
+    members = manifest.get(MEMBERS)
+    return {FIRST: 1.0} if members is None else {member["name"]: member["weight"] for member in members}
+
+
+def _sample(frame: pl.DataFrame, project: Project) -> pl.DataFrame:
+    raw = raw_view(frame, project).with_columns(frame["label"])
+    return raw[spread(raw.height, project.monitoring.sample)]

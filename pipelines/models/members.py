@@ -1,0 +1,163 @@
+"""The members of a committee: models that differ in what they learned from, and how their weights follow the world.
+
+A world changes abruptly or slowly, for good or back and forth, and no one window of learning suits all of it. So
+models of several windows stand side by side, each cheap, and their weights follow which of them is right now: the
+fixed-share forecaster (Herbster and Warmuth, "Tracking the best expert", 1998), on the loss that each showed on batches
+that it had not learned from.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+from homeostat.hooks import Hooks
+from homeostat.metrics import order_classes
+from homeostat.pipelines import inference
+from homeostat.pipelines.models.candidates import Boosting, Fit, Table, fit_candidate, row_weights
+from homeostat.pipelines.models.features import build_features
+from homeostat.pipelines.models.manifest import describe_model, encode_target
+from homeostat.project import Project, Task
+from homeostat.records import FitCost
+
+FIRST, EVERYTHING = "first", "everything"
+# One step for all quick fits: a member is worth its few rounds only if each of them goes far.
+STEP = 0.3
+# Share and rate were frozen on streams other than those that the benchmark measures.
+SHARE, RATE = 0.2, 7.5
+LEAST_ROWS = 100
+
+
+@dataclass(frozen=True, slots=True)
+class MemberSpec:
+    """How a member learns: on how many `ticks` (None: on everything), in how many rounds, from which `base`.
+
+    What learns on everything is refitted when the labels have doubled, what learns on a window at every refresh.
+    """
+
+    name: str
+    family: str
+    ticks: int | None
+    rounds: int
+    max_depth: int
+    base: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A fitted member: `told` is its part of the manifest (name, family, rounds, classes, features)."""
+
+    told: dict[str, Any]
+    model: Any
+    cost: FitCost
+
+    @property
+    def name(self) -> str:
+        """Its name in the committee."""
+        return self.told["name"]
+
+
+def list_specs(project: Project) -> tuple[MemberSpec, ...]:
+    """The members that a project's committee is made of besides its first model; a base comes before what needs it.
+
+    An estimator of a hook is no member: what one fit of it costs is not known.
+    """
+    settings, (wide, narrow) = project.training, project.training.windows
+    depth, found = settings.max_depth, []
+    if "xgboost" in settings.candidates:
+        found += [
+            MemberSpec(EVERYTHING, "xgboost", None, 40, depth),
+            MemberSpec("continued", "xgboost", wide, 10, depth, EVERYTHING),
+            MemberSpec("recent", "xgboost", wide, 20, depth),
+            MemberSpec("newest", "xgboost", narrow, 12, min(depth, 4)),
+        ]
+    if "linear" in settings.candidates:
+        found.append(MemberSpec("linear_everything", "linear", None, 10, depth))
+        found.append(MemberSpec("linear_recent", "linear", wide, 10, depth))
+    return tuple(found)
+
+
+def forecast_cost(spec: MemberSpec, rows: int) -> int:
+    """What a fit of a member will cost, in rows times rounds (a linear model is reckoned at ten passes)."""
+    return rows * spec.rounds
+
+
+def fit_member(
+    spec: MemberSpec,
+    frame: pl.DataFrame,
+    project: Project,
+    hooks: Hooks,
+    classes: list[str] | None,
+    base: Member | None,
+) -> Member | None:
+    """Fit a member on a frame of labelled rows, sorted by event and key.
+
+    How much each row counts is its `_weight`, where the frame has one. A class that is not among `classes` is learned
+    too, where there are more than two. None where there is too little to learn from: fewer rows than `LEAST_ROWS`, one
+    class only, or no base. Deterministic, bit for bit.
+    """
+    if spec.base is not None and base is None:
+        return None
+    own = _classes_of(frame, project, classes, base)
+    frame = frame if own is None else frame.filter(pl.col("label").is_in(own))
+    if frame.height < LEAST_ROWS or (own is not None and frame["label"].n_unique() < 2):
+        return None
+    features = build_features(frame, project, hooks)
+    manifest = describe_model(frame, features, project, hooks, own)
+    if base is not None:
+        manifest["features"] = base.told["features"]
+    target = encode_target(frame["label"], manifest)
+    table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
+    boosting = Boosting(STEP, spec.max_depth, None if base is None else base.model)
+    fit = fit_candidate(spec.family, table, manifest, project, hooks, rounds=spec.rounds, boosting=boosting)
+    return Member(describe_member(spec.name, fit, manifest), fit.model, fit.cost)
+
+
+def describe_member(name: str, fit: Fit, manifest: dict[str, Any]) -> dict[str, Any]:
+    """A member's part of the manifest."""
+    kept = {key: manifest[key] for key in ("classes", "features")}
+    return {"name": name, "family": fit.family, "rounds": fit.rounds, **kept}
+
+
+def _classes_of(
+    frame: pl.DataFrame, project: Project, classes: list[str] | None, base: Member | None
+) -> list[str] | None:
+    """The classes a member knows: its base's, else all of the committee's and those that have come since."""
+    if classes is None or base is not None:
+        return None if base is None else base.told["classes"]
+    return list(order_classes([*classes, *frame["label"].unique()])) if project.task is Task.MULTICLASS else classes
+
+
+def follow(weights: Mapping[str, float], losses: Mapping[str, float]) -> dict[str, float]:
+    """One step of the fixed-share forecaster: weights (they add up to 1) after a batch of these mean losses.
+
+    A member without a loss on this batch is taken to have lost what the others lost on average.
+
+    >>> after = follow({"first": 0.5, "recent": 0.5}, {"first": 0.7, "recent": 0.5})
+    >>> round(after["recent"], 3), round(sum(after.values()), 6)
+    (0.754, 1.0)
+    """
+    if not losses:
+        return dict(weights)
+    average = sum(losses.values()) / len(losses)
+    logs = {name: math.log(weight) - RATE * losses.get(name, average) for name, weight in weights.items()}
+    top = max(logs.values())
+    raw = {name: math.exp(value - top) for name, value in logs.items()}
+    total = sum(raw.values())
+    return {name: (1 - SHARE) * value / total + SHARE / len(raw) for name, value in raw.items()}
+
+
+def admit(weights: Mapping[str, float], names: list[str]) -> dict[str, float]:
+    """Weights (they add up to 1) for `names`: who is new begins with as much as the best has, who is gone leaves.
+
+    >>> admit({"first": 1.0}, ["first", "recent"])
+    {'first': 0.5, 'recent': 0.5}
+    """
+    top = max((weights[name] for name in names if name in weights), default=1.0)
+    raw = {name: weights.get(name, top) for name in names}
+    total = sum(raw.values())
+    return {name: value / total for name, value in raw.items()}

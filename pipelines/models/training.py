@@ -1,0 +1,201 @@
+"""Training: every candidate is fitted on the past, chosen on what came next, judged on what came after that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from homeostat.hooks import Hooks
+from homeostat.metrics import better, compute_metrics
+from homeostat.pipelines import inference
+from homeostat.pipelines.inference import Predictor
+from homeostat.pipelines.models.candidates import Fit, Table, fit_candidate, row_weights
+from homeostat.pipelines.models.data_profile import learn_facts
+from homeostat.pipelines.models.features import build_features, raw_view
+from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
+from homeostat.pipelines.models.manifest import describe_model, encode_target, find_classes
+from homeostat.pipelines.models.reference import reference_loss
+from homeostat.pipelines.models.splits import split_by_time
+from homeostat.project import METRICS, Project, Task
+from homeostat.records import FitCost
+
+MIN_PART = 5
+BLIND_ROUNDS = 50
+Report = Callable[[str], None]
+
+
+@dataclass
+class Trained:
+    """A trained model that is not registered yet. `reference` and `loss` are what its family had on the holdout.
+
+    The holdout was kept from the fits that were compared; the model itself is then fitted on all `rows`.
+    `candidates` has for each family: family, valid, holdout, rounds, seconds, chosen.
+    """
+
+    family: str
+    classes: list[str] | None
+    positive: str | None
+    rows: int
+    params: dict[str, Any]
+    reference: dict[str, float]
+    candidates: list[dict[str, Any]]
+    cost: FitCost
+    manifest: dict[str, Any]
+    fit: Fit
+    hooks: Hooks
+    sample: pl.DataFrame
+    facts: dict[str, Any]
+    loss: dict[str, Any]
+
+    @cached_property
+    def predictor(self) -> Predictor:
+        """The predictor, in memory, as it will be in the saved folder."""
+        return Predictor(self.manifest, self.fit.model, self.hooks.build_features)
+
+    def save(self, folder: Path) -> Path:
+        """Write the model's folder (see `homeostat.pipelines.inference`), with a copy of the predictor's code.
+
+        Returns the folder.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        keep_estimator(self.fit.model, self.family, folder / inference.model_file(self.manifest))
+        return keep_parts(folder, self.predictor, self.hooks, self.sample, self.facts)
+
+
+def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Report | None = None) -> Trained:
+    """Train every candidate, choose by the project's metric, and refit the chosen one on all rows.
+
+    `frame`: an inputs frame with `label`, sorted by event_at and key, holding only what is known by then. `_weight`
+    says how much each row counts, and only rows of which `_measured` is true are measured on, where these are given.
+    Raises DataError where there are too few rows or only one class. Deterministic, bit for bit.
+    """
+    say = report or (lambda _: None)
+    labelled = frame.filter(pl.col("label").is_not_null())
+    classes = find_classes(labelled, project)
+    features = build_features(labelled, project, hooks)
+    manifest = describe_model(labelled, features, project, hooks, classes)
+    target = encode_target(labelled["label"], manifest)
+    table = Table(inference.encode(features, manifest["features"]), target, row_weights(labelled))
+    fits, candidates = _compare(table, labelled, manifest, project, hooks, say)
+    best = _choose(candidates, project)
+    candidates[best]["chosen"] = True
+    rounds = fits[best].rounds
+    say(f"refitting {fits[best].family} on {labelled.height} rows")
+    last = fit_candidate(fits[best].family, table, manifest, project, hooks, rounds=rounds)
+    cost = sum((fit.cost for fit in [*fits, last]), FitCost())
+    manifest |= {"family": last.family, "rounds": last.rounds}
+    if hooks.build_features is None and last.family != "hook":
+        manifest["hooks"] = None
+    raw = raw_view(labelled, project).with_columns(labelled["label"])
+    return Trained(
+        family=last.family,
+        classes=classes,
+        positive=manifest["positive"],
+        rows=labelled.height,
+        params=_params(project, manifest),
+        reference=candidates[best]["holdout"],
+        candidates=candidates,
+        cost=cost,
+        manifest=manifest,
+        fit=last,
+        hooks=hooks,
+        sample=raw[spread(raw.height, project.monitoring.sample)],
+        facts=learn_facts(labelled, project),
+        loss=reference_loss(
+            labelled,
+            lambda part: _score(fits[best], table, part, manifest, project.task),
+            *_parts(labelled, project.task)[1:],
+            project,
+            manifest["positive"],
+        ),
+    )
+
+
+def _compare(
+    table: Table, frame: pl.DataFrame, manifest: dict[str, Any], project: Project, hooks: Hooks, say: Report
+) -> tuple[list[Fit], list[dict[str, Any]]]:
+    train, valid, holdout = _parts(frame, project.task)
+    fits, notes = [], []
+    for family in dict.fromkeys(project.training.candidates):
+        say(f"fitting {family} on {len(train)} rows")
+        started = time.perf_counter()
+        watched = table.part(valid) if len(valid) else None
+        rounds = project.training.rounds if watched else min(project.training.rounds, BLIND_ROUNDS)
+        fit = fit_candidate(family, table.part(train), manifest, project, hooks, rounds=rounds, valid=watched)
+        seconds = time.perf_counter() - started
+        told = {"family": family, "rows": fit.rows, "rounds": fit.rounds, "boosted": fit.boosted}
+        measured = {
+            name: _measure(fit, table, frame["label"], part, manifest, project.task)
+            for name, part in (("valid", valid), ("holdout", holdout))
+        }
+        fits.append(fit)
+        notes.append({**told, **measured, "seconds": seconds, "chosen": False})
+    return fits, notes
+
+
+def _parts(frame: pl.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Split into train, valid and holdout; with little to learn from there are fewer parts.
+
+    Rows that are not to be measured on are left out of valid and holdout, and learned from where they come early.
+    Two parts use the later one for both; with one part nothing is held out, and nothing is measured.
+    """
+
+    def usable(parts: tuple[np.ndarray, ...]) -> bool:
+        enough = all(len(part) >= MIN_PART for part in parts)
+        return enough and (task is Task.REGRESSION or frame["label"].gather(parts[0]).n_unique() > 1)
+
+    def measured(part: np.ndarray) -> np.ndarray:
+        return part[frame["_measured"].to_numpy()[part]] if "_measured" in frame.columns else part
+
+    first, *later = split_by_time(frame)
+    three = first, *map(measured, later)
+    if usable(three):
+        return three[0], three[1], three[2]
+    first, last = split_by_time(frame, (0.8, 0.2))
+    two = first, measured(last)
+    if usable(two):
+        return two[0], two[1], two[1]
+    nothing = np.empty(0, dtype=np.int64)
+    return np.arange(frame.height), nothing, nothing
+
+
+def _measure(
+    fit: Fit, table: Table, labels: pl.Series, part: np.ndarray, manifest: dict[str, Any], task: Task
+) -> dict[str, float]:
+    if not len(part):
+        return {}
+    scored = _score(fit, table, part, manifest, task)
+    return compute_metrics(task, labels.gather(part), scored, manifest["positive"])
+
+
+def _score(fit: Fit, table: Table, part: np.ndarray, manifest: dict[str, Any], task: Task) -> pl.DataFrame:
+    told = {**manifest, "family": fit.family, "rounds": fit.rounds}
+    values = inference.model_values(fit.model, told, table.matrix[part])
+    return inference.outputs(values, task, manifest["classes"], manifest["positive"])
+
+
+def _choose(candidates: list[dict[str, Any]], project: Project) -> int:
+    """Choose by the project's metric on valid; where that is undefined, by the first that all have."""
+    for metric in dict.fromkeys([project.metric, *METRICS[project.task]]):
+        if all(metric in note["valid"] for note in candidates):
+            best = 0
+            for index, note in enumerate(candidates):
+                if better(metric, note["valid"][metric], candidates[best]["valid"][metric]):
+                    best = index
+            return best
+    return 0
+
+
+def _params(project: Project, manifest: dict[str, Any]) -> dict[str, Any]:
+    settings = project.training
+    known = {"family": manifest["family"], "rounds": manifest["rounds"], "seed": settings.seed}
+    if manifest["family"] == "xgboost":
+        known |= {"learning_rate": settings.learning_rate, "max_depth": settings.max_depth}
+    return known | {"features": len(manifest["features"]), "metric": project.metric}
