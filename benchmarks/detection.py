@@ -4,7 +4,7 @@
 
 Each life has a reference of its own and 500 matured labels a tick, for 200 ticks. "errors" are 0 or 1, with the base
 error as their mean; "Brier" are Brier scores of a calibrated classifier, some of whose labels are drawn from the
-opposite probability where it became worse. The wagers and limits are those of homeostat/sequential.py.
+opposite probability where it became worse. The e-processes and limits are those of homeostat/sequential.py.
 
 Beside each delay: the ticks that a z-test needs for a power of one half at the same alpha, where it may look only once
 and is told when the change came.
@@ -94,9 +94,9 @@ class Lives:
         """Live on; `reached` is the tick, from 1, of each life's first alarm, 0 where there was none."""
         for _ in range(ticks):
             losses = self.world.draw(self.chance, (LABELS, len(self.limit)), shift)
-            self.growth, self.stakes, capital = play(self.growth, self.stakes, self.ticks, losses, self.limit)
+            self.growth, self.stakes, log_e_value = play(self.growth, self.stakes, self.ticks, losses, self.limit)
             self.ticks += 1
-            self.reached[(self.reached == 0) & (capital >= math.log(2 / self.alpha))] = self.ticks
+            self.reached[(self.reached == 0) & (log_e_value >= math.log(2 / self.alpha))] = self.ticks
             if self.reached.all():
                 break
         return self

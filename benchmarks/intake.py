@@ -7,8 +7,8 @@
 Three processes share the machine: the console (`python -m homeostat.console.web`), who posts one label a request,
 as many a second as are asked for whatever the answers take, and the drain, which runs the stage feedback every few
 seconds. With `--kill` the console is ended by SIGKILL half way and started again; who posts then sends what was not
-acknowledged once more, with the same idempotency key. The time of an answer counts from when the post was due. At the end
-every acknowledged label must be in the lake once.
+acknowledged once more, with the same idempotency key. The time of an answer counts from when the post was due. At the
+end every acknowledged label must be in the lake once.
 """
 
 from __future__ import annotations

@@ -195,7 +195,7 @@ def put_tick(write: Writer, at: datetime, number: int, ticks: int, version: int,
     trains = number % 168 == 0
     evidence = {"policy": "forecast", "labels": number * 400, "fresh_labels": 400, "alarm": "quiet", "caused": 0.0}
     alarm = "alarm" if number % 2000 == 1999 else "quiet"
-    write.append_decision(Decision(at, "alarm", alarm, ("the mean loss was 0.21",), wagers(), version))
+    write.append_decision(Decision(at, "alarm", alarm, ("the mean loss was 0.21",), e_processes(), version))
     kind, why = ("retrain", "it pays") if trains else ("wait", "nothing pays: retrain: gain +0.0100 ± 0.0141 a row")
     write.append_decision(Decision(at, "retraining", kind, (why,), evidence, version))
     if trains:
@@ -239,10 +239,10 @@ def put_version(write: Writer, at: datetime, version: int) -> None:
     write.put_fact("champion", {"version": version, "since": instant(at)})
 
 
-def wagers() -> dict[str, object]:
+def e_processes() -> dict[str, object]:
     """What a decision on an alarm had before its eyes."""
-    each = {"reference": 0.18, "limit": 0.2, "labels": 50_000, "mean": 0.17, "log_capital": 1.5, "reached_at": None}
-    return {"line": 1, "alpha": 0.05, "wagers": [{"of": f"segment={i}", **each} for i in range(8)]}
+    each = {"reference": 0.18, "limit": 0.2, "labels": 50_000, "mean": 0.17, "log_e_value": 1.5, "reached_at": None}
+    return {"line": 1, "alpha": 0.05, "e_processes": [{"of": f"segment={i}", **each} for i in range(8)]}
 
 
 if __name__ == "__main__":

@@ -40,11 +40,11 @@ def open_for_reading(folder: Path, chosen: From | None) -> Loop:
     """Open the live state, or the replay's where life has not begun. Raises HomeostatError where there is neither."""
     from homeostat.project import load_project
     from homeostat.records import Scope
-    from homeostat.settings import find_house
+    from homeostat.settings import find_paths
 
     project = load_project(folder)
     wanted = [Scope(chosen.value)] if chosen else [Scope.LIVE, Scope.REPLAY]
-    found = [scope for scope in wanted if find_house(project, scope).root.exists()]
+    found = [scope for scope in wanted if find_paths(project, scope).root.exists()]
     if not found:
         raise HomeostatError(
             f"{project.folder}: there is no {' or '.join(wanted)} state yet.",

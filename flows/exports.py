@@ -58,8 +58,8 @@ def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
 
 def write_history(loop: Loop, summary: dict[str, Any]) -> Path:
     """Write `summary.json` and `report.html` into the scope's folder; returns the report's path."""
-    (loop.house.root / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
-    report = loop.house.root / "report.html"
+    (loop.paths.root / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    report = loop.paths.root / "report.html"
     write_report(report, report_data(loop, summary))
     return report
 

@@ -26,7 +26,7 @@ from homeostat.durations import instant
 from homeostat.errors import BusyError, StoreError
 from homeostat.project import load_project
 from homeostat.records import Lease, Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
@@ -74,7 +74,7 @@ def claim(folder: Path | str, scope: str, *, wait: float = 0, terms: Terms = TER
 
     project = load_project(folder)
     what = f"a run of {project.name!r}"
-    root = find_house(project, Scope(scope)).root
+    root = find_paths(project, Scope(scope)).root
     deadline = time.monotonic() + wait
     root.mkdir(parents=True, exist_ok=True)
     lock = FileLock(root / "lock")

@@ -20,7 +20,7 @@ from homeostat.monitoring.retraining.policies import get_policy
 from homeostat.project import Project, load_project
 from homeostat.records import Alert, ModelRecord, Scope, Severity
 from homeostat.registry.models import Models
-from homeostat.settings import House, find_house
+from homeostat.settings import ProjectPaths, find_paths
 from homeostat.store import Store
 
 
@@ -31,7 +31,7 @@ class Loop:
     project: Project
     hooks: Hooks
     scope: Scope
-    house: House
+    paths: ProjectPaths
     lake: Lake
     store: Store
     models: Models
@@ -90,18 +90,18 @@ def open_loop(folder: Path | str, scope: Scope) -> Loop:
 @lru_cache(maxsize=64)
 def _open(folder: str, scope: Scope, _stamp: tuple[int, ...]) -> Loop:
     project = load_project(folder)
-    return _make(project, scope, find_house(project, scope))
+    return _make(project, scope, find_paths(project, scope))
 
 
-def _make(project: Project, scope: Scope, house: House) -> Loop:
+def _make(project: Project, scope: Scope, paths: ProjectPaths) -> Loop:
     return Loop(
         project,
         load_hooks(project.folder),
         scope,
-        house,
-        Lake(house.lake_uri, house.model_name),
-        Store(house.store_url, house.model_name),
-        Models(house.tracking_uri, house.artifact_root, house.model_name, project.name),
+        paths,
+        Lake(paths.lake_uri, paths.model_name),
+        Store(paths.store_url, paths.model_name),
+        Models(paths.tracking_uri, paths.artifact_root, paths.model_name, project.name),
     )
 
 
@@ -109,12 +109,12 @@ def _make(project: Project, scope: Scope, house: House) -> Loop:
 def open_untouched(folder: Path | str) -> Iterator[Loop]:
     """Open the live state to look at it; where there is none yet, an empty one in its place that leaves no trace."""
     project = load_project(folder)
-    house = find_house(project, Scope.LIVE)
-    if house.root.exists() or str(house.root) not in house.store_url:
+    paths = find_paths(project, Scope.LIVE)
+    if paths.root.exists() or str(paths.root) not in paths.store_url:
         yield open_loop(folder, Scope.LIVE)
         return
     with TemporaryDirectory() as scratch:
-        yield _make(project, Scope.LIVE, replace(house, store_url=f"sqlite:///{scratch}/store.db"))
+        yield _make(project, Scope.LIVE, replace(paths, store_url=f"sqlite:///{scratch}/store.db"))
 
 
 def forget_open_loops() -> None:

@@ -214,8 +214,8 @@ class ModelRecord:
     """One registered version: what it learned from, how good it was on its holdout, what it cost.
 
     `key` is the idempotency tag of its registration. `reference` holds the metrics on the rows that
-    were held out from it; empty where a model came from elsewhere. `line` is the version that founded its line, whose
-    `loss` on its holdout the alarm compares the whole line with; None means itself. `loss` is what
+    were held out from it; empty where a model came from elsewhere. `lineage` is the root version of its lineage, whose
+    `loss` on its holdout the alarm compares the whole lineage with; None means itself. `loss` is what
     `homeostat.losses.describe_losses` gives: mean, rows, scale and more; empty where nothing was held out.
     """
 
@@ -229,13 +229,13 @@ class ModelRecord:
     run_id: str | None = None
     trained_until: datetime | None = None
     promoted_at: datetime | None = None
-    line: int | None = None
+    lineage: int | None = None
     loss: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def founder(self) -> int:
-        """The version that founded this one's line."""
-        return self.version if self.line is None else self.line
+    def root_version(self) -> int:
+        """The root version of this one's lineage."""
+        return self.version if self.lineage is None else self.lineage
 
 
 @dataclass(frozen=True, slots=True)

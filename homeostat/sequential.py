@@ -1,19 +1,19 @@
 """A test that may be looked at after every batch: has a bounded loss become worse than a reference?
 
-Testing by betting. Nobody can expect to get rich by betting on a fair game, however often the purse is looked at: the
-capital of a `Wager` begins at 1 and is, where losses are no worse than its limit, a nonnegative supermartingale, so the
-chance that it ever reaches 1/a is at most a (Ville, "Etude critique de la notion de collectif", 1939). The bets on
-bounded means are those of Waudby-Smith and Ramdas ("Estimating means of bounded random variables by betting", JRSS B,
-2024); to watch the risk of a served model with them is the thought of Podkopaev and Ramdas ("Tracking the risk of a
-deployed model and detecting harmful distribution shifts", ICLR 2022).
+Testing by betting. Nobody can expect to get rich by betting on a fair game, however often the winnings are counted.
+The e-value of an `EProcess` begins at 1 and is, where losses are no worse than its limit, a nonnegative
+supermartingale. So the chance that it ever reaches 1/a is at most a (Ville, "Etude critique de la notion de
+collectif", 1939). The bets on bounded means are those of Waudby-Smith and Ramdas ("Estimating means of bounded random
+variables by betting", JRSS B, 2024); to watch the risk of a served model with them is the thought of Podkopaev and
+Ramdas ("Tracking the risk of a deployed model and detecting harmful distribution shifts", ICLR 2022).
 
-A batch multiplies a bet's capital by the product of 1 + bet * (loss - limit) over its rows, which does not depend on
+A batch multiplies a bet's e-value by the product of 1 + bet * (loss - limit) over its rows, which does not depend on
 their order. No worse means that, given all earlier batches, this has an expectation of at most 1. So it is where each
 row's expected loss, given all rows before it, is at most the limit; and also where a batch's rows have independent
 losses whose expectations are at most the limit on average, such as with mornings better and evenings worse (a product
 is largest where its factors are equal). That is why a bet begins and is looked at between batches, never within one.
 
-When the loss changes is not known, so the capital is spread over beginnings: PATIENCE / ((k + PATIENCE)(k + PATIENCE +
+When the loss changes is not known, so the e-value is spread over beginnings: PATIENCE / ((k + PATIENCE)(k + PATIENCE +
 1)) of it is put down before batch k = 0, 1, ..., and the rest is kept as cash. How much it changes is not known either,
 so each share is spread over bets of several sizes. Mixtures of supermartingales are supermartingales.
 """
@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 PATIENCE = 100
 SIZES = tuple(0.01 * 30 ** (i / 7) for i in range(8))
 CELLS = 32
-_NOTHING = -1e300  # the logarithm of no capital: finite, for JSON knows no infinity
+_NOTHING = -1e300  # the logarithm of no e-value: finite, for JSON knows no infinity
 _VARIANCES = tuple(4.0 ** -(i + 1) for i in range(5))
 
 
 @dataclass(frozen=True, slots=True)
-class Wager:
+class EProcess:
     """What a test has seen, in constant memory; it holds plain numbers only.
 
     `limit` is the largest mean loss that is still fine, above 0. `growth` and `stakes` are for each size of bet the
     logarithms of what a unit put down at the start has become, and of what all stakes are worth in such units.
-    `capital` is the logarithm of the capital now, `peak` its largest so far. `excess` is the sum of (loss - limit); it
-    was `lowest` after `since` rows, at the end of a batch, after which the loss most likely rose.
+    `log_e_value` is the logarithm of the e-value now, `peak` its largest so far. `excess` is the sum of (loss - limit);
+    it was `lowest` after `since` rows, at the end of a batch, after which the loss most likely rose.
     """
 
     limit: float
@@ -51,7 +51,7 @@ class Wager:
     rows: int = 0
     growth: tuple[float, ...] = (0.0,) * len(SIZES)
     stakes: tuple[float, ...] = (_NOTHING,) * len(SIZES)
-    capital: float = 0.0
+    log_e_value: float = 0.0
     peak: float = 0.0
     excess: float = 0.0
     lowest: float = 0.0
@@ -67,8 +67,8 @@ class Wager:
         """The mean loss since `since`; None before the first row."""
         return self.limit + (self.excess - self.lowest) / (self.rows - self.since) if self.rows else None
 
-    def bet(self, losses: Array) -> Wager:
-        """The wager after one more batch of losses (rows,), each from 0 to 1; the same where there are none.
+    def bet(self, losses: Array) -> EProcess:
+        """The e-process after one more batch of losses (rows,), each from 0 to 1; the same where there are none.
 
         Time is linear in the batch. Raises ValueError on a loss outside.
         """
@@ -80,15 +80,15 @@ class Wager:
         if not (losses.min() >= 0 and losses.max() <= 1):
             raise ValueError("a loss lies outside of 0 to 1, or is none")
         growth, stakes, now = play(np.array(self.growth), np.array(self.stakes), self.batches, losses, self.limit)
-        capital, lower = float(now), self.excess < self.lowest
-        return Wager(
+        log_e_value, lower = float(now), self.excess < self.lowest
+        return EProcess(
             limit=self.limit,
             batches=self.batches + 1,
             rows=self.rows + len(losses),
             growth=tuple(growth.tolist()),
             stakes=tuple(stakes.tolist()),
-            capital=capital,
-            peak=max(self.peak, capital),
+            log_e_value=log_e_value,
+            peak=max(self.peak, log_e_value),
             excess=self.excess + float(np.sum(losses - self.limit)),
             lowest=self.excess if lower else self.lowest,
             since=self.rows if lower else self.since,
@@ -98,8 +98,8 @@ class Wager:
 def play(growth: Array, stakes: Array, batches: int, losses: Array, limit: Any) -> tuple[Array, Array, Array]:
     """Bet on a batch of losses (n, ...) against `limit` (a number, or one for each of ...), after so many batches.
 
-    `growth` and `stakes` are (sizes, ...), as in `Wager`. Returns both after the batch, and the logarithm of the
-    capital, (...). The trailing axes are lives that know nothing of each other.
+    `growth` and `stakes` are (sizes, ...), as in `EProcess`. Returns both after the batch, and the logarithm of the
+    e-value, (...). The trailing axes are lives that know nothing of each other.
     """
     import numpy as np
 
@@ -142,14 +142,14 @@ def _betting_limit(counts: Array, rows: float, level: float) -> float:
     wanted = math.log(1 / level)
     bets = np.minimum(np.sqrt(2 * wanted / (rows * np.array(_VARIANCES))), 0.95)[:, None]
 
-    def log_capital(mean: float) -> float:
+    def log_e_value(mean: float) -> float:
         each = np.log1p(bets * (mean - points)) @ counts
         return float(np.logaddexp.reduce(each)) - math.log(len(bets))
 
     low, high = float(points @ counts) / rows, 1.0
-    if log_capital(high) < wanted:
+    if log_e_value(high) < wanted:
         return 1.0
     for _ in range(50):
         middle = (low + high) / 2
-        low, high = (low, middle) if log_capital(middle) >= wanted else (middle, high)
+        low, high = (low, middle) if log_e_value(middle) >= wanted else (middle, high)
     return high

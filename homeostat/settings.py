@@ -14,7 +14,7 @@ INSTALLATION_FILE = "installation.json"
 
 
 @dataclass(frozen=True, slots=True)
-class House:
+class ProjectPaths:
     """The addresses of one project in one scope. `root` is the scope's own folder.
 
     Addresses that may hold a password are left out of its repr.
@@ -45,7 +45,7 @@ def state_folder(project: Project) -> Path:
     return folder
 
 
-def find_house(project: Project, scope: Scope) -> House:
+def find_paths(project: Project, scope: Scope) -> ProjectPaths:
     """Resolve every address of a project from its folder and the environment.
 
     A replay has a lake and a store of its own under `replay/`, and the registered model `NAME-replay`; only
@@ -58,7 +58,7 @@ def find_house(project: Project, scope: Scope) -> House:
     lake, store = os.environ.get("HOMEOSTAT_LAKE_URI"), os.environ.get("HOMEOSTAT_STORE_URL")
     suffix = f"{project.name}{'-replay' if replay else ''}"
     shared = _models_folder(project, state)
-    return House(
+    return ProjectPaths(
         root=root,
         lake_uri=f"{lake.rstrip('/')}/{suffix}" if lake else str(root / "lake"),
         store_url=store if store and not replay else f"sqlite:///{root / 'store.db'}",

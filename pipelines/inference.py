@@ -3,7 +3,7 @@
 This file is copied into each registered model and imported there under a name made from its digest. It
 imports nothing of Homeostat, so that a model keeps predicting whatever becomes of the code around it.
 Folder: manifest.json, model.ubj (XGBoost) or model.skops, golden.parquet, reference.parquet, facts.json, and
-hooks.py where a hook makes the features or the estimator. There is no pickle in it. A committee has a folder of
+hooks.py where a hook makes the features or the estimator. There is no pickle in it. An ensemble has a folder of
 models, members/NAME.ubj or .skops, whose chances (or values) are averaged by the weights of its manifest.
 """
 
@@ -15,7 +15,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 FORMAT = 1
 TOLERANCE = 1e-6
 EXPECTED = "expected:"
-COMMITTEE, MEMBERS = "committee", "members"
+ENSEMBLE, MEMBERS = "ensemble", "members"
 SKLEARN_TYPES = frozenset(
     {
         "numpy.dtype",
@@ -102,7 +102,7 @@ class Predictor:
         return self._frame(self._values(self.features(rows)))
 
     def score_members(self, rows: Any) -> dict[str, pl.DataFrame]:
-        """Score raw rows with every member of a committee alone: frames as of `score`, by the member's name."""
+        """Score raw rows with every member of an ensemble alone: frames as of `score`, by the member's name."""
         features, found = self.features(rows), {}
         for member, model in zip(self.manifest.get("members", ()), self.model, strict=True):
             values = self._member_values(features, member, model)
@@ -177,7 +177,7 @@ class Predictor:
         return pl.DataFrame(parts)
 
     def _values(self, features: pl.DataFrame) -> np.ndarray:
-        if self.manifest["family"] != COMMITTEE:
+        if MEMBERS not in self.manifest:
             return model_values(self.model, self.manifest, encode(features, self.manifest["features"]))
         found = [
             member["weight"] * self._member_values(features, member, model)
@@ -195,7 +195,7 @@ class Predictor:
 
     def _contributions(self, features: pl.DataFrame) -> np.ndarray | None:
         """Contributions (rows, features) in the order of the manifest's features; None where there are none to tell."""
-        if self.manifest["family"] != COMMITTEE:
+        if MEMBERS not in self.manifest:
             return self._own_contributions(features, self.manifest, self.model)
         said = self._frame(self._values(features))["prediction"].to_list()
         names = [feature["name"] for feature in self.manifest["features"]]
@@ -340,22 +340,27 @@ def _load_hook(folder: Path, manifest: dict[str, Any]) -> Callable[..., Any] | N
 
 
 def _load_model(folder: Path, manifest: dict[str, Any]) -> Any:
-    if manifest["family"] == COMMITTEE:
+    if MEMBERS in manifest:
         return [
-            _load_estimator(folder / MEMBERS / member_file(member), {**manifest, **member})
+            _load_estimator(folder / MEMBERS / member_file(member), {**_shared(manifest), **member})
             for member in manifest["members"]
         ]
     return _load_estimator(folder / model_file(manifest), manifest)
 
 
 def model_file(manifest: dict[str, Any]) -> str:
-    """Name the file of a model that is not a committee."""
+    """Name the file of a model that is not an ensemble."""
     return "model.ubj" if manifest["family"] == "xgboost" else "model.skops"
 
 
 def member_file(member: dict[str, Any]) -> str:
-    """Name the file of a committee's member."""
+    """Name the file of an ensemble's member."""
     return member["name"] + (".ubj" if member["family"] == "xgboost" else ".skops")
+
+
+def _shared(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What an ensemble's manifest says of each of its members."""
+    return {name: value for name, value in manifest.items() if name != MEMBERS}
 
 
 def _load_estimator(file: Path, manifest: dict[str, Any]) -> Any:

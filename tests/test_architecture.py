@@ -42,7 +42,7 @@ INDEX = re.compile(
     r"|https?://\S+/simple\b"
 )
 
-House = Mapping[str, str]
+Sources = Mapping[str, str]
 
 
 class Import(NamedTuple):
@@ -53,7 +53,7 @@ class Import(NamedTuple):
     eager: bool
 
 
-def read_house() -> dict[str, str]:
+def read_packages() -> dict[str, str]:
     """Map every module of the house, by dotted name, to its source."""
     files = [file for package in BELOW for file in sorted((ROOT / package).rglob("*.py"))]
     return {name_of(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
@@ -74,9 +74,9 @@ def floor_of(module: str) -> str | None:
     return parts[1] if parts[1:] and parts[1] in BELOW else "homeostat"
 
 
-def imports_of(source: str, module: str, house: Iterable[str] = ()) -> list[Import]:
-    """Every import of a source; one name of `house` where a module is imported out of its package."""
-    known, found = set(house), []
+def imports_of(source: str, module: str, sources: Iterable[str] = ()) -> list[Import]:
+    """Every import of a source; one name of `paths` where a module is imported out of its package."""
+    known, found = set(sources), []
     for node, eager in _walk(ast.parse(source), True):
         for target in _targets(node, module, known):
             found.append(Import(target, node.lineno, eager))
@@ -108,12 +108,12 @@ def _targets(node: ast.AST, module: str, known: set[str]) -> list[str]:
     return []
 
 
-def floor_breaks(house: House) -> list[str]:
+def floor_breaks(sources: Sources) -> list[str]:
     """Imports of one of our packages that the importing floor does not stand on."""
     return [
         f"{module}:{line} imports {target}"
-        for module, source in house.items()
-        for target, line, _ in imports_of(source, module, house)
+        for module, source in sources.items()
+        for target, line, _ in imports_of(source, module, sources)
         if (floor := floor_of(target)) is not None
         and (own := floor_of(module)) is not None
         and own != floor
@@ -121,12 +121,12 @@ def floor_breaks(house: House) -> list[str]:
     ]
 
 
-def vendor_breaks(house: House) -> list[str]:
+def vendor_breaks(sources: Sources) -> list[str]:
     """Imports of a vendor outside of its room."""
     return [
         f"{module}:{line} imports {target}"
-        for module, source in house.items()
-        for target, line, _ in imports_of(source, module, house)
+        for module, source in sources.items()
+        for target, line, _ in imports_of(source, module, sources)
         if (rooms := ROOMS.get(target.split(".")[0])) and not _is_inside(module, rooms)
     ]
 
@@ -136,24 +136,24 @@ def _is_inside(module: str, rooms: str | tuple[str, ...]) -> bool:
     return any(module == place or module.startswith(place + ".") for place in places)
 
 
-def find_cycle(house: House) -> list[str]:
+def find_cycle(sources: Sources) -> list[str]:
     """One circle of modules that import each other, whether at once or late; empty where there is none."""
     graph = {
-        module: {t for t, _, _ in imports_of(source, module, house) if t in house and t != module}
-        for module, source in house.items()
+        module: {t for t, _, _ in imports_of(source, module, sources) if t in sources and t != module}
+        for module, source in sources.items()
     }
     return _circle(graph)
 
 
-def find_package_cycle(house: House) -> list[str]:
+def find_package_cycle(sources: Sources) -> list[str]:
     """One circle of packages that stand beside each other and whose modules import each other."""
-    packages = {name.rpartition(".")[0] for name in house} - {""}
+    packages = {name.rpartition(".")[0] for name in sources} - {""}
     for parent in sorted({name.rpartition(".")[0] for name in packages} - {""}):
         rooms = {name for name in packages if name.rpartition(".")[0] == parent}
         graph: dict[str, set[str]] = {room: set() for room in rooms}
-        for module, source in house.items():
+        for module, source in sources.items():
             if own := _room_of(module, rooms):
-                met = {_room_of(target, rooms) for target, _, _ in imports_of(source, module, house)}
+                met = {_room_of(target, rooms) for target, _, _ in imports_of(source, module, sources)}
                 graph[own] |= {room for room in met if room and room != own}
         if circle := _circle(graph):
             return circle
@@ -172,16 +172,16 @@ def _circle(graph: Mapping[str, set[str]]) -> list[str]:
     return []
 
 
-def heavy_at_import(house: House, door: str) -> list[str]:
+def heavy_at_import(sources: Sources, door: str) -> list[str]:
     """Heavy libraries that importing `door` would import at once, with the module that does."""
     seen, waiting, heavy = set(), [door], []
     while waiting:
         module = waiting.pop()
-        if module in seen or module not in house:
+        if module in seen or module not in sources:
             continue
         seen.add(module)
         waiting.append(module.rpartition(".")[0])
-        for target, line, eager in imports_of(house[module], module, house):
+        for target, line, eager in imports_of(sources[module], module, sources):
             if eager and target.split(".")[0] in HEAVY:
                 heavy.append(f"{module}:{line} imports {target}")
             elif eager:
@@ -216,29 +216,29 @@ def own_files() -> list[str]:
 
 
 def test_every_floor_imports_only_what_lies_below() -> None:
-    assert floor_breaks(read_house()) == []
+    assert floor_breaks(read_packages()) == []
 
 
 def test_every_vendor_stays_in_its_room() -> None:
-    assert vendor_breaks(read_house()) == []
+    assert vendor_breaks(read_packages()) == []
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
-    assert find_cycle(read_house()) == []
+    assert find_cycle(read_packages()) == []
 
 
 def test_no_packages_import_each_other_in_a_circle() -> None:
-    assert find_package_cycle(read_house()) == []
+    assert find_package_cycle(read_packages()) == []
 
 
 def test_no_module_has_a_name_that_says_nothing() -> None:
-    assert name_breaks(read_house()) == []
+    assert name_breaks(read_packages()) == []
 
 
 def test_the_command_line_imports_nothing_heavy() -> None:
-    house = read_house()
-    assert "homeostat.console.main" in house
-    assert heavy_at_import(house, "homeostat.console.main") == []
+    sources = read_packages()
+    assert "homeostat.console.main" in sources
+    assert heavy_at_import(sources, "homeostat.console.main") == []
 
 
 def test_importing_the_command_line_really_imports_nothing_heavy() -> None:
@@ -319,7 +319,7 @@ def test_what_is_allowed_is_not_complained_of(module: str, source: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "house",
+    "sources",
     [
         {
             "homeostat.flows": "",
@@ -340,13 +340,13 @@ def test_what_is_allowed_is_not_complained_of(module: str, source: str) -> None:
         {"homeostat.flows": "from homeostat.flows.a import f", "homeostat.flows.a": "from homeostat.flows import f"},
     ],
 )
-def test_a_circle_is_found(house: House) -> None:
-    assert find_cycle(house)
-    assert not find_cycle({**house, "homeostat.flows.a": "import os"})
+def test_a_circle_is_found(sources: Sources) -> None:
+    assert find_cycle(sources)
+    assert not find_cycle({**sources, "homeostat.flows.a": "import os"})
 
 
 @pytest.mark.parametrize(
-    "house",
+    "sources",
     [
         {"homeostat.console.main": "import polars as pl"},
         {
@@ -363,16 +363,16 @@ def test_a_circle_is_found(house: House) -> None:
         {"homeostat.console.main": "class A:\n    import xgboost"},
     ],
 )
-def test_a_heavy_library_at_the_door_is_found(house: House) -> None:
-    assert heavy_at_import(house, "homeostat.console.main")
+def test_a_heavy_library_at_the_door_is_found(sources: Sources) -> None:
+    assert heavy_at_import(sources, "homeostat.console.main")
 
 
 def test_a_heavy_library_inside_a_function_is_no_burden() -> None:
-    house = {
+    sources = {
         "homeostat.console.main": "import homeostat.flows.tick\ndef f():\n    import polars",
         "homeostat.flows.orchestration.tick": "",
     }
-    assert heavy_at_import(house, "homeostat.console.main") == []
+    assert heavy_at_import(sources, "homeostat.console.main") == []
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ def alerts(
     if as_json:
         say_json([_facts(*pair) for pair in found])
     else:
-        say_table(f"Alerts of {loop.house.model_name}", ["key", "severity", "state", "what", "more"],
+        say_table(f"Alerts of {loop.paths.model_name}", ["key", "severity", "state", "what", "more"],
                   [(a.key, a.severity.value, state_of(s, at), a.title, a.body) for a, s in found])  # fmt: skip
 
 

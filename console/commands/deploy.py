@@ -31,15 +31,15 @@ def deploy(
     from homeostat.flows.servers.local import prefect_server
     from homeostat.project import load_project
     from homeostat.records import Scope
-    from homeostat.settings import find_house
+    from homeostat.settings import find_paths
 
     project = load_project(folder)
-    house = find_house(project, Scope.LIVE)
-    if not house.prefect_api_url:
+    paths = find_paths(project, Scope.LIVE)
+    if not paths.prefect_api_url:
         raise HomeostatError("deploy: PREFECT_API_URL is not set.", "Let it name the server that has the work pool.")
     if not work_pool:
         raise HomeostatError("deploy: no work pool.", "Name one with --work-pool.")
-    with prefect_server(house) as url:
+    with prefect_server(paths) as url:
         ids = put(project, work_pool, image)
     names = {f"{flow}/{project.name}": str(found) for flow, found in ids.items()}
     if as_json:

@@ -47,7 +47,7 @@ def journal(
     if as_json:
         say_json([rows.values(e) for e in entries])
     else:
-        say_table(f"Journal of {loop.house.model_name}", ["#", "at (UTC)", "hash", "what", "said"],
+        say_table(f"Journal of {loop.paths.model_name}", ["#", "at (UTC)", "hash", "what", "said"],
                   [(e.seq, e.at, e.hash[:12], e.kind, _gist(e.body)) for e in entries])  # fmt: skip
 
 

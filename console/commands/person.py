@@ -62,7 +62,7 @@ def reject(
     loop = open_for_reading(folder, from_)
     closed = approvals.reject(loop, now(), person(), why, version)
     if as_json:
-        say_json({"model": loop.house.model_name, "rejected": closed.version, "champion": loop.version_of("champion")})
+        say_json({"model": loop.paths.model_name, "rejected": closed.version, "champion": loop.version_of("champion")})
     else:
         say(f"Version {closed.version} is rejected; version {loop.version_of('champion')} stays champion.")
 
@@ -125,7 +125,7 @@ def quarantine(
 
 
 def _tell_champion(loop: Loop, version: int | None, as_json: bool, again: str = "") -> None:
-    name = loop.house.model_name
+    name = loop.paths.model_name
     if as_json:
         say_json({"model": name, "champion": version})
     else:

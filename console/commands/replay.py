@@ -65,7 +65,7 @@ def _replay(folder: Path, fresh: bool, until: datetime | None, with_prefect: boo
 def _tell(folder: Path, summary: dict[str, Any]) -> None:
     from homeostat.project import load_project
     from homeostat.records import Scope
-    from homeostat.settings import find_house
+    from homeostat.settings import find_paths
 
     metric = summary["metric"]
     loop_metric, static = summary["loop_metric"], summary["static_metric"]
@@ -81,8 +81,8 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
         "took": f"{summary['wall_seconds']:.0f} s, of which training {summary['training_cpu_seconds']:.0f} CPU seconds",
     }
     say_facts(f"Replay of {summary['project']}", facts)
-    house = find_house(load_project(folder), Scope.REPLAY)
-    say(f"\nReport   {house.root / 'report.html'}")
-    say(f"MLflow   mlflow ui --backend-store-uri {shlex.quote(house.tracking_uri)}")
-    if house.prefect_home.exists():
-        say(f"Prefect  PREFECT_HOME={shlex.quote(str(house.prefect_home))} prefect server start")
+    paths = find_paths(load_project(folder), Scope.REPLAY)
+    say(f"\nReport   {paths.root / 'report.html'}")
+    say(f"MLflow   mlflow ui --backend-store-uri {shlex.quote(paths.tracking_uri)}")
+    if paths.prefect_home.exists():
+        say(f"Prefect  PREFECT_HOME={shlex.quote(str(paths.prefect_home))} prefect server start")

@@ -17,7 +17,7 @@ from homeostat.flows.servers.local import PREFECT_CLIENT
 from homeostat.flows.servers.spec import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
 from homeostat.installation import Found, Installation, digest_store
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 KINDS = ("prefect", "mlflow", "console", "runner")
 HEARTBEAT = "runner.json"
@@ -134,8 +134,8 @@ def _list_stores(found: Sequence[Found]) -> dict[str, tuple[Path, list[str]]]:
     """The MLflow stores of projects by their addresses: where each keeps artifacts, and the names of its projects."""
     stores: dict[str, tuple[Path, list[str]]] = {}
     for project in (each.project for each in found if each.project is not None):
-        house = find_house(project, Scope.LIVE)
-        stores.setdefault(house.tracking_uri, (house.artifact_root, []))[1].append(project.name)
+        paths = find_paths(project, Scope.LIVE)
+        stores.setdefault(paths.tracking_uri, (paths.artifact_root, []))[1].append(project.name)
     return stores
 
 

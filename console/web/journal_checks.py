@@ -34,7 +34,7 @@ class Proofs:
 
     def verdict(self, loop: Loop) -> Verdict | None:
         """What is known of a loop's journal up to its newest link; None while the first walk is under way."""
-        owner = f"{loop.house.root}/{loop.store.owner}"
+        owner = f"{loop.paths.root}/{loop.store.owner}"
         with self._lock:
             proof = self._known.setdefault(owner, Proof())
             due = time.monotonic() - proof.whole_at > AGAIN_SECONDS or proof.verdict is None

@@ -15,7 +15,7 @@ from homeostat.errors import HomeostatError
 from homeostat.installation import Found, list_projects, mlflow_url, service_url
 from homeostat.project import Project
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
@@ -50,7 +50,7 @@ class Site:
         from homeostat.flows.loop import open_loop
 
         project, live = self.find(name), self.live(name)
-        if live.store.last_tick("ingest") is not None or not find_house(project, Scope.REPLAY).root.exists():
+        if live.store.last_tick("ingest") is not None or not find_paths(project, Scope.REPLAY).root.exists():
             return live
         return open_loop(project.folder, Scope.REPLAY)
 
@@ -69,7 +69,7 @@ class Site:
 
     def mlflow_url(self, loop: Loop) -> str | None:
         """Where a person finds MLflow's pages of a project; None where none is known."""
-        return mlflow_url(self.root, loop.house.tracking_uri)
+        return mlflow_url(self.root, loop.paths.tracking_uri)
 
     def prefect_url(self) -> str | None:
         """Where a person finds Prefect's pages; None where none is known."""

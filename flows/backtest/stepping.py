@@ -1,6 +1,6 @@
 """Our own policy in a backtest: the steps that `homeostat.flows.learning.update` takes in the loop, taken in memory.
 
-What it leaves out of the loop: the alarm, which would have everything learned again sooner and begin a new line, and
+What it leaves out of the loop: the alarm, which would have everything learned again sooner and begin a new lineage, and
 the check for a column that has gone.
 """
 
@@ -16,22 +16,22 @@ import polars as pl
 from homeostat.flows.backtest.policies import Bench, Model
 from homeostat.flows.learning.rules import (
     compare_scores,
+    full_cost_per_tick,
     groups_of,
     kept_apart,
     list_plans,
     mean_losses,
     paired_gain,
+    probation_losses,
+    probation_scale,
     share_apart,
-    trial_losses,
-    trial_scale,
-    yard_a_tick,
 )
 from homeostat.monitoring.retraining.forecast import RETRAIN, Outcome, choose_plan
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.history.knowledge import Known
 from homeostat.pipelines.history.refits import Refit
 from homeostat.pipelines.inference import Predictor
-from homeostat.pipelines.models.ensemble import describe_committee, refit_members
+from homeostat.pipelines.models.ensemble import describe_ensemble, refit_members
 from homeostat.pipelines.models.members import FIRST, Member, admit, follow, list_specs
 from homeostat.records import FitCost
 from homeostat.registry.promotion import decide_promotion
@@ -60,20 +60,20 @@ class Stepping:
     champion: Predictor | None = None
     working: Predictor | None = None
     members: dict[str, Member] = field(default_factory=dict)
-    founder: Predictor | None = None
+    root: Predictor | None = None
     weights: dict[str, float] = field(default_factory=dict)
     standing: dict[int, Predictor] = field(default_factory=dict)
     attempts: list[Attempt] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     served: dict[int, Predictor] = field(default_factory=dict)
-    trial: Probation | None = None
+    probation: Probation | None = None
     tried: int = 0
     until: int = 0
     whole: int = 0
     labels: int = 0
     spent: int = 0
-    yardstick: int = 0
-    yard_a_tick: int = 0
+    full_cost: int = 0
+    full_cost_per_tick: int = 0
 
     def learn(self, known: Known, bench: Bench) -> Model | None:
         """Take the step that is forecast to pay, if any; None where the model that serves stays."""
@@ -82,13 +82,13 @@ class Stepping:
         assert self.champion is not None and self.working is not None
         served, labels = self.champion, len(known.rows)
         self.standing[known.tick], self.served[known.tick] = self.working, served
-        self.yard_a_tick = yard_a_tick(labels, self.champion.manifest)
-        self.yardstick += self.yard_a_tick if labels > self.labels else 0
+        self.full_cost_per_tick = full_cost_per_tick(labels, self.champion.manifest)
+        self.full_cost += self.full_cost_per_tick if labels > self.labels else 0
         self.labels = labels
         ticks = _mature(known, bench, self.until)
         self._settle_accounts(known, bench, ticks)
         self._try(known, bench)
-        if self.trial is not None and self.trial.harm(bench.project.monitoring.alpha) is not None:
+        if self.probation is not None and self.probation.harm(bench.project.monitoring.alpha) is not None:
             self._roll_back(known)
             return self.champion
         fresh = {tick: rows for tick in ticks if len(rows := _labelled(known, tick))}
@@ -107,11 +107,11 @@ class Stepping:
         self.weights = {FIRST: 1.0}
         self.until, self.whole = bench.first_tick, len(first.rows)
         self.champion = self.working = self._predictor(bench, first.manifest)
-        self.founder, self.trial, self.tried = self.working, Probation(0, ""), self.until
+        self.root, self.probation, self.tried = self.working, Probation(0, ""), self.until
         self.standing = dict.fromkeys(range(self.until, known.tick), self.working)
 
     def _predictor(self, bench: Bench, manifest: dict[str, Any]) -> Predictor:
-        told = describe_committee(manifest, self.members, self.weights)
+        told = describe_ensemble(manifest, self.members, self.weights)
         hooks = bench.learner.history.hooks
         return Predictor(told, [member.model for member in self.members.values()], hooks.build_features)
 
@@ -119,7 +119,7 @@ class Stepping:
         project = bench.project
         counts = {"members": len(self.members), "whole": self.whole, "labels": self.labels}
         plans = list_plans(project, rows_a_tick=a_tick, alarmed=False, **counts)
-        accounts = {"spent": self.spent, "yardstick": self.yardstick, "yard_a_tick": self.yard_a_tick}
+        accounts = {"spent": self.spent, "full_cost": self.full_cost, "full_cost_per_tick": self.full_cost_per_tick}
         chosen, _ = choose_plan(plans, self.outcomes, rows_a_tick=a_tick, settings=project.retraining, **accounts)
         if chosen is None:
             return
@@ -187,34 +187,34 @@ class Stepping:
         return verdict.kind in {"promote", "ask"}
 
     def _doubted(self, late: int) -> bool:
-        return self.trial is not None and self.trial.doubt(late) is not None
+        return self.probation is not None and self.probation.doubt(late) is not None
 
     def _try(self, known: Known, bench: Bench) -> None:
         """Take the batches that have matured into the probation, as `homeostat.flows.learning.probation` does."""
-        assert self.trial is not None and self.founder is not None
+        assert self.probation is not None and self.root is not None
         task = bench.project.task
         for tick in _mature(known, bench, self.tried):
             self.tried = tick
             served, newest, rows = self.served.pop(tick), self.standing[tick], _labelled(known, tick)
-            if not len(rows) or served is newest is self.founder:
+            if not len(rows) or served is newest is self.root:
                 continue
             frame = known.frame(rows)
-            labels, said = frame["label"], self.founder.score(frame)
-            scale = trial_scale(task, labels, said)
-            founder, new, old = (
-                trial_losses(task, labels, scored, self.founder.positive, scale)
+            labels, said = frame["label"], self.root.score(frame)
+            scale = probation_scale(task, labels, said)
+            root, new, old = (
+                probation_losses(task, labels, scored, self.root.positive, scale)
                 for scored in (said, newest.score(frame), served.score(frame))
             )
-            differences = np.empty(0) if served is self.founder else (old - founder).mean(axis=0)
-            gains = None if newest is self.founder else (founder - new).mean(axis=1)
+            differences = np.empty(0) if served is self.root else (old - root).mean(axis=0)
+            gains = None if newest is self.root else (root - new).mean(axis=1)
             told = None if gains is None else (float(gains[0]), float(gains[1]))
-            self.trial = self.trial.take(differences, told, "")
+            self.probation = self.probation.take(differences, told, "")
 
     def _roll_back(self, known: Known) -> None:
-        assert self.founder is not None
-        self.champion = self.working = self.founder
+        assert self.root is not None
+        self.champion = self.working = self.root
         self.members, self.weights = {FIRST: self.members[FIRST]}, {FIRST: 1.0}
-        self.trial, self.until, self.tried = Probation(0, "", wary=True), known.tick, known.tick
+        self.probation, self.until, self.tried = Probation(0, "", wary=True), known.tick, known.tick
         self.served = {}
 
     def _settle_accounts(self, known: Known, bench: Bench, ticks: list[int]) -> None:

@@ -13,7 +13,7 @@ from homeostat.flows.health.versions import check_versions
 from homeostat.installation import Found, Installation, find_installation, list_projects
 from homeostat.project import Project
 from homeostat.records import Scope
-from homeostat.settings import House, find_house
+from homeostat.settings import ProjectPaths, find_paths
 
 SECONDS = 9.0
 SOUND_SECONDS = 6.0
@@ -92,9 +92,9 @@ def _is_server(url: str | None) -> bool:
 
 def _of_memory(found: Sequence[Project], environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
     """A store or a lake that projects share is looked at once."""
-    houses = {project.name: _house(project) for project in found}
-    stores = {house.store_url: f"store of {name}" for name, house in houses.items() if house}
-    lakes = {house.lake_uri: f"lake of {name}" for name, house in houses.items() if house}
+    paths_by_project = {project.name: _paths_of(project) for project in found}
+    stores = {paths.store_url: f"store of {name}" for name, paths in paths_by_project.items() if paths}
+    lakes = {paths.lake_uri: f"lake of {name}" for name, paths in paths_by_project.items() if paths}
     if url := environ.get("HOMEOSTAT_STORE_URL"):
         stores = {url: "store"}
     if uri := environ.get("HOMEOSTAT_LAKE_URI"):
@@ -103,9 +103,9 @@ def _of_memory(found: Sequence[Project], environ: Mapping[str, str], clock: Cloc
     return checks | {name: partial(memory.check_lake, name, uri) for uri, name in lakes.items()}
 
 
-def _house(project: Project) -> House | None:
+def _paths_of(project: Project) -> ProjectPaths | None:
     try:
-        return find_house(project, Scope.LIVE)
+        return find_paths(project, Scope.LIVE)
     except HomeostatError:
         return None
 

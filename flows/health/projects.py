@@ -20,7 +20,7 @@ from homeostat.flows.health.memory import tell_lease
 from homeostat.installation import Found
 from homeostat.project import Project
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 MOST_TOLD = 3
 STATES: dict[str, State] = {"error": "problem", "warning": "warning"}
@@ -75,16 +75,16 @@ def check_work(project: Project, clock: Clock) -> list[Finding]:
     from homeostat.store import Store
     from homeostat.store.engine import look_at
 
-    house, name = find_house(project, Scope.LIVE), f"work of {project.name}"
+    paths, name = find_paths(project, Scope.LIVE), f"work of {project.name}"
     try:
-        standing = look_at(house.store_url)
+        standing = look_at(paths.store_url)
     except StoreError:
         return [Finding(name, "ok", "not looked at: the store cannot be reached")]
     if not standing.exists or standing.revision is None:
         return [Finding(name, "ok", "it has not begun to live")]
     if standing.revision != standing.wanted:
         return [Finding(name, "ok", "not looked at: the store is at another migration")]
-    store = Store(house.store_url, house.model_name)
+    store = Store(paths.store_url, paths.model_name)
     lease = tell_lease(project.name, store.get_lease("work"), clock)
     return [_of_slots(name, project, store.last_tick("notify"), clock()), *lease]
 

@@ -37,7 +37,7 @@ class LabelStudio:
     waits = (1.0, 2.0, 4.0)
 
     def __init__(self, loop: Loop) -> None:
-        self.project, self.title = loop.project, loop.house.model_name
+        self.project, self.title = loop.project, loop.paths.model_name
         address = _needed(URL, os.environ.get("LABEL_STUDIO_URL"))
         key = _needed(API_KEY, os.environ.get("LABEL_STUDIO_API_KEY"))
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:

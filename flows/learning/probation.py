@@ -1,4 +1,4 @@
-"""The probation of a line: its newest versions against their founder, batch by batch, with the labels as known then."""
+"""The probation of a lineage: its newest versions against their root, batch by batch, with the labels as known then."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
 from homeostat.flows.learning.promotion import labelled_rows
-from homeostat.flows.learning.rules import trial_losses, trial_scale
+from homeostat.flows.learning.rules import probation_losses, probation_scale
 from homeostat.flows.loop import Loop
 from homeostat.monitoring.alarm.rule import is_mature
 from homeostat.monitoring.retraining.probation import Probation, from_plain, to_plain
@@ -20,21 +20,21 @@ from homeostat.records import ModelRecord, Window
 MOST_A_TICK = 12
 
 
-def fact_name(line: int) -> str:
-    """The name of the fact that holds the state of a line's probation."""
-    return f"probation/{line}"
+def fact_name(lineage: int) -> str:
+    """The name of the fact that holds the state of a lineage's probation."""
+    return f"probation/{lineage}"
 
 
 def get_probation(loop: Loop, champion: ModelRecord) -> Probation:
-    """What is remembered of the champion's line."""
-    stored = loop.store.get_fact(fact_name(champion.founder))
+    """What is remembered of the champion's lineage."""
+    stored = loop.store.get_fact(fact_name(champion.root_version))
     if stored is not None:
         return from_plain(stored)
-    founder = loop.store.get_model(champion.founder) or champion
-    return Probation(champion.founder, instant(founder.promoted_at or founder.as_of))
+    root = loop.store.get_model(champion.root_version) or champion
+    return Probation(champion.root_version, instant(root.promoted_at or root.as_of))
 
 
-def follow_trial(loop: Loop, at: datetime) -> Probation | None:
+def follow_probation(loop: Loop, at: datetime) -> Probation | None:
     """The probation after the batches that are mature by `at`; reads, and writes nothing."""
     champion = loop.champion()
     if champion is None:
@@ -49,28 +49,28 @@ def follow_trial(loop: Loop, at: datetime) -> Probation | None:
 
 def renewed(probation: Probation, at: datetime) -> dict[str, Any]:
     """The state after a rollback: nothing is held against anybody, and trust must be earned."""
-    return to_plain(Probation(probation.line, instant(at), wary=True))
+    return to_plain(Probation(probation.lineage, instant(at), wary=True))
 
 
 def _taken(loop: Loop, probation: Probation, window: Window, at: datetime) -> Probation:
     end = instant(window.end_at)
     newest = loop.standing_version(window.end_at)
-    found = {probation.line, window.model_version, newest}
+    found = {probation.lineage, window.model_version, newest}
     rows = labelled_rows(loop, (window.batch,), at)
-    if rows is None or rows.is_empty() or found <= {probation.line, None}:
+    if rows is None or rows.is_empty() or found <= {probation.lineage, None}:
         return probation.take(np.empty(0), None, end)
     try:
         scored = {v: loop.models.load(v).score(raw_view(rows, loop.project)) for v in found if v is not None}
     except RegistryError:
         return probation.take(np.empty(0), None, end)
     task, labels = loop.project.task, rows["label"]
-    scale = trial_scale(task, labels, scored[probation.line])
-    positive = getattr(loop.models.load(probation.line), "positive", None)
-    losses = {v: trial_losses(task, labels, said, positive, scale) for v, said in scored.items()}
-    founder, served = losses[probation.line], losses[window.model_version]
+    scale = probation_scale(task, labels, scored[probation.lineage])
+    positive = getattr(loop.models.load(probation.lineage), "positive", None)
+    losses = {v: probation_losses(task, labels, said, positive, scale) for v, said in scored.items()}
+    root, served = losses[probation.lineage], losses[window.model_version]
     shadow = None if newest is None else losses[newest]
-    differences = (served - founder).mean(axis=0)
-    if window.model_version == probation.line:
+    differences = (served - root).mean(axis=0)
+    if window.model_version == probation.lineage:
         differences = np.empty(0)
-    gains = None if shadow is None or newest == probation.line else (founder - shadow).mean(axis=1)
+    gains = None if shadow is None or newest == probation.lineage else (root - shadow).mean(axis=1)
     return probation.take(differences, None if gains is None else (float(gains[0]), float(gains[1])), end)

@@ -14,11 +14,11 @@ import polars as pl
 from homeostat.losses import loss_scale, row_losses, scoring_losses, segment_values
 from homeostat.metrics import compute_metrics
 from homeostat.monitoring.retraining.forecast import (
+    FULL_ROUNDS,
     LEAST_YARD,
     RECALIBRATE,
     REFRESH,
     RETRAIN,
-    YARD_ROUNDS,
     Plan,
     growth_gain,
 )
@@ -68,14 +68,14 @@ def list_plans(
     return tuple(plans)
 
 
-def yard_a_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
+def full_cost_per_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
     """What retraining on everything costs at one tick, in rows x rounds: the budget is a share of it.
 
-    The rounds are those of the first model of the line, at most `YARD_ROUNDS`, and that many where it was not boosted,
+    The rounds are those of the lineage's first model, at most `FULL_ROUNDS`, and that many where it was not boosted,
     whose passes are no rounds. It counts as `LEAST_YARD` at least.
     """
     told = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
-    rounds = min(told["rounds"], YARD_ROUNDS) if told.get("family") == "xgboost" else YARD_ROUNDS
+    rounds = min(told["rounds"], FULL_ROUNDS) if told.get("family") == "xgboost" else FULL_ROUNDS
     return max(labels * rounds, LEAST_YARD)
 
 
@@ -155,12 +155,12 @@ def compare_scores(
 def mean_losses(
     task: Task, labels: pl.Series, together: pl.DataFrame, alone: Mapping[str, pl.DataFrame], positive: str | None
 ) -> dict[str, float]:
-    """The mean loss of each member on labelled rows; of a regression in units of the committee's own squared error."""
+    """The mean loss of each member on labelled rows; of a regression in units of the ensemble's own squared error."""
     scale = squared_error(labels, together) if task is Task.REGRESSION else 1.0
     return {name: float(scoring_losses(task, labels, scored, positive, scale).mean()) for name, scored in alone.items()}
 
 
-def trial_losses(
+def probation_losses(
     task: Task, labels: pl.Series, scored: pl.DataFrame, positive: str | None, scale: float = 1.0
 ) -> np.ndarray:
     """Two losses from 0 to 1 of each labelled row, (2, rows): the alarm's, and whether the prediction is wrong."""
@@ -170,9 +170,9 @@ def trial_losses(
     return np.stack([losses, (scored["prediction"] != labels).fill_null(True).cast(pl.Float64).to_numpy()])
 
 
-def trial_scale(task: Task, labels: pl.Series, founder: pl.DataFrame) -> float:
-    """What the losses of a regression are measured in, by what the founder said."""
-    return max(loss_scale(labels, founder), 1e-12) if task is Task.REGRESSION else 1.0
+def probation_scale(task: Task, labels: pl.Series, root: pl.DataFrame) -> float:
+    """What the losses of a regression are measured in, by what the root version said."""
+    return max(loss_scale(labels, root), 1e-12) if task is Task.REGRESSION else 1.0
 
 
 def squared_error(labels: pl.Series, scored: pl.DataFrame) -> float:

@@ -28,15 +28,15 @@ from homeostat.flows.loop import Loop, tick_index
 from homeostat.monitoring.alarm.rule import is_mature
 from homeostat.monitoring.novelty import gone_columns
 from homeostat.monitoring.retraining.forecast import RETRAIN
-from homeostat.pipelines.inference import COMMITTEE
-from homeostat.pipelines.models.ensemble import refresh_committee, weights_of
+from homeostat.pipelines.inference import ENSEMBLE, MEMBERS
+from homeostat.pipelines.models.ensemble import refresh_ensemble, weights_of
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.members import FIRST, follow, list_specs
 from homeostat.records import ModelRecord, Window
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.promotion import decide_promotion
 
-FACT = "committee"
+FACT = "ensemble"
 MOST_BATCHES = 12
 
 
@@ -110,7 +110,7 @@ def fresh_count(loop: Loop, windows: Sequence[Window]) -> int:
 def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     """Take the step that was decided at `at`: make a challenger, compare it, promote it or refuse.
 
-    The challenger belongs to the champion's line, unless everything was learned anew because of an alarm.
+    The challenger belongs to the champion's lineage, unless everything was learned anew because of an alarm.
     """
     decision, base, champion = loop.store.get_decision(at, "retraining"), find_base(loop), loop.champion()
     assert decision is not None and base is not None and champion is not None
@@ -133,7 +133,7 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
         verdict = dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, doubt))
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
     anew = base.anew or (decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet")
-    record = dataclasses.replace(record, line=None if anew else champion.founder)
+    record = dataclasses.replace(record, lineage=None if anew else champion.root_version)
     if comparison.challenger_metrics:
         record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
     labels = decision.evidence["labels"] if decision.kind == RETRAIN else base.labels
@@ -169,13 +169,13 @@ def _make_and_register(
     sources: dict[str, int] = {}
     known = _rows_until(loop, at, end, fresh.apart[loop.key], sources)
     weights = _followed(loop, weights_of(base.manifest), fresh.windows, fresh.learn)
-    made = refresh_committee(origin, specs, weights, known, loop.project, loop.hooks)
+    made = refresh_ensemble(origin, specs, weights, known, loop.project, loop.hooks)
     made.save(folder)
     told = {member["name"]: round(member["weight"], 6) for member in made.manifest["members"]}
     record = {
         "key": key_of(loop, at),
         "as_of": at.isoformat(),
-        "family": COMMITTEE,
+        "family": ENSEMBLE,
         "rows": made.rows,
         "reference": {},
         "cost": dataclasses.asdict(made.cost),
@@ -191,9 +191,9 @@ def _make_and_register(
         cost=made.cost,
         as_of=at,
         lake_versions=loop.lake.versions(),
-        lake_uri=loop.house.lake_uri,
+        lake_uri=loop.paths.lake_uri,
         rows=made.rows,
-        family=COMMITTEE,
+        family=ENSEMBLE,
     )
 
 
@@ -229,5 +229,5 @@ def _member_losses(loop: Loop, version: int, rows: pl.DataFrame) -> dict[str, fl
     model = loop.models.load(version)
     raw, task = raw_view(rows, loop.project), loop.project.task
     together = model.score(raw)
-    alone = model.score_members(raw) if model.manifest["family"] == COMMITTEE else {FIRST: together}
+    alone = model.score_members(raw) if MEMBERS in model.manifest else {FIRST: together}
     return mean_losses(task, rows["label"], together, alone, model.positive)

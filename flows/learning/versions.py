@@ -76,7 +76,7 @@ def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataF
 
 def key_of(loop: Loop, at: datetime) -> str:
     """The key under which the version of a tick is registered."""
-    return f"{loop.house.model_name}/{at.astimezone(UTC).isoformat()}"
+    return f"{loop.paths.model_name}/{at.astimezone(UTC).isoformat()}"
 
 
 def make_version(loop: Loop, at: datetime, without: Collection[str] = ()) -> ModelRecord:
@@ -134,7 +134,7 @@ def _described(loop: Loop, trained: Any, at: datetime) -> dict[str, Any]:
         "cost": trained.cost,
         "as_of": at,
         "lake_versions": loop.lake.versions(),
-        "lake_uri": loop.house.lake_uri,
+        "lake_uri": loop.paths.lake_uri,
         "rows": trained.rows,
         "family": trained.family,
         "candidates": trained.candidates,

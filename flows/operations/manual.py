@@ -184,5 +184,5 @@ def _find(loop: Loop, version: int) -> ModelRecord:
         return record
     if version not in loop.models.list_versions():
         known = ", ".join(map(str, loop.models.list_versions())) or "none"
-        raise HomeostatError(f"there is no version {version} of {loop.house.model_name}.", f"Known: {known}.")
+        raise HomeostatError(f"there is no version {version} of {loop.paths.model_name}.", f"Known: {known}.")
     return ModelRecord(version, f"by hand/{version}", loop.project.start_at, "foreign", 0, {}, FitCost())

@@ -39,7 +39,7 @@ def words_of(outcome: Mapping[str, Any]) -> str:
 
 def list_links(loop: Loop) -> list[str]:
     """Lines of Markdown with links to the champion, the newest check and the console, where their pages are known."""
-    mlflow = find_mlflow_url(loop.project, loop.house.tracking_uri)
+    mlflow = find_mlflow_url(loop.project, loop.paths.tracking_uri)
     console = find_service_url(loop.project, "console", "HOMEOSTAT_CONSOLE_UI")
     lines = [f"- [The console page of {loop.project.name}]({console}/)"] if console else []
     if mlflow is None:
@@ -47,7 +47,7 @@ def list_links(loop: Loop) -> list[str]:
     with suppress(HomeostatError):
         champion = loop.version_of("champion")
         if champion is not None:
-            page = version_page(mlflow, loop.house.model_name, champion)
+            page = version_page(mlflow, loop.paths.model_name, champion)
             lines.append(f"- [Version {champion}, the champion]({page})")
         checks = loop.store.list_checks(newest=1)
         if checks and checks[0].run_id:

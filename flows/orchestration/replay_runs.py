@@ -10,7 +10,7 @@ from typing import Any
 from homeostat.flows.replay.run import Progress, replay
 from homeostat.project import Project, load_project
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 
 def orchestrated_replay(
@@ -38,7 +38,7 @@ class _Observed:
             from homeostat.flows.servers.local import prefect_server
 
             self._progress(0, 1, "starting the Prefect server")
-            self._stack.enter_context(prefect_server(find_house(self._project, Scope.REPLAY)))
+            self._stack.enter_context(prefect_server(find_paths(self._project, Scope.REPLAY)))
             self._started = True
         from homeostat.flows.orchestration.tick import observed_tick
 

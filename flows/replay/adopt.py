@@ -27,7 +27,7 @@ def adopt_replay(folder: Path) -> None:
         source = open_loop(folder, Scope.REPLAY)
         if target.store.list_batches():
             raise HomeostatError(
-                f"{target.house.root}: there is a live state already.", "Move it away before a replay is adopted."
+                f"{target.paths.root}: there is a live state already.", "Move it away before a replay is adopted."
             )
         target.models.copy_from(source.models)
         _copy_rows(source, target)

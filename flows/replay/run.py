@@ -21,7 +21,7 @@ from homeostat.pipelines.data.sources import span
 from homeostat.pipelines.setup.soundness import require_sound
 from homeostat.project import PROJECT_FILE, Project, load_project
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 Progress = Callable[[int, int, str], None]
 RunTick = Callable[[str, str, str], Any]
@@ -42,7 +42,7 @@ def replay(
     DataError where the project's data cannot be replayed.
     """
     project = load_project(folder)
-    root = find_house(project, Scope.REPLAY).root
+    root = find_paths(project, Scope.REPLAY).root
     with exclusive(root, f"a replay of {project.name!r}"):
         began = time.monotonic()
         if fresh or (root / "wiping").exists():
@@ -96,7 +96,7 @@ def _wipe(folder: Path, root: Path) -> None:
 
 def _same_setup(loop: Loop) -> None:
     """A resumed replay must go on with the project it began with, or its end would be a mixture of two."""
-    file = loop.house.root / SETUP
+    file = loop.paths.root / SETUP
     if file.exists() and json.loads(file.read_text()) != _digests(loop):
         raise ProjectError(
             f"{loop.project.file}: the project changed since its replay began.", "Start over with 'replay --fresh'."
@@ -105,7 +105,7 @@ def _same_setup(loop: Loop) -> None:
 
 def _keep_setup(loop: Loop) -> None:
     """Kept once the project is found sound: what is mended before its first tick is no change."""
-    _write(loop.house.root / SETUP, json.dumps(_digests(loop)))
+    _write(loop.paths.root / SETUP, json.dumps(_digests(loop)))
 
 
 def _digests(loop: Loop) -> dict[str, str]:

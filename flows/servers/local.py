@@ -29,7 +29,7 @@ from homeostat.flows.servers.spec import (
     require_healthy,
     write_address,
 )
-from homeostat.settings import House
+from homeostat.settings import ProjectPaths
 
 START_SECONDS = 180
 DELIVER_SECONDS = 10
@@ -45,48 +45,48 @@ PREFECT_CLIENT = {
 
 
 @contextmanager
-def prefect_server(house: House, log: Path | None = None) -> Iterator[str]:
+def prefect_server(paths: ProjectPaths, log: Path | None = None) -> Iterator[str]:
     """Run the block against a Prefect server and yield the URL of its API.
 
     The server that `PREFECT_API_URL` names is adopted; so is one that another process runs for this project; else
-    one is started in `house.prefect_home`, its output in `log`. Leaving the block delivers what runs have reported
+    one is started in `paths.prefect_home`, its output in `log`. Leaving the block delivers what runs have reported
     so far and ends what was started. Use it in the main thread: Prefect's settings hold for this thread alone.
     Raises HomeostatError where the server named cannot be reached or ours does not start.
     """
-    url = house.prefect_api_url
+    url = paths.prefect_api_url
     with ExitStack() as stack:
         if url:
             require_healthy(f"{url.rstrip('/')}/health", url, "PREFECT_API_URL")
         else:
-            url = stack.enter_context(_embedded(prefect_at(house.prefect_home), log)) + "/api"
-        stack.enter_context(_prefect_client(house, url))
+            url = stack.enter_context(_embedded(prefect_at(paths.prefect_home), log)) + "/api"
+        stack.enter_context(_prefect_client(paths, url))
         yield url
 
 
 @contextmanager
-def mlflow_server(house: House, log: Path | None = None) -> Iterator[str]:
+def mlflow_server(paths: ProjectPaths, log: Path | None = None) -> Iterator[str]:
     """Serve the project's MLflow store and yield its URL; a tracking URI that is a server already is adopted.
 
     Raises HomeostatError as `prefect_server` does.
     """
-    uri = house.tracking_uri
+    uri = paths.tracking_uri
     if uri.startswith(("http://", "https://")):
         require_healthy(f"{uri.rstrip('/')}/health", uri, "MLFLOW_TRACKING_URI")
         yield uri
         return
-    with _embedded(mlflow_at(uri, house.artifact_root), log) as url:
+    with _embedded(mlflow_at(uri, paths.artifact_root), log) as url:
         yield url
 
 
 @contextmanager
-def _prefect_client(house: House, url: str) -> Iterator[None]:
-    with _environment({"PREFECT_API_URL": url, "PREFECT_HOME": str(house.prefect_home), **PREFECT_CLIENT}):
+def _prefect_client(paths: ProjectPaths, url: str) -> Iterator[None]:
+    with _environment({"PREFECT_API_URL": url, "PREFECT_HOME": str(paths.prefect_home), **PREFECT_CLIENT}):
         from prefect import settings
         from prefect.logging.configuration import setup_logging
 
         ours: dict[Any, Any] = {
             settings.PREFECT_API_URL: url,
-            settings.PREFECT_HOME: house.prefect_home,
+            settings.PREFECT_HOME: paths.prefect_home,
             settings.PREFECT_CLIENT_CSRF_SUPPORT_ENABLED: False,
             settings.PREFECT_LOGGING_LEVEL: "INFO",
             settings.PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW: "ignore",

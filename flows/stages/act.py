@@ -60,7 +60,7 @@ def _train_first(loop: Loop, at: datetime) -> dict[str, Any]:
 def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
     uri = loop.project.training.base_model
     assert uri is not None
-    key = f"{loop.house.model_name}/adopted/{uri}"
+    key = f"{loop.paths.model_name}/adopted/{uri}"
     data = loop.project.data
     classes = tuple(canonical_classes(data.classes) or ())
     contract = Contract(loop.project.task.value, tuple(data.features), classes, loop.positive)
@@ -73,16 +73,16 @@ def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
 
 
 def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
-    """Put the founder of the champion's line back, because what came after it was worse."""
+    """Put the root version of the champion's lineage back, because what came after it was worse."""
     decision, champion = loop.store.get_decision(at, "retraining"), loop.champion()
     assert decision is not None and champion is not None
     probation = get_probation(loop, champion)
-    founder = loop.store.get_model(probation.line)
-    assert founder is not None
-    verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, founder.version)
-    outcome = {"did": "rollback", "version": founder.version}
-    facts = {fact_name(probation.line): renewed(probation, at)}
-    promote(loop, at, founder, verdict, outcome, facts, stands(loop, champion.version))
+    root = loop.store.get_model(probation.lineage)
+    assert root is not None
+    verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, root.version)
+    outcome = {"did": "rollback", "version": root.version}
+    facts = {fact_name(probation.lineage): renewed(probation, at)}
+    promote(loop, at, root, verdict, outcome, facts, stands(loop, champion.version))
     return outcome
 
 

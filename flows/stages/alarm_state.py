@@ -1,4 +1,4 @@
-"""Feeding the alarm: each matured batch of the champion's line once, in the order of events, as it is known then."""
+"""Feeding the alarm: each matured batch of the champion's lineage once, in the order of events, as it is known then."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from homeostat.project import Task
 from homeostat.records import Batch, BatchState, Role, Window, WindowStatus
 
 
-def fact_name(line: int) -> str:
-    """The name of the fact that holds the state of a line's alarm."""
-    return f"alarm/{line}"
+def fact_name(lineage: int) -> str:
+    """The name of the fact that holds the state of a lineage's alarm."""
+    return f"alarm/{lineage}"
 
 
 def get_watch(loop: Loop) -> Watch | None:
-    """What is remembered of the champion's line; None before its first check."""
+    """What is remembered of the champion's lineage; None before its first check."""
     champion = loop.version_of("champion")
-    stored = None if champion is None else loop.store.get_fact(fact_name(_line_of(loop, champion)))
+    stored = None if champion is None else loop.store.get_fact(fact_name(_lineage_of(loop, champion)))
     return None if stored is None else from_plain(stored)
 
 
 def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
-    """The state of the champion's line after the batches that matured by `at`; reads, and writes nothing.
+    """The state of the champion's lineage after the batches that matured by `at`; reads, and writes nothing.
 
     `measured`: the windows that were open at this check. The first batch that still waits for labels ends it: those
     after it wait too. Work is linear in the new labels and in the batches that wait, whatever came before.
@@ -39,13 +39,13 @@ def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
     champion = loop.version_of("champion")
     if champion is None:
         return None
-    line = _line_of(loop, champion)
-    watch = _current(loop, line, at)
+    lineage = _lineage_of(loop, champion)
+    watch = _current(loop, lineage, at)
     status = {window.batch: window.status for window in measured}
     for batch in loop.store.list_batches(BatchState.SCORED, after=datetime.fromisoformat(watch.until)):
         if batch.end_at > at:
             break
-        if not _is_of(loop, batch, line):
+        if not _is_of(loop, batch, lineage):
             watch = replace(watch, until=instant(batch.end_at))
             continue
         rows = None if status.get(batch.id) is WindowStatus.PROVISIONAL else _matured(loop, batch, at)
@@ -55,30 +55,30 @@ def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
     return replace(watch, waits_for=None)
 
 
-def _line_of(loop: Loop, version: int) -> int:
+def _lineage_of(loop: Loop, version: int) -> int:
     record = loop.store.get_model(version)
-    return version if record is None else record.founder
+    return version if record is None else record.root_version
 
 
-def _is_of(loop: Loop, batch: Batch, line: int) -> bool:
-    """Whether a batch counts for a line; corrections that were scored again have had their labels counted before."""
+def _is_of(loop: Loop, batch: Batch, lineage: int) -> bool:
+    """Whether a batch counts for a lineage; corrections that were scored again have had their labels counted before."""
     if batch.model_version is None or not batch.rows or batch.id.endswith("/corrections"):
         return False
-    return _line_of(loop, batch.model_version) == line
+    return _lineage_of(loop, batch.model_version) == lineage
 
 
-def _current(loop: Loop, line: int, at: datetime) -> Watch:
+def _current(loop: Loop, lineage: int, at: datetime) -> Watch:
     """The watch that is kept; a new one where there is none, or where what it promises was set anew."""
     monitoring, columns = loop.project.monitoring, tuple(loop.project.data.segments)
-    stored = loop.store.get_fact(fact_name(line))
+    stored = loop.store.get_fact(fact_name(lineage))
     kept = None if stored is None else from_plain(stored)
     if kept and (kept.alpha, kept.tolerance, kept.columns) == (monitoring.alpha, monitoring.tolerance, columns):
         return kept
-    founder = loop.store.get_model(line)
-    since = loop.project.start_at if founder is None else founder.as_of
+    root = loop.store.get_model(lineage)
+    since = loop.project.start_at if root is None else root.as_of
     made = begin(
-        line,
-        {} if founder is None else founder.loss,
+        lineage,
+        {} if root is None else root.loss,
         alpha=monitoring.alpha,
         tolerance=monitoring.tolerance,
         columns=columns,

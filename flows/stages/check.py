@@ -44,7 +44,7 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     late = _batches_with_new_labels(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
-    foreboding = warn_of_estimate(loop.champion(), _founder(loop), windows[Role.CHAMPION], loop.project, at)
+    foreboding = warn_of_estimate(loop.champion(), _root(loop), windows[Role.CHAMPION], loop.project, at)
     watch = follow(loop, at, windows[Role.CHAMPION])
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
@@ -56,7 +56,7 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
             for window in measured:
                 write.put_window(window, role)
         if watch is not None:
-            write.put_fact(fact_name(watch.line), to_plain(watch))
+            write.put_fact(fact_name(watch.lineage), to_plain(watch))
         if foreboding is not None:
             write.append_alert(foreboding)
         if result is not None:
@@ -71,9 +71,9 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
     return outcome
 
 
-def _founder(loop: Loop) -> ModelRecord | None:
+def _root(loop: Loop) -> ModelRecord | None:
     champion = loop.champion()
-    return None if champion is None else loop.store.get_model(champion.founder)
+    return None if champion is None else loop.store.get_model(champion.root_version)
 
 
 def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Window]:
@@ -128,7 +128,7 @@ def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult
         drift, facts = _compare(loop, champion, rows.sort("event_at", loop.key), page)
         values = _logged(drift, windows, rows.height)
         tags = {"batch": batch.id, "model_version": str(champion), "drift": drift.status}
-        key = f"{loop.house.model_name}/{batch.id}/check"
+        key = f"{loop.paths.model_name}/{batch.id}/check"
         run = loop.models.log_check(at, key, values, tags, page if page.exists() else None)
     return CheckResult(at, batch.id, champion, drift, facts, run)
 
@@ -172,21 +172,21 @@ def _logged(drift: DriftResult, windows: list[Window], rows: int) -> dict[str, f
 
 
 def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]:
-    """The earlier checks of the same line of champions."""
-    founders = {model.version: model.founder for model in loop.store.list_models()}
-    line = founders.get(result.model_version, result.model_version)
+    """The earlier checks of the same lineage."""
+    roots = {model.version: model.root_version for model in loop.store.list_models()}
+    lineage = roots.get(result.model_version, result.model_version)
     checks = loop.store.list_checks()
-    return [c for c in checks if c.tick_at < at and founders.get(c.model_version, c.model_version) == line]
+    return [c for c in checks if c.tick_at < at and roots.get(c.model_version, c.model_version) == lineage]
 
 
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
-    """Whether this line's inputs are found drifted for the first time; said every time, nobody would read it."""
+    """Whether this lineage's inputs are found drifted for the first time; said every time, nobody would read it."""
     told = any(c.drift.status == "drift" for c in earlier)
     return result.drift.status == "drift" and not told
 
 
 def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
-    """What this line meets for the first time; too few rows to measure drift on are too few to warn of."""
+    """What this lineage meets for the first time; too few rows to measure drift on are too few to warn of."""
     if result.drift.status == "unknown":
         return ()
     told = [fact for check in earlier for fact in check.facts]

@@ -7,8 +7,8 @@ from typing import Any
 
 from homeostat.flows.learning.approvals import expire
 from homeostat.flows.learning.outcomes import Ledger, settle_accounts
-from homeostat.flows.learning.probation import fact_name, follow_trial
-from homeostat.flows.learning.rules import list_plans, yard_a_tick
+from homeostat.flows.learning.probation import fact_name, follow_probation
+from homeostat.flows.learning.rules import full_cost_per_tick, list_plans
 from homeostat.flows.learning.update import Base, find_base, fresh_count, new_windows
 from homeostat.flows.loop import Loop, alert, tick_index
 from homeostat.flows.stages.alarm_state import get_watch
@@ -36,8 +36,8 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
     """
     expire(loop, at)
     ledger, base = settle_accounts(loop, at), find_base(loop)
-    trial = None if base is None else follow_trial(loop, at)
-    alarm, decision, accounts = _weigh(loop, at, ledger, base, trial)
+    probation = None if base is None else follow_probation(loop, at)
+    alarm, decision, accounts = _weigh(loop, at, ledger, base, probation)
     if asked is not None and decision.kind in {"wait", "fix_data", "label"} and decision.model_version is not None:
         decision = Decision(at, "retraining", "retrain", (asked,), decision.evidence, decision.model_version)
     with loop.store.write("decide") as write:
@@ -50,8 +50,8 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
             severity, title = PLEAS[decision.kind]
             write.append_alert(alert(at, severity, decision.kind, title, "; ".join(decision.reasons)))
         ledger.write(write, at)
-        if trial is not None:
-            write.put_fact(fact_name(trial.line), to_plain(trial))
+        if probation is not None:
+            write.put_fact(fact_name(probation.lineage), to_plain(probation))
         write.append_decision(decision)
         caused = tell_blocked(loop, write, decision)
         write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts, **caused})
@@ -61,13 +61,13 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
     ledger, base = settle_accounts(loop, at), find_base(loop)
-    trial = None if base is None else follow_trial(loop, at)
-    alarm, decision, _ = _weigh(loop, at, ledger, base, trial)
+    probation = None if base is None else follow_probation(loop, at)
+    alarm, decision, _ = _weigh(loop, at, ledger, base, probation)
     return alarm, decision
 
 
 def _weigh(
-    loop: Loop, at: datetime, ledger: Ledger, base: Base | None, trial: Probation | None
+    loop: Loop, at: datetime, ledger: Ledger, base: Base | None, probation: Probation | None
 ) -> tuple[Decision, Decision, dict[str, Any]]:
     champion = loop.champion()
     watch = get_watch(loop)
@@ -76,7 +76,7 @@ def _weigh(
     attempted_at = datetime.fromisoformat(last["at"]) if last else None
     labels = count_labels(loop, at)
     accounts = _accounts(loop, base, at, labels)
-    learning, fresh = _learning(loop, base, at, labels, ledger, accounts, alarm, trial)
+    learning, fresh = _learning(loop, base, at, labels, ledger, accounts, alarm, probation)
     if learning is None and champion is not None:
         fresh = sum(w.labels for w in fresh_windows(loop, champion, at))
     evidence = RetrainingEvidence(
@@ -98,11 +98,11 @@ def _weigh(
 def _accounts(loop: Loop, base: Base | None, at: datetime, labels: int) -> dict[str, Any]:
     """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
     last = loop.store.last_outcome("decide", at) or {}
-    before, yardstick = last.get("labels", 0), last.get("yardstick", 0)
-    yard = yard_a_tick(labels, None if base is None else base.manifest)
+    before, full_cost = last.get("labels", 0), last.get("full_cost", 0)
+    tick_cost = full_cost_per_tick(labels, None if base is None else base.manifest)
     if loop.version_of("champion") is not None and labels > before:
-        yardstick += yard
-    return {"labels": labels, "yardstick": yardstick, "yard_a_tick": yard}
+        full_cost += tick_cost
+    return {"labels": labels, "full_cost": full_cost, "full_cost_per_tick": tick_cost}
 
 
 def _learning(
@@ -113,7 +113,7 @@ def _learning(
     ledger: Ledger,
     accounts: dict[str, Any],
     alarm: Decision,
-    trial: Probation | None,
+    probation: Probation | None,
 ) -> tuple[Learning | None, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared; None where none can be taken."""
     if base is None:
@@ -136,11 +136,11 @@ def _learning(
         outcomes=ledger.outcomes,
         rows_a_tick=a_tick,
         spent=sum(m.cost.row_rounds for m in models[1:]),
-        yardstick=accounts["yardstick"],
-        yard_a_tick=accounts["yard_a_tick"],
+        full_cost=accounts["full_cost"],
+        full_cost_per_tick=accounts["full_cost_per_tick"],
         broken=_broken(loop, at),
         unlabelled=_unlabelled(loop, at),
-        harm=None if trial is None else trial.harm(loop.project.monitoring.alpha),
+        harm=None if probation is None else probation.harm(loop.project.monitoring.alpha),
     )
     return learning, fresh_count(loop, windows)
 
@@ -154,8 +154,8 @@ def _unlabelled(loop: Loop, at: datetime) -> str | None:
         shares = ", ".join(f"{w.coverage:.0%}" for w in due)
         return f"of the last {len(due)} batches whose horizon has passed, only {shares} of the labels came"
     champion = loop.champion()
-    founder = None if champion is None else loop.store.get_model(champion.founder)
-    warning = warn_of_estimate(champion, founder, windows, loop.project, at)
+    root = None if champion is None else loop.store.get_model(champion.root_version)
+    warning = warn_of_estimate(champion, root, windows, loop.project, at)
     return None if warning is None else warning.body
 
 
@@ -178,4 +178,4 @@ def fresh_windows(loop: Loop, champion: ModelRecord, at: datetime) -> list[Windo
 def _said(loop: Loop, watch: Watch, at: datetime) -> bool:
     """Whether an alarm about this watch was said before `at`."""
     told = [d.evidence for d in loop.store.list_decisions("alarm") if d.kind == "alarm" and d.tick_at < at]
-    return any((e.get("line"), e.get("began")) == (watch.line, watch.began) for e in told)
+    return any((e.get("lineage"), e.get("began")) == (watch.lineage, watch.began) for e in told)

@@ -132,7 +132,7 @@ class ModelRow(Base):
     run_id: Mapped[str | None] = mapped_column(String(64))
     trained_until: Mapped[datetime | None]
     promoted_at: Mapped[datetime | None]
-    line: Mapped[int | None]
+    lineage: Mapped[int | None]
     loss: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
 
 

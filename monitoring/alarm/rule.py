@@ -1,4 +1,4 @@
-"""Alarms: has the champion become worse than its line's founder was on its own holdout?"""
+"""Alarms: has the champion become worse than its lineage's root version was on its own holdout?"""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ ASSUMED = (
 
 
 def decide_alarm(champion: ModelRecord | None, watch: Watch | None, *, said: bool, now: datetime) -> Decision:
-    """Say whether the line of the champion has become worse, by the state of its wagers; pure.
+    """Say whether the lineage of the champion has become worse, by the state of its e-processes; pure.
 
     `said`: whether this watch was said to be alarming at an earlier tick. Kinds: "alarm" (said once), "standing" (said
-    before; it stands as long as the line is champion, for a bet is not unmade), "quiet". The chance of ever alarming
-    about a line that has not become worse is at most `watch.alpha`, all segments together; see `homeostat.sequential`.
+    before; it stands as long as the lineage is champion, for a bet is not unmade), "quiet". The chance of ever alarming
+    about a lineage that has not become worse is at most `watch.alpha`, all segments together; see
+    `homeostat.sequential`.
     """
     version = champion.version if champion else None
     if champion is None or watch is None:
-        reason = "there is no champion yet" if champion is None else "this champion's line has not been checked yet"
+        reason = "there is no champion yet" if champion is None else "this champion's lineage has not been checked yet"
         return Decision(now, "alarm", "quiet", (reason,), {}, version)
     evidence = _evidence(watch)
     raised = [stream for stream in watch.streams if stream.reached_at is not None]
@@ -34,7 +35,7 @@ def decide_alarm(champion: ModelRecord | None, watch: Watch | None, *, said: boo
         reasons = [_told(stream, watch) for stream in raised[:MOST_TOLD]]
         if len(raised) > MOST_TOLD:
             reasons.append(f"and {len(raised) - MOST_TOLD} more segments")
-        chance = f"such an alarm is false for at most {watch.alpha:.2%} of lines that are no worse, {ASSUMED}"
+        chance = f"such an alarm is false for at most {watch.alpha:.2%} of lineages that are no worse, {ASSUMED}"
         return Decision(now, "alarm", "standing" if said else "alarm", (*reasons, chance), evidence, version)
     return Decision(now, "alarm", "quiet", (_quiet(watch),), evidence, version)
 
@@ -51,60 +52,60 @@ def _name(stream: Stream) -> str:
 
 
 def _told(stream: Stream, watch: Watch) -> str:
-    wager = stream.wager
-    assert wager is not None
-    loss = (
-        f"the mean loss was {wager.mean_since:.4f} over the {wager.rows - wager.since} labels since {stream.since_at}"
-    )
+    e_process = stream.e_process
+    assert e_process is not None
+    labels = e_process.rows - e_process.since
+    loss = f"the mean loss was {e_process.mean_since:.4f} over the {labels} labels since {stream.since_at}"
     return (
-        f"{_name(stream)}: {loss}; up to {wager.limit:.4f} is fine: {_reference(stream)}, "
-        f"a tolerance of {watch.tolerance:g} and the reference's own uncertainty; the capital was {_money(wager.peak)} "
-        f"at most, and {_money(watch.threshold(stream))} is an alarm, reached by {stream.reached_at}"
+        f"{_name(stream)}: {loss}; up to {e_process.limit:.4f} is fine: {_reference(stream)}, "
+        f"a tolerance of {watch.tolerance:g} and the reference's own uncertainty; the e-value was "
+        f"{_from_log(e_process.peak)} at most, and {_from_log(watch.threshold(stream))} is an alarm, "
+        f"reached by {stream.reached_at}"
     )
 
 
 def _reference(stream: Stream) -> str:
-    source = "held out from the line's founder" if stream.held_out else "that the line scored first"
+    source = "held out from the lineage's root version" if stream.held_out else "that the lineage scored first"
     return f"{stream.reference_mean:.4f} on {stream.reference_rows:.0f} rows {source}"
 
 
 def _quiet(watch: Watch) -> str:
     whole = watch.streams[0]
-    if whole.wager is None:
+    if whole.e_process is None:
         return f"there is no reference yet: it is made from the first {REFERENCE_ROWS} labels, as nothing was held out"
-    betting = [s for s in watch.streams if s.wager is not None]
-    richest = max(betting, key=lambda s: _nearness(s, watch))
-    assert richest.wager is not None
+    begun = [s for s in watch.streams if s.e_process is not None]
+    nearest = max(begun, key=lambda s: _nearness(s, watch))
+    assert nearest.e_process is not None
     return (
-        f"of {len(betting)} wagers {_name(richest)} came nearest to an alarm: its capital was "
-        f"{_money(richest.wager.peak)} at most, and {_money(watch.threshold(richest))} would be one, "
-        f"over {richest.wager.rows} labels; its reference is {_reference(richest)}"
+        f"of {len(begun)} e-processes {_name(nearest)} came nearest to an alarm: its e-value was "
+        f"{_from_log(nearest.e_process.peak)} at most, and {_from_log(watch.threshold(nearest))} would be one, "
+        f"over {nearest.e_process.rows} labels; its reference is {_reference(nearest)}"
     )
 
 
 def _nearness(stream: Stream, watch: Watch) -> float:
-    return -math.inf if stream.wager is None else stream.wager.peak - watch.threshold(stream)
+    return -math.inf if stream.e_process is None else stream.e_process.peak - watch.threshold(stream)
 
 
-def _money(logarithm: float) -> str:
+def _from_log(logarithm: float) -> str:
     return f"{math.exp(logarithm):.4g}" if logarithm < 700 else f"10^{logarithm / math.log(10):.0f}"
 
 
 def _evidence(watch: Watch) -> dict[str, Any]:
     return {
-        "line": watch.line,
+        "lineage": watch.lineage,
         "began": watch.began,
         "until": watch.until,
         "waits_for": watch.waits_for,
         "alpha": watch.alpha,
         "tolerance": watch.tolerance,
         "loss_scale": watch.scale,
-        "wagers": [_wager(stream, watch) for stream in watch.streams],
+        "e_processes": [_e_process(stream, watch) for stream in watch.streams],
     }
 
 
-def _wager(stream: Stream, watch: Watch) -> dict[str, Any]:
-    wager = stream.wager
+def _e_process(stream: Stream, watch: Watch) -> dict[str, Any]:
+    e_process = stream.e_process
     known = {
         "of": _name(stream),
         "reference": stream.reference_mean,
@@ -112,16 +113,16 @@ def _wager(stream: Stream, watch: Watch) -> dict[str, Any]:
         "held_out": stream.held_out,
         "log_threshold": watch.threshold(stream),
     }
-    if wager is None:
+    if e_process is None:
         return known | {"labels": 0, "reached_at": None}
     return known | {
-        "limit": wager.limit,
-        "labels": wager.rows,
-        "mean": wager.mean,
+        "limit": e_process.limit,
+        "labels": e_process.rows,
+        "mean": e_process.mean,
         "since": stream.since_at,
-        "labels_since": wager.rows - wager.since,
-        "mean_since": wager.mean_since,
-        "log_capital": wager.capital,
-        "log_capital_at_most": wager.peak,
+        "labels_since": e_process.rows - e_process.since,
+        "mean_since": e_process.mean_since,
+        "log_e_value": e_process.log_e_value,
+        "log_e_value_max": e_process.peak,
         "reached_at": stream.reached_at,
     }

@@ -1,4 +1,4 @@
-"""What an alarm remembers of a champion's line: one wager for all of its rows, and one for each segment."""
+"""What an alarm remembers of a champion's lineage: one e-process for all of its rows, and one for each segment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS, profile
-from homeostat.sequential import CELLS, Wager, upper_limit
+from homeostat.sequential import CELLS, EProcess, upper_limit
 
 WHOLE = ""
 REFERENCE_ROWS = 1000
@@ -20,10 +20,10 @@ REFERENCE_ROWS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One wager: over all rows (`name` is empty) or over a segment, named as in "carrier=AA".
+    """One e-process: over all rows (`name` is empty) or over a segment, named as in "carrier=AA".
 
-    `share` is its part of alpha. `profile` collects the reference until the wager begins. `since_at` is the start of
-    the batch in which the loss most likely rose, `reached_at` the end of that in which the capital was reached.
+    `share` is its part of alpha. `profile` collects the reference until the e-process begins. `since_at` is the start
+    of the batch in which the loss most likely rose, `reached_at` the end of that in which the threshold was reached.
     """
 
     name: str
@@ -33,20 +33,20 @@ class Stream:
     held_out: bool = False
     zero_one: bool = True
     profile: tuple[float, ...] = (0.0,) * (CELLS + 1)
-    wager: Wager | None = None
+    e_process: EProcess | None = None
     since_at: str | None = None
     reached_at: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """The state of a line's alarm: plain values only, of a size that does not grow with time.
+    """The state of a lineage's alarm: plain values only, of a size that does not grow with time.
 
-    `began` and `until` are instants: when these wagers began, and the end of the last batch that they have taken or
-    left out for good. `waits_for` is the batch whose labels are waited for. `scale` is None until it is known.
+    `began` and `until` are instants: when these e-processes began, and the end of the last batch that they have taken
+    or left out for good. `waits_for` is the batch whose labels are waited for. `scale` is None until it is known.
     """
 
-    line: int
+    lineage: int
     alpha: float
     tolerance: float
     columns: tuple[str, ...]
@@ -57,19 +57,20 @@ class Watch:
     waits_for: str | None = None
 
     def threshold(self, stream: Stream) -> float:
-        """The logarithm of the capital that is an alarm: half of the stream's alpha; the limit has the other half."""
+        """The logarithm of the e-value that is an alarm: half of the stream's alpha; the limit has the other half."""
         return math.log(2 / (self.alpha * stream.share))
 
 
 def begin(
-    line: int, loss: Mapping[str, Any], *, alpha: float, tolerance: float, columns: Sequence[str], at: str
+    lineage: int, loss: Mapping[str, Any], *, alpha: float, tolerance: float, columns: Sequence[str], at: str
 ) -> Watch:
-    """Begin to watch a line at the instant `at`; `loss` is its founder's (see `ModelRecord`), empty where it has none.
+    """Begin to watch a lineage at the instant `at`; `loss` is that of its root version (see
+    `ModelRecord`), empty where it has none.
 
     Half of alpha goes to the whole where segments are watched, all of it where none are. The k-th segment has
     6 / (pi k)^2 of the other half: those of the reference come first, largest first, then new ones as they appear.
     """
-    watch = Watch(line, alpha, tolerance, tuple(columns), at, at, loss.get("scale"))
+    watch = Watch(lineage, alpha, tolerance, tuple(columns), at, at, loss.get("scale"))
     first = [(WHOLE, loss["profile"])] if loss else [(WHOLE, None)]
     named = loss.get("segments", {}) if columns else {}
     known = [(name, found) for name, found in named.items() if round(sum(found)) >= LEAST_ROWS]
@@ -122,9 +123,9 @@ def from_plain(raw: Mapping[str, Any]) -> Watch:
 
 
 def _stream(raw: Mapping[str, Any]) -> Stream:
-    bet = raw["wager"]
-    wager = bet and Wager(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
-    return Stream(**{**raw, "profile": tuple(raw["profile"]), "wager": wager})
+    bet = raw["e_process"]
+    e_process = bet and EProcess(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
+    return Stream(**{**raw, "profile": tuple(raw["profile"]), "e_process": e_process})
 
 
 def _share(place: int, segmented: bool) -> float:
@@ -134,18 +135,18 @@ def _share(place: int, segmented: bool) -> float:
 
 
 def _fed(stream: Stream, losses: np.ndarray, watch: Watch, start: str, end: str, zero_one: bool) -> Stream:
-    if stream.wager is None:
+    if stream.e_process is None:
         more = np.array(profile(losses)) + np.array(stream.profile)
         stream = dataclasses.replace(stream, profile=tuple(more.tolist()), zero_one=stream.zero_one and zero_one)
         return stream if round(more.sum()) < REFERENCE_ROWS else _open(stream, watch)
     if not len(losses):
         return stream
-    wager = stream.wager.bet(losses)
-    if stream.since_at is None or wager.since != stream.wager.since:
+    e_process = stream.e_process.bet(losses)
+    if stream.since_at is None or e_process.since != stream.e_process.since:
         stream = dataclasses.replace(stream, since_at=start)
-    if stream.reached_at is None and wager.peak >= watch.threshold(stream):
+    if stream.reached_at is None and e_process.peak >= watch.threshold(stream):
         stream = dataclasses.replace(stream, reached_at=end)
-    return dataclasses.replace(stream, wager=wager)
+    return dataclasses.replace(stream, e_process=e_process)
 
 
 def _open(stream: Stream, watch: Watch) -> Stream:
@@ -154,4 +155,4 @@ def _open(stream: Stream, watch: Watch) -> Stream:
     limit = upper_limit(counts, watch.alpha * stream.share / 2, stream.zero_one) + watch.tolerance
     rows = float(round(counts.sum()))
     mean = float(counts @ np.linspace(0, 1, len(counts))) / rows
-    return dataclasses.replace(stream, reference_rows=rows, reference_mean=mean, profile=(), wager=Wager(limit))
+    return dataclasses.replace(stream, reference_rows=rows, reference_mean=mean, profile=(), e_process=EProcess(limit))

@@ -12,7 +12,7 @@ from homeostat.records import Alert, ModelRecord, Severity, Window, WindowStatus
 
 def warn_of_estimate(
     champion: ModelRecord | None,
-    founder: ModelRecord | None,
+    root: ModelRecord | None,
     windows: Sequence[Window],
     project: Project,
     now: datetime,
@@ -20,13 +20,13 @@ def warn_of_estimate(
     """Warn where the newest window is expected to be wholly worse than the holdout by more than the tolerance; pure.
 
     Looks at windows that this champion scored and whose labels are still waited for. What the labels that have come
-    already rule out is not warned of. The holdout is that of the line's founder, since what a later version was
-    compared on are few rows; and a line is warned of under the same key, so that it is said once.
+    already rule out is not warned of. The holdout is that of the lineage's root version, since what a later version was
+    compared on are few rows; and a lineage is warned of under the same key, so that it is said once.
     """
-    reference = founder.reference.get(project.metric) if founder else None
+    reference = root.reference.get(project.metric) if root else None
     open_ = [w for w in windows if champion and w.model_version == champion.version]
     newest = max((w for w in open_ if w.status is not WindowStatus.FINAL), key=lambda w: w.end_at, default=None)
-    if champion is None or founder is None or reference is None or newest is None:
+    if champion is None or root is None or reference is None or newest is None:
         return None
     hopes = _at_best(project.metric, newest)
     best = max(hopes, key=lambda value: gain(project.metric, value, reference), default=None)
@@ -39,7 +39,7 @@ def warn_of_estimate(
         f"{project.monitoring.tolerance:g}. "
         "An estimate decides nothing; labels of this batch would."
     )
-    return Alert(f"version-{founder.version}/estimate", now, Severity.WARNING, title, body)
+    return Alert(f"version-{root.version}/estimate", now, Severity.WARNING, title, body)
 
 
 def _at_best(metric: str, window: Window) -> list[float]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from homeostat.sections.steering import Retraining
 
 # The most rounds of the retraining on everything against which the budget is reckoned.
-YARD_ROUNDS = 60
+FULL_ROUNDS = 60
 # Where labels are few, as those that people give, training is a matter of milliseconds: a tick counts as this at least.
 LEAST_YARD = 30_000
 # Measured by the demo on two cores: CPU seconds per million rows x rounds; for people only.
@@ -98,21 +98,21 @@ def choose_plan(
     *,
     rows_a_tick: float,
     spent: float,
-    yardstick: float,
-    yard_a_tick: float,
+    full_cost: float,
+    full_cost_per_tick: float,
     settings: Retraining,
 ) -> tuple[Forecast | None, tuple[Forecast, ...]]:
     """Choose the most thorough plan that pays and that the budget allows; None where none does.
 
     `plans` come in order, each doing what those before it do and more. That is why they are not set against each other
     by their gains, which were measured at other times: what a thorough step gained includes what a small one would.
-    `spent` and `yardstick` are rows x rounds: of the loop since its first model, and of a retraining on everything at
-    every tick, of which the budget is a share; `yard_a_tick` is that of one more tick. Retraining on
+    `spent` and `full_cost` are rows x rounds: of the loop since its first model, and of a retraining on everything at
+    every tick, of which the budget is a share; `full_cost_per_tick` is that of one more tick. Retraining on
     everything comes seldom, so it may run ahead of the budget, by what the ticks of the horizon will bring: further,
     and small fits would be missed when the world turns. Returns the choice and every forecast.
     """
-    left = settings.budget * yardstick - spent
-    ahead = left + settings.budget * yard_a_tick * HORIZON_TICKS
+    left = settings.budget * full_cost - spent
+    ahead = left + settings.budget * full_cost_per_tick * HORIZON_TICKS
     found = tuple(
         forecast_plan(
             plan,

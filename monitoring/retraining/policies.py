@@ -17,9 +17,9 @@ from homeostat.records import Decision, ModelRecord
 class Learning:
     """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
 
-    `rows_a_tick` counts labelled rows; `spent`, `yardstick` and `yard_a_tick` are rows x rounds (see
+    `rows_a_tick` counts labelled rows; `spent`, `full_cost` and `full_cost_per_tick` are rows x rounds (see
     `homeostat.monitoring.retraining.forecast`). `broken` says what is wrong with the newest rows, where they must not
-    be learned from, `harm` why the line's founder must come back, `unlabelled` why labels are wanted where
+    be learned from, `harm` why the lineage's root version must come back, `unlabelled` why labels are wanted where
     too few have come.
     """
 
@@ -27,8 +27,8 @@ class Learning:
     outcomes: tuple[Outcome, ...]
     rows_a_tick: float
     spent: float
-    yardstick: float
-    yard_a_tick: float
+    full_cost: float
+    full_cost_per_tick: float
     broken: str | None = None
     harm: str | None = None
     unlabelled: str | None = None
@@ -106,8 +106,8 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
         learning.outcomes,
         rows_a_tick=learning.rows_a_tick,
         spent=learning.spent,
-        yardstick=learning.yardstick,
-        yard_a_tick=learning.yard_a_tick,
+        full_cost=learning.full_cost,
+        full_cost_per_tick=learning.full_cost_per_tick,
         settings=project.retraining,
     )
     seen = {
@@ -124,8 +124,8 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
             for each in found
         ],
         "spent": learning.spent,
-        "yardstick": learning.yardstick,
-        "yard_a_tick": learning.yard_a_tick,
+        "full_cost": learning.full_cost,
+        "full_cost_per_tick": learning.full_cost_per_tick,
     }
     if chosen is None:
         return "wait", ("nothing pays: " + "; ".join(describe(each) for each in found),), seen

@@ -1,10 +1,10 @@
-"""Probation: are the versions that came after a line's founder really no worse than it, on the same rows?
+"""Probation: are the versions that came after a lineage's root version really no worse than it, on the same rows?
 
-Every batch is judged twice with its labels: by what stood when it was scored, and by the founder. A wager that what was
-served is worse (see `homeostat.sequential`; the limit is an even game) must be won before a rollback, which happens at
-any look with a chance of at most alpha where nothing was worse. One bad week wins such a wager too, in a world that
-comes and goes; so what was served must also have been worse over all batches, by two standard errors from batch to
-batch.
+Every batch is judged twice with its labels: by what stood when it was scored, and by the root version. An e-process
+tests whether what was served is worse (see `homeostat.sequential`; the limit is an even game). It must reach 1/alpha
+before a rollback, which happens at any look with a chance of at most alpha where nothing was worse. One bad week can
+do that too, in a world that comes and goes; so what was served must also have been worse over all batches, by two
+standard errors from batch to batch.
 
 Where labels come so late that harm would be long in being seen, trust must be earned first: in shadow, on batches
 scored as the loop would have scored them, both loss and errors must have been lower by two standard errors from batch
@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from homeostat.sequential import Wager
+from homeostat.sequential import EProcess
 
 EVEN = 0.5
 # From so many ticks of lag on, and after a rollback, trust is earned before it is given.
@@ -32,26 +32,26 @@ MOST_BATCHES = 60
 
 @dataclass(frozen=True, slots=True)
 class Probation:
-    """What is remembered of a line, in plain values of constant size. `until` is the end of the last batch taken.
+    """What is remembered of a lineage, in plain values of constant size. `until` is the end of the last batch taken.
 
-    `wager` is on (1 + served - founder) / 2 row by row, `worse` the mean of served - founder over `served` batches,
-    with the sum of squared deviations (Welford). `gains` are those of the newest version over the founder in the newest
+    `e_process` is on (1 + served - root) / 2 row by row, `worse` the mean of served - root over `served` batches, with
+    the sum of squared deviations (Welford). `gains` are those of the newest version over the root in the newest
     `MOST_BATCHES` batches, of the mean loss and of the errors. After a rollback it is `wary`.
     """
 
-    line: int
+    lineage: int
     until: str
     wary: bool = False
-    wager: Wager = dataclasses.field(default_factory=lambda: Wager(EVEN))
+    e_process: EProcess = dataclasses.field(default_factory=lambda: EProcess(EVEN))
     gains: tuple[tuple[float, float], ...] = ()
     served: int = 0
     worse: float = 0.0
     worse_squares: float = 0.0
 
-    def take(self, served_less_founder: np.ndarray, gains: tuple[float, float] | None, end: str) -> Probation:
+    def take(self, served_less_root: np.ndarray, gains: tuple[float, float] | None, end: str) -> Probation:
         """The state after one batch: row by row differences (rows,) in [-1, 1], and the newest version's gains."""
-        if len(served_less_founder):
-            return self._served(served_less_founder).take(np.empty(0), gains, end)
+        if len(served_less_root):
+            return self._served(served_less_root).take(np.empty(0), gains, end)
         if gains is None:
             return dataclasses.replace(self, until=end)
         return dataclasses.replace(self, until=end, gains=(*self.gains, gains)[-MOST_BATCHES:])
@@ -60,19 +60,19 @@ class Probation:
         served, mean = self.served + 1, float(differences.mean())
         worse = self.worse + (mean - self.worse) / served
         squares = self.worse_squares + (mean - self.worse) * (mean - worse)
-        wager = self.wager.bet((1 + differences) / 2)
-        return dataclasses.replace(self, wager=wager, served=served, worse=worse, worse_squares=squares)
+        e_process = self.e_process.bet((1 + differences) / 2)
+        return dataclasses.replace(self, e_process=e_process, served=served, worse=worse, worse_squares=squares)
 
     def harm(self, alpha: float) -> str | None:
-        """Why to roll back; None while nothing shows that what was served is worse than the founder."""
-        if self.wager.peak < math.log(1 / alpha) or self.served < PROOF_BATCHES:
+        """Why to roll back; None while nothing shows that what was served is worse than the root version."""
+        if self.e_process.peak < math.log(1 / alpha) or self.served < PROOF_BATCHES:
             return None
         error = math.sqrt(self.worse_squares / (self.served - 1) / self.served)
         if self.worse <= PROOF_ERRORS * error:
             return None
         return (
-            f"since version {self.line}, the founder, was replaced, what was served lost {self.worse:.4f} ± "
-            f"{error:.4f} a row more than it over the same {self.served} batches, {self.wager.rows} rows; such a "
+            f"since version {self.lineage}, the root version, was replaced, what was served lost {self.worse:.4f} ± "
+            f"{error:.4f} a row more than it over the same {self.served} batches, {self.e_process.rows} rows; such a "
             f"finding is false with a chance of at most {alpha:g}"
         )
 
@@ -112,8 +112,8 @@ def to_plain(probation: Probation) -> dict[str, Any]:
 
 def from_plain(raw: Mapping[str, Any]) -> Probation:
     """The probation that `to_plain` made plain; equal to it, bit for bit. What it does not know is left out."""
-    bet = raw["wager"]
-    wager = Wager(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
+    bet = raw["e_process"]
+    e_process = EProcess(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
     known = {field.name: raw[field.name] for field in dataclasses.fields(Probation) if field.name in raw}
     gains = tuple((loss, wrong) for loss, wrong in raw.get("gains", ()))
-    return Probation(**{**known, "wager": wager, "gains": gains})
+    return Probation(**{**known, "e_process": e_process, "gains": gains})

@@ -1,4 +1,4 @@
-"""A committee: one model whose members learned from different windows, written down and packed as any other model."""
+"""An ensemble: one model whose members learned from different windows, written down and packed as any other model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import polars as pl
 from homeostat.hooks import Hooks
 from homeostat.metrics import order_classes
 from homeostat.pipelines import inference
-from homeostat.pipelines.inference import COMMITTEE, MEMBERS, Predictor
+from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Predictor
 from homeostat.pipelines.models.data_profile import learn_facts
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
@@ -25,8 +25,8 @@ Rows = Callable[[int | None], pl.DataFrame]
 
 
 @dataclass(frozen=True)
-class Committee:
-    """A committee that is not registered yet. `folder` is where its kept members and parts lie."""
+class Ensemble:
+    """An ensemble that is not registered yet. `folder` is where its kept members and parts lie."""
 
     manifest: dict[str, Any]
     members: tuple[Member, ...]
@@ -53,14 +53,14 @@ class Committee:
         return keep_parts(folder, self.predictor, self.hooks, sample, facts)
 
 
-def refresh_committee(
+def refresh_ensemble(
     folder: Path,
     specs: tuple[MemberSpec, ...],
     weights: Mapping[str, float],
     rows: Rows,
     project: Project,
     hooks: Hooks,
-) -> Committee:
+) -> Ensemble:
     """Refit the members of `specs` of the model in `folder` and give the weights; the other members stay as they are.
 
     `rows` gives the labelled rows that may be learned from: of the last so many ticks, or all for None, sorted by event
@@ -69,8 +69,8 @@ def refresh_committee(
     manifest, members = open_members(folder)
     made, cost, frames = refit_members(members, specs, rows, manifest["classes"], project, hooks)
     whole = frames.get(None)
-    return Committee(
-        manifest=describe_committee(manifest, made, weights),
+    return Ensemble(
+        manifest=describe_ensemble(manifest, made, weights),
         members=tuple(made.values()),
         hooks=hooks,
         folder=folder,
@@ -102,13 +102,13 @@ def refit_members(
     return made, cost, frames
 
 
-def describe_committee(
+def describe_ensemble(
     manifest: Mapping[str, Any], members: Mapping[str, Member], weights: Mapping[str, float]
 ) -> dict[str, Any]:
-    """The manifest of a committee of these members, from that of the model it came from."""
+    """The manifest of an ensemble of these members, from that of the model it came from."""
     settled = admit(weights, list(members))
     told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
-    return {**manifest, "classes": _classes(manifest, members), "family": COMMITTEE, "rounds": None, MEMBERS: told}
+    return {**manifest, "classes": _classes(manifest, members), "family": ENSEMBLE, "rounds": None, MEMBERS: told}
 
 
 def _classes(manifest: Mapping[str, Any], members: Mapping[str, Member]) -> list[str] | None:
@@ -118,10 +118,10 @@ def _classes(manifest: Mapping[str, Any], members: Mapping[str, Member]) -> list
 
 
 def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:
-    """The manifest of a model's folder, and its members by name; what is no committee is its own first member."""
+    """The manifest of a model's folder, and its members by name; what is no ensemble is its own first member."""
     made = Predictor.load(folder, verify=False)
     manifest = made.manifest
-    if manifest["family"] != COMMITTEE:
+    if MEMBERS not in manifest:
         kept = {key: manifest[key] for key in ("family", "rounds", "classes", "features")}
         return manifest, {FIRST: Member({"name": FIRST, **kept}, made.model, FitCost())}
     told = [{key: value for key, value in member.items() if key != "weight"} for member in manifest[MEMBERS]]
@@ -131,7 +131,7 @@ def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:
 
 
 def weights_of(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """The weights in a model's manifest; a model that is no committee has one member."""
+    """The weights in a model's manifest; a model that is no ensemble has one member."""
     members = manifest.get(MEMBERS)
     return {FIRST: 1.0} if members is None else {member["name"]: member["weight"] for member in members}
 

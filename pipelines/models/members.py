@@ -1,4 +1,4 @@
-"""The members of a committee: models that differ in what they learned from, and how their weights follow the world.
+"""The members of an ensemble: models that differ in what they learned from, and how their weights follow the world.
 
 A world changes abruptly or slowly, for good or back and forth, and no one window of learning suits all of it. So
 models of several windows stand side by side, each cheap, and their weights follow which of them is right now: the
@@ -57,12 +57,12 @@ class Member:
 
     @property
     def name(self) -> str:
-        """Its name in the committee."""
+        """Its name in the ensemble."""
         return self.told["name"]
 
 
 def list_specs(project: Project) -> tuple[MemberSpec, ...]:
-    """The members that a project's committee is made of besides its first model; a base comes before what needs it.
+    """The members that a project's ensemble is made of besides its first model; a base comes before what needs it.
 
     An estimator of a hook is no member: what one fit of it costs is not known.
     """
@@ -126,7 +126,7 @@ def describe_member(name: str, fit: Fit, manifest: dict[str, Any]) -> dict[str, 
 def _classes_of(
     frame: pl.DataFrame, project: Project, classes: list[str] | None, base: Member | None
 ) -> list[str] | None:
-    """The classes a member knows: its base's, else all of the committee's and those that have come since."""
+    """The classes a member knows: its base's, else all of the ensemble's and those that have come since."""
     if classes is None or base is not None:
         return None if base is None else base.told["classes"]
     return list(order_classes([*classes, *frame["label"].unique()])) if project.task is Task.MULTICLASS else classes

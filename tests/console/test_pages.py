@@ -23,7 +23,7 @@ from homeostat.flows.servers.local import mlflow_server
 from homeostat.installation import SERVICES_FILE, digest_store
 from homeostat.project import load_project
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -171,8 +171,8 @@ def test_decisions_tell_what_changed_something_and_the_rest_when_asked(page: Pag
 
 def test_an_edited_journal_is_seen(page: Page, shelf: Path, tmp_path: Path) -> None:
     folder = copy_of(shelf / "small", tmp_path / "small")
-    house = find_house(load_project(folder), Scope.LIVE)
-    with closing(sqlite3.connect(house.store_url.removeprefix("sqlite:///"))) as database, database:
+    paths = find_paths(load_project(folder), Scope.LIVE)
+    with closing(sqlite3.connect(paths.store_url.removeprefix("sqlite:///"))) as database, database:
         database.execute("UPDATE journal SET body = '{}' WHERE seq = 2")
     with serve(tmp_path / "root", [folder]) as url:
         page.goto(f"{url}/projects/small/decisions")
@@ -200,12 +200,12 @@ def test_a_key_is_answered_with_its_story_and_an_unknown_one_with_what_is_wrong(
 def test_links_lead_to_the_versions_and_reports_in_mlflow(
     page: Page, shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = find_house(load_project(shelf / "small"), Scope.LIVE)
-    with mlflow_server(house) as mlflow:
+    paths = find_paths(load_project(shelf / "small"), Scope.LIVE)
+    with mlflow_server(paths) as mlflow:
         monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
         services = {
             "mlflow": {"url": "http://127.0.0.1:9", "state": "healthy", "serves": digest_store("sqlite:///others.db")},
-            "mlflow-small": {"url": mlflow, "state": "healthy", "serves": digest_store(house.tracking_uri)},
+            "mlflow-small": {"url": mlflow, "state": "healthy", "serves": digest_store(paths.tracking_uri)},
             "prefect": {"url": "http://127.0.0.1:9", "state": "failing"},
         }
         tmp_path.joinpath(SERVICES_FILE).write_text(json.dumps({"services": services}))

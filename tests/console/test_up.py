@@ -27,7 +27,7 @@ from shells import homeostat, warm
 from homeostat.flows.servers.local import prefect_server
 from homeostat.project import load_project
 from homeostat.records import Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 SERVICES = {"prefect", "mlflow", "console", "runner"}
 USUAL = (4200, 5000, 8321)
@@ -281,7 +281,7 @@ def test_in_the_background_commands_share_its_server_and_nothing_survives_the_su
     assert begun.code == 0, begun.err
     note = json.loads(begun.out)
     assert {each["state"] for each in note["services"].values()} == {"healthy"}
-    with prefect_server(find_house(load_project(folder), Scope.LIVE)) as url:
+    with prefect_server(find_paths(load_project(folder), Scope.LIVE)) as url:
         assert url == f"{note['services']['prefect']['url']}/api"
     os.kill(note["pid"], signal.SIGKILL)
     wait_until(lambda: not everybody(folder), lambda: everybody(folder), 60)

@@ -12,14 +12,14 @@ import pytest
 from backends.studio import studio  # noqa: F401 - one server for all tests of a run
 
 from homeostat.flows.servers.local import prefect_server
-from homeostat.settings import House
+from homeostat.settings import ProjectPaths
 
 START = datetime(2020, 1, 7, tzinfo=UTC)
 
 
-def house_at(root: Path, prefect_api_url: str | None = None) -> House:
+def house_at(root: Path, prefect_api_url: str | None = None) -> ProjectPaths:
     """A house whose every address lies in `root`."""
-    return House(
+    return ProjectPaths(
         root=root,
         lake_uri=str(root / "lake"),
         store_url=f"sqlite:///{root / 'store.db'}",

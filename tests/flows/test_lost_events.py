@@ -33,11 +33,11 @@ def automations_of(project: str) -> dict[str, str]:
 def test_automations_survive_a_restart_and_a_sweep_makes_good_what_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    house = house_at(tmp_path)
+    paths = house_at(tmp_path)
     start = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=12)
     folder = small_project(tmp_path / "small", start=start)
     project = load_project(folder)
-    with prefect_server(house) as url:
+    with prefect_server(paths) as url:
         assert sorted(deploy(project)) == sorted(deploy(project))
         before = automations_of("small")
         assert len(before) == len(WAKES)
@@ -56,7 +56,7 @@ def test_automations_survive_a_restart_and_a_sweep_makes_good_what_was_lost(
     assert announce(INPUTS_ARRIVED, "small", {"rows": 5}) is False
     monkeypatch.delenv("PREFECT_API_URL")
 
-    with prefect_server(house):
+    with prefect_server(paths):
         assert automations_of("small") == before
         done = sweep(str(folder), "small")
         assert {"arrivals", "deliver"} <= set(done)

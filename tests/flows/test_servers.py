@@ -53,9 +53,9 @@ def ends_within(group: int, seconds: float) -> bool:
 
 
 def test_an_embedded_server_ends_with_its_block_and_the_environment_is_as_before(tmp_path: Path) -> None:
-    house, before = house_at(tmp_path), dict(os.environ)
-    with prefect_server(house) as url:
-        group = group_of(house.prefect_home)
+    paths, before = house_at(tmp_path), dict(os.environ)
+    with prefect_server(paths) as url:
+        group = group_of(paths.prefect_home)
         assert os.environ["PREFECT_API_URL"] == url
         assert alive(group)
         with urllib.request.urlopen(url.removesuffix("/api") + "/ui-settings") as settings:
@@ -108,10 +108,10 @@ def test_a_named_server_that_does_not_answer_is_one_clear_line(tmp_path: Path) -
 
 
 def test_a_server_that_cannot_start_says_why_and_where_its_log_is(tmp_path: Path) -> None:
-    house = house_at(tmp_path)
-    house.prefect_home.mkdir()
-    (house.prefect_home / "prefect.db").write_text("not a database " * 100)
-    with pytest.raises(HomeostatError, match=r"ended while it started: .*server\.log"), prefect_server(house):
+    paths = house_at(tmp_path)
+    paths.prefect_home.mkdir()
+    (paths.prefect_home / "prefect.db").write_text("not a database " * 100)
+    with pytest.raises(HomeostatError, match=r"ended while it started: .*server\.log"), prefect_server(paths):
         pass
 
 

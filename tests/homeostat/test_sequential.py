@@ -1,4 +1,4 @@
-"""The wager: what is a theorem about it is checked exactly, on every outcome of small games."""
+"""The e-process: what is a theorem about it is checked exactly, on every outcome of small games."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 
 from homeostat.losses import profile
-from homeostat.sequential import PATIENCE, SIZES, Wager, play, upper_limit
+from homeostat.sequential import PATIENCE, SIZES, EProcess, play, upper_limit
 
 LIMITS = st.floats(0.01, 0.99)
 LOSSES = st.lists(st.floats(0, 1), max_size=60)
@@ -34,10 +34,10 @@ def test_whatever_was_before_the_expected_capital_after_a_row_is_not_larger(
     game: tuple[float, float, float, float], past: list[float], harm: float
 ) -> None:
     limit, low, high, chance = game
-    wager = Wager(limit).bet(np.array(past))
+    e_process = EProcess(limit).bet(np.array(past))
 
     def expected(chance: float) -> float:
-        after = [math.exp(wager.bet(np.array([x])).capital - wager.capital) for x in (low, high)]
+        after = [math.exp(e_process.bet(np.array([x])).log_e_value - e_process.log_e_value) for x in (low, high)]
         return (1 - chance) * after[0] + chance * after[1]
 
     assert expected(chance * (1 - harm)) <= 1 + 1e-9
@@ -54,11 +54,11 @@ def test_over_all_outcomes_of_a_fair_game_the_capital_is_one_and_seldom_large(
     for outcome in itertools.product([low, high], repeat=rows):
         ups = outcome.count(high)
         weights.append(chance**ups * (1 - chance) ** (rows - ups))
-        wager = Wager(limit)
+        e_process = EProcess(limit)
         for batch in np.split(np.array(outcome), [1, 2, 5, 6, 10]):
-            wager = wager.bet(batch)
-        ends.append(wager)
-    assert math.fsum(w * math.exp(end.capital) for w, end in zip(weights, ends, strict=True)) == pytest.approx(1)
+            e_process = e_process.bet(batch)
+        ends.append(e_process)
+    assert math.fsum(w * math.exp(end.log_e_value) for w, end in zip(weights, ends, strict=True)) == pytest.approx(1)
     for wanted in (1.001, 1.1, 1.5, 2, 10):
         share = math.fsum(w for w, end in zip(weights, ends, strict=True) if end.peak >= math.log(wanted))
         assert share <= 1 / wanted
@@ -66,10 +66,10 @@ def test_over_all_outcomes_of_a_fair_game_the_capital_is_one_and_seldom_large(
 
 def test_a_batch_is_no_worse_where_good_rows_make_up_for_bad_ones() -> None:
     chances, limit = [0.05, 0.35, 0.1, 0.3], 0.2
-    wager = Wager(limit).bet(np.array([1.0, 0.0, 0.0]))
+    e_process = EProcess(limit).bet(np.array([1.0, 0.0, 0.0]))
     outcomes = list(itertools.product([0, 1], repeat=4))
     weights = [math.prod(c if x else 1 - c for c, x in zip(chances, o, strict=True)) for o in outcomes]
-    ends = [math.exp(wager.bet(np.array(o, dtype=float)).capital - wager.capital) for o in outcomes]
+    ends = [math.exp(e_process.bet(np.array(o, dtype=float)).log_e_value - e_process.log_e_value) for o in outcomes]
     assert math.fsum(weights) == pytest.approx(1)
     assert math.fsum(w * end for w, end in zip(weights, ends, strict=True)) < 1
 
@@ -78,10 +78,10 @@ def test_a_batch_is_no_worse_where_good_rows_make_up_for_bad_ones() -> None:
 def test_the_order_of_a_batch_does_not_matter(
     limit: float, past: list[float], losses: list[float], chance: Any
 ) -> None:
-    wager = Wager(limit).bet(np.array(past))
+    e_process = EProcess(limit).bet(np.array(past))
     shuffled = list(losses)
     chance.shuffle(shuffled)
-    one, other = (dataclasses.asdict(wager.bet(np.array(batch))) for batch in (losses, shuffled))
+    one, other = (dataclasses.asdict(e_process.bet(np.array(batch))) for batch in (losses, shuffled))
     for name, value in one.items():
         assert other[name] == pytest.approx(value, rel=1e-9, abs=1e-9), name
 
@@ -90,72 +90,72 @@ def test_the_order_of_a_batch_does_not_matter(
 def test_stopped_and_taken_up_again_the_state_is_the_same_to_the_bit(
     limit: float, batches: list[list[float]], stop: int
 ) -> None:
-    wager = whole = Wager(limit)
+    e_process = whole = EProcess(limit)
     for place, batch in enumerate(batches):
         whole = whole.bet(np.array(batch))
         if place == stop:
-            wager = restored(wager)
-        wager = wager.bet(np.array(batch))
-    assert wager == whole
+            e_process = restored(e_process)
+        e_process = e_process.bet(np.array(batch))
+    assert e_process == whole
 
 
-def restored(wager: Wager) -> Wager:
-    """A wager that went through JSON."""
-    raw = json.loads(json.dumps(dataclasses.asdict(wager), allow_nan=False))
-    return Wager(**{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()})
+def restored(e_process: EProcess) -> EProcess:
+    """An e-process that went through JSON."""
+    raw = json.loads(json.dumps(dataclasses.asdict(e_process), allow_nan=False))
+    return EProcess(**{name: tuple(value) if isinstance(value, list) else value for name, value in raw.items()})
 
 
 @given(LIMITS, LOSSES, st.integers(0, 4))
 def test_a_bet_put_down_late_is_worth_what_came_after_it(limit: float, losses: list[float], late: int) -> None:
-    """The capital, summed from its definition: over sizes of bets and beginnings, and the cash."""
+    """The e-value, summed from its definition: over sizes of bets and beginnings, and the cash."""
     batches = np.array_split(np.array([*losses, 0.0]), 5 - late)
     batches = [batch for batch in batches if len(batch)]
-    wager = Wager(limit)
+    e_process = EProcess(limit)
     for batch in batches:
-        wager = wager.bet(batch)
+        e_process = e_process.bet(batch)
     shares = [PATIENCE / ((k + PATIENCE) * (k + PATIENCE + 1)) for k in range(len(batches))]
-    capital = 1 - sum(shares)
+    log_e_value = 1 - sum(shares)
     for size in SIZES:
         gains = [np.prod(1 + size / limit * (batch - limit)) for batch in batches]
-        capital += sum(share * np.prod(gains[k:]) for k, share in enumerate(shares)) / len(SIZES)
-    assert math.exp(wager.capital) == pytest.approx(capital)
+        log_e_value += sum(share * np.prod(gains[k:]) for k, share in enumerate(shares)) / len(SIZES)
+    assert math.exp(e_process.log_e_value) == pytest.approx(log_e_value)
 
 
 @given(LIMITS, LOSSES)
 def test_a_state_survives_json(limit: float, losses: list[float]) -> None:
-    assert restored(Wager(limit).bet(np.array(losses))) == Wager(limit).bet(np.array(losses))
+    assert restored(EProcess(limit).bet(np.array(losses))) == EProcess(limit).bet(np.array(losses))
 
 
 def test_the_state_does_not_grow() -> None:
-    wager = Wager(0.2)
+    e_process = EProcess(0.2)
     for batch in np.random.default_rng(0).random((200, 500)):
-        wager = wager.bet(batch)
-    assert wager.rows == 100_000
-    assert len(json.dumps(dataclasses.asdict(wager))) < 800
+        e_process = e_process.bet(batch)
+    assert e_process.rows == 100_000
+    assert len(json.dumps(dataclasses.asdict(e_process))) < 800
 
 
 @given(LIMITS, st.integers(0, 10_000))
 def test_lives_side_by_side_are_lives_one_by_one(limit: float, seed: int) -> None:
     losses = np.random.default_rng(seed).random((30, 3))
     start = np.zeros((len(SIZES), 3)), np.full((len(SIZES), 3), -1e300)
-    _, _, capital = play(*start, 0, losses, np.full(3, limit))
+    _, _, log_e_value = play(*start, 0, losses, np.full(3, limit))
     for life in range(3):
-        assert Wager(limit).bet(losses[:, life]).capital == pytest.approx(capital[life])
+        assert EProcess(limit).bet(losses[:, life]).log_e_value == pytest.approx(log_e_value[life])
 
 
 @pytest.mark.parametrize("loss", [-0.1, 1.1, math.nan])
 def test_a_loss_that_is_not_bounded_is_refused(loss: float) -> None:
     with pytest.raises(ValueError, match="outside of 0 to 1"):
-        Wager(0.5).bet(np.array([loss]))
+        EProcess(0.5).bet(np.array([loss]))
 
 
 def test_it_knows_the_means_and_where_the_loss_rose() -> None:
-    wager = Wager(0.2)
+    e_process = EProcess(0.2)
     for loss, rows in ((0.1, 200), (0.1, 100), (0.5, 40), (0.5, 60)):
-        wager = wager.bet(np.full(rows, loss))
-    assert wager.since == 300
-    assert wager.mean == pytest.approx(0.2) and wager.mean_since == pytest.approx(0.5)
-    assert Wager(0.2).mean is None and Wager(0.2).mean_since is None
+        e_process = e_process.bet(np.full(rows, loss))
+    assert e_process.since == 300
+    assert e_process.mean == pytest.approx(0.2) and e_process.mean_since == pytest.approx(0.5)
+    assert EProcess(0.2).mean is None and EProcess(0.2).mean_since is None
 
 
 @given(st.integers(1, 40), st.floats(0.01, 0.99), st.sampled_from([0.005, 0.025, 0.2]))
@@ -202,8 +202,8 @@ def run_lives(mean: float, change: float, lives: int, ticks: int) -> float:
     reached = np.zeros(lives, bool)
     for tick in range(ticks):
         losses = (chance.random((200, lives)) < (mean if tick < ticks // 2 else change)).astype(float)
-        growth, stakes, capital = play(growth, stakes, tick, losses, limit)
-        reached |= capital >= math.log(2 / alpha)
+        growth, stakes, log_e_value = play(growth, stakes, tick, losses, limit)
+        reached |= log_e_value >= math.log(2 / alpha)
     return float(reached.mean())
 
 

@@ -74,7 +74,7 @@ CHECK = CheckResult(
 DECISION = Decision(AT, "retraining", "retrain", ("it is worse", "by 0.1"), {"worse_by": {"b1": 0.1}, "n": [1, 2]}, 3)
 MODEL = ModelRecord(3, "p/key", AT, "xgboost", 10**6, {"auc": 2 / 3}, FitCost(2, 10**12, 0.25), "run2", AT, LATER)
 LINED = replace(
-    MODEL, version=4, line=2, loss={"mean": 1 / 3, "rows": 10.0, "scale": 0.1, "profile": [0.5, 9.5], "segments": {}}
+    MODEL, version=4, lineage=2, loss={"mean": 1 / 3, "rows": 10.0, "scale": 0.1, "profile": [0.5, 9.5], "segments": {}}
 )
 ALERT = Alert("k1", AT, Severity.CRITICAL, "größer ☂", "line one\nline two")
 TASK = LabelTask("2024-01-01T00:00:00Z/größe", "größe", "b1", Purpose.MEASURE, 2, AT, LATER, 1 / 3, "late")
@@ -299,7 +299,7 @@ def test_a_model_of_before_lines_is_read_as_a_line_of_its_own(tmp_path: Path) ->
         config.attributes["connection"] = connection
         command.downgrade(config, "0001")
     found = Store(url, "p").get_model(3)
-    assert found == MODEL and found.founder == 3 and LINED.founder == 2
+    assert found == MODEL and found.root_version == 3 and LINED.root_version == 2
 
 
 def test_the_migrations_make_what_the_models_say(store: Store) -> None:

@@ -1,4 +1,4 @@
-"""The alarm's decision table: which state of which wagers makes one, and what it says of it."""
+"""The alarm's decision table: which state of which e-processes makes one, and what it says of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def losses(mean: float, rows: int = ROWS) -> np.ndarray:
 
 
 def held_out(values: list[str]) -> dict[str, Any]:
-    """A founder's loss of 0.2, half of its rows of each of two segments."""
+    """A root version's loss of 0.2, half of its rows of each of two segments."""
     return describe_losses(losses(0.2), {"c": values * (ROWS // len(values))}, scale=1.0, zero_one=False)
 
 
@@ -62,7 +62,7 @@ TABLE: dict[str, tuple[str, Watch | None, bool, str]] = {
     "worse by more than the tolerance": ("alarm", watched(0.3, tolerance=0.05), False, "a tolerance of 0.05"),
     "a smaller alpha asks for more": ("alarm", watched(0.3, alpha=0.001), False, "and 2000 is an alarm"),
     "one segment is worse": ("alarm", segmented(0.13, 0.3), False, "c=b: the mean loss was 0.3000"),
-    "no segment is worse": ("quiet", segmented(0.2, 0.2), False, "of 3 wagers"),
+    "no segment is worse": ("quiet", segmented(0.2, 0.2), False, "of 3 e-processes"),
     "nothing has matured": ("quiet", watched(), False, "over 0 labels"),
     "no reference yet": ("quiet", watched(loss={}), False, f"made from the first {REFERENCE_ROWS} labels"),
     "its first labels are its reference": ("alarm", watched(0.2, 0.4, loss={}), False, "that the line scored first"),
@@ -99,7 +99,7 @@ def test_of_many_segments_that_became_worse_a_few_are_told_and_all_are_evidence(
         state = take(state, losses(mean, 12 * REFERENCE_ROWS), values, start="d0", end="d1")
     decision = decide_alarm(CHAMPION, state, said=False, now=NOW)
     assert len(decision.reasons) == 7 and decision.reasons[5] == "and 8 more segments"
-    assert sum(wager["reached_at"] == "d1" for wager in decision.evidence["wagers"]) == 13
+    assert sum(e_process["reached_at"] == "d1" for e_process in decision.evidence["e_processes"]) == 13
 
 
 def test_an_alarm_says_what_it_saw_and_what_is_assumed() -> None:
@@ -107,21 +107,21 @@ def test_an_alarm_says_what_it_saw_and_what_is_assumed() -> None:
     assert sorted(reason.split(":")[0] for reason in decision.reasons[:3]) == ["all rows", "c=a", "c=b"]
     assert "false for at most 5.00% of lines" in decision.reasons[3] and "missing by chance" in decision.reasons[3]
     assert (decision.evidence["line"], decision.evidence["alpha"], decision.evidence["until"]) == (1, 0.05, "d1")
-    whole = decision.evidence["wagers"][0]
+    whole = decision.evidence["e_processes"][0]
     assert whole["mean"] == pytest.approx(0.305) and whole["reference"] == pytest.approx(0.2)
     assert whole["limit"] > whole["reference"] + 0.01 and whole["reached_at"] == "d1"
-    assert whole["log_capital_at_most"] >= whole["log_threshold"]
+    assert whole["log_e_value_max"] >= whole["log_threshold"]
 
 
 def test_a_large_capital_can_be_told() -> None:
-    assert "the capital was 10^" in decide_alarm(CHAMPION, watched(*[0.9] * 4), said=False, now=NOW).reasons[0]
+    assert "the e-value was 10^" in decide_alarm(CHAMPION, watched(*[0.9] * 4), said=False, now=NOW).reasons[0]
 
 
 @given(st.lists(st.floats(0.1, 0.9), max_size=4), st.booleans())
 def test_an_alarm_is_raised_where_a_wager_is_won_and_nowhere_else(means: list[float], said: bool) -> None:
     state = watched(*means)
     decision = decide_alarm(CHAMPION, state, said=said, now=NOW)
-    won = any(s.wager is not None and s.wager.peak >= state.threshold(s) for s in state.streams)
+    won = any(s.e_process is not None and s.e_process.peak >= state.threshold(s) for s in state.streams)
     assert (decision.kind != "quiet") == won
     assert decision == decide_alarm(CHAMPION, state, said=said, now=NOW)
 

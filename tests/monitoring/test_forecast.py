@@ -26,12 +26,12 @@ WINDOWS = Plan("refresh", ("recent", "newest"), 100_000)
 WHOLE = Plan("retrain", ("everything", "recent", "newest"), 1_000_000, growth=0.01)
 PLANS = (WEIGHTS, WINDOWS, WHOLE)
 AHEAD = 2e6 / HORIZON_TICKS
-ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "yardstick": 1e8, "yard_a_tick": 0}
+ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "full_cost": 1e8, "full_cost_per_tick": 0}
 
 
-def left(room: float, yard_a_tick: float = 0) -> dict[str, Any]:
+def left(room: float, full_cost_per_tick: float = 0) -> dict[str, Any]:
     """Accounts in which so much of a budget of 0.2 is left."""
-    return {"yardstick": room / 0.2, "yard_a_tick": yard_a_tick}
+    return {"full_cost": room / 0.2, "full_cost_per_tick": full_cost_per_tick}
 
 
 def bad(kind: str, gained: float = -0.5, times: int = 10) -> tuple[Outcome, ...]:
@@ -140,23 +140,23 @@ def test_more_rows_gain_and_no_more_gain_nothing(before: int, now: int) -> None:
     st.floats(0, 100),
 )
 def test_what_is_chosen_pays_is_affordable_and_nothing_more_thorough_does_and_is(
-    outcomes: list[Outcome], rows: float, spent: float, yardstick: float, tick: float, price: float
+    outcomes: list[Outcome], rows: float, spent: float, full_cost: float, tick: float, price: float
 ) -> None:
     settings = Retraining(price=price)
-    accounts = {"spent": spent, "yardstick": yardstick, "yard_a_tick": tick}
+    accounts = {"spent": spent, "full_cost": full_cost, "full_cost_per_tick": tick}
     chosen, found = choose_plan(PLANS, outcomes, rows_a_tick=rows, settings=settings, **accounts)
     fit = [each.affordable and each.worth > each.cost for each in found]
     assert chosen == next((each for each, good in zip(found[::-1], fit[::-1], strict=True) if good), None)
     if chosen is not None and chosen.plan.row_rounds:
         ahead = HORIZON_TICKS * tick if chosen.plan.kind == "retrain" else 0
-        assert spent + chosen.plan.row_rounds <= settings.budget * (yardstick + ahead) * (1 + 1e-9)
+        assert spent + chosen.plan.row_rounds <= settings.budget * (full_cost + ahead) * (1 + 1e-9)
 
 
-LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, yardstick=1e8, yard_a_tick=0)
+LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, full_cost=1e8, full_cost_per_tick=0)
 DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "a step pays": ("refresh", {}, {}, "refresh (recent, newest): gain +0.0100"),
     "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "retrain (everything, recent, newest)"),
-    "only weights are to be had": ("recalibrate", {"yardstick": 0}, {}, "recalibrate (weights only)"),
+    "only weights are to be had": ("recalibrate", {"full_cost": 0}, {}, "recalibrate (weights only)"),
     "nothing pays": ("wait", {"rows_a_tick": 0}, {}, "nothing pays: recalibrate (weights only)"),
     "a column has gone": ("fix_data", {"broken": "x is null"}, {}, "x is null; nothing is learned"),
     "what served did harm": ("rollback", {"harm": "it lost more"}, {}, "it lost more"),
@@ -197,7 +197,7 @@ def test_the_evidence_holds_every_forecast_and_the_accounts() -> None:
     assert [each["kind"] for each in told] == ["recalibrate", "refresh"]
     assert told[1]["row_rounds"] == 100_000 and told[1]["affordable"] and told[1]["cost"] == pytest.approx(0.1)
     assert told[1]["worth"] == pytest.approx((told[1]["gain"] + told[1]["spread"]) * 500 * 5)
-    assert (decision.evidence["spent"], decision.evidence["yardstick"]) == (0, 1e8)
+    assert (decision.evidence["spent"], decision.evidence["full_cost"]) == (0, 1e8)
     assert decision.evidence["gain"] == told[1]["gain"] and decision.evidence["members"] == ["recent", "newest"]
 
 
@@ -209,8 +209,8 @@ LEARNINGS = st.builds(
     ).map(tuple),
     rows_a_tick=st.floats(0, 1000),
     spent=st.floats(0, 1e7),
-    yardstick=st.floats(0, 1e8),
-    yard_a_tick=st.floats(0, 1e7),
+    full_cost=st.floats(0, 1e8),
+    full_cost_per_tick=st.floats(0, 1e7),
     broken=st.none() | st.just("the column x has gone"),
     harm=st.none() | st.just("what was served lost more"),
 )

@@ -17,7 +17,7 @@ FRESH = Probation(1, "2020-01-07T00:00:00Z")
 
 
 def live(seed: int, worse: float, *, batches: int = 40, rows: int = 100) -> Probation:
-    """A life in which what was served loses so much more a row than the founder, as far as there is room."""
+    """A life in which what was served loses so much more a row than the root version, as far as there is room."""
     draw = np.random.default_rng(seed)
     state = FRESH
     for batch in range(batches):
@@ -43,7 +43,9 @@ def test_what_is_no_worse_is_rolled_back_in_no_more_lives_than_alpha(worse: floa
 def test_harm_is_said_with_how_much_and_no_longer_once_better_days_have_made_up_for_it() -> None:
     state = live(0, 0.1)
     told = state.harm(ALPHA)
-    assert told is not None and told.startswith("since version 1, the founder, was replaced, what was served lost 0.09")
+    assert told is not None and told.startswith(
+        "since version 1, the root version, was replaced, what was served lost 0.09"
+    )
     for _ in range(30):
         state = state.take(np.full(100, -0.1), None, "later")
     assert state.harm(ALPHA) is None
@@ -54,7 +56,7 @@ def test_a_bad_week_in_a_world_that_is_better_served_otherwise_is_no_harm() -> N
     for batch in range(20):
         state = state.take(np.full(2000, 0.2 if batch == 8 else -0.03), None, "b")
         assert state.harm(ALPHA) is None
-    assert state.wager.peak > 100
+    assert state.e_process.peak > 100
 
 
 def test_the_less_a_false_finding_is_wanted_the_more_must_be_seen() -> None:
@@ -77,9 +79,9 @@ def test_the_order_of_rows_within_a_batch_does_not_matter(batches: list[list[flo
         mixed = list(rows)
         chance.shuffle(mixed)  # type: ignore[attr-defined]
         one, other = one.take(np.array(rows), None, "b"), other.take(np.array(mixed), None, "b")
-    assert one.wager.capital == pytest.approx(other.wager.capital, abs=1e-9)
-    assert one.wager.peak == pytest.approx(other.wager.peak, abs=1e-9)
-    assert (one.wager.rows, one.wager.batches) == (other.wager.rows, other.wager.batches)
+    assert one.e_process.log_e_value == pytest.approx(other.e_process.log_e_value, abs=1e-9)
+    assert one.e_process.peak == pytest.approx(other.e_process.peak, abs=1e-9)
+    assert (one.e_process.rows, one.e_process.batches) == (other.e_process.rows, other.e_process.batches)
 
 
 @given(DIFFERENCES, st.lists(st.tuples(st.floats(-1, 1), st.floats(-1, 1)), max_size=8), st.booleans())

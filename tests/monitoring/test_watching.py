@@ -23,7 +23,7 @@ def losses(rows: int, mean: float, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).uniform(mean - 0.05, mean + 0.05, rows)
 
 
-def founder(**segments: int) -> dict[str, Any]:
+def root(**segments: int) -> dict[str, Any]:
     """The reference loss of a model: a mean of 0.2, and of so many rows of each value of the column c."""
     values = [name for name, rows in segments.items() for _ in range(rows)] or ["all"] * 2000
     return describe_losses(losses(len(values), 0.2), {"c": values}, scale=1.0, zero_one=False)
@@ -32,7 +32,7 @@ def founder(**segments: int) -> dict[str, Any]:
 def watch(loss: dict[str, Any] | None = None, columns: tuple[str, ...] = (), **settings: float) -> Watch:
     """A watch that has just begun."""
     given = {"alpha": 0.05, "tolerance": 0.01} | settings
-    return begin(3, founder() if loss is None else loss, columns=columns, at=DAY[0], **given)  # type: ignore[arg-type]
+    return begin(3, root() if loss is None else loss, columns=columns, at=DAY[0], **given)  # type: ignore[arg-type]
 
 
 def fed(state: Watch, batch: np.ndarray, values: list[str] | None = None, **more: Any) -> Watch:
@@ -51,7 +51,7 @@ def test_without_segments_the_whole_has_all_of_alpha() -> None:
 
 
 def test_with_segments_alpha_is_shared_the_largest_come_first_and_new_ones_last() -> None:
-    state = watch(founder(b=300, a=900, tiny=LEAST_ROWS - 1), ("c",))
+    state = watch(root(b=300, a=900, tiny=LEAST_ROWS - 1), ("c",))
     assert list(shares(state)) == ["", "c=a", "c=b"]
     after = fed(state, losses(3, 0.2), ["new", "tiny", "new"])
     assert list(shares(after)) == ["", "c=a", "c=b", "c=new", "c=tiny"]
@@ -70,17 +70,17 @@ def test_however_many_segments_appear_their_shares_are_no_more_than_one() -> Non
 
 
 def test_the_limit_counts_the_uncertainty_of_the_reference_and_the_tolerance() -> None:
-    state = watch(founder(a=1500, b=500), ("c",))
+    state = watch(root(a=1500, b=500), ("c",))
     whole, first = state.streams[0], state.streams[1]
-    assert whole.wager and first.wager
-    told = founder(a=1500, b=500)
-    assert whole.wager.limit == upper_limit(told["profile"], 0.05 * 0.5 / 2) + 0.01
-    assert first.wager.limit == upper_limit(told["segments"]["c=a"], 0.05 * first.share / 2) + 0.01
+    assert whole.e_process and first.e_process
+    told = root(a=1500, b=500)
+    assert whole.e_process.limit == upper_limit(told["profile"], 0.05 * 0.5 / 2) + 0.01
+    assert first.e_process.limit == upper_limit(told["segments"]["c=a"], 0.05 * first.share / 2) + 0.01
     assert whole.reference_mean == pytest.approx(told["mean"]) and whole.reference_rows == pytest.approx(2000)
 
 
 def test_a_segment_alone_may_become_worse_and_is_named() -> None:
-    state = watch(founder(a=4000, b=400), ("c",))
+    state = watch(root(a=4000, b=400), ("c",))
     mixed = np.concatenate([losses(4000, 0.18), losses(400, 0.3)])
     after = fed(state, mixed, ["a"] * 4000 + ["b"] * 400)
     assert {s.name: s.reached_at for s in after.streams} == {"": None, "c=a": None, "c=b": DAY[1]}
@@ -89,10 +89,10 @@ def test_a_segment_alone_may_become_worse_and_is_named() -> None:
 def test_without_a_holdout_the_first_labels_are_the_reference() -> None:
     state = watch({})
     state = fed(state, losses(REFERENCE_ROWS - 1, 0.3))
-    assert state.streams[0].wager is None
+    assert state.streams[0].e_process is None
     state = fed(state, losses(100, 0.3))
     (stream,) = state.streams
-    assert stream.wager and stream.wager.rows == 0 and not stream.held_out
+    assert stream.e_process and stream.e_process.rows == 0 and not stream.held_out
     assert stream.reference_rows == pytest.approx(REFERENCE_ROWS + 99)
     assert stream.reference_mean == pytest.approx(0.3, abs=0.01)
     assert fed(state, losses(900, 0.5)).streams[0].reached_at == DAY[1]
@@ -108,7 +108,7 @@ def test_a_row_without_a_label_is_left_out() -> None:
     batch = losses(200, 0.2)
     holes = np.insert(batch, [0, 50, 200], np.nan)
     values = ["x"] + ["a"] * 50 + ["x"] + ["a"] * 150 + ["x"]
-    assert fed(watch(founder(a=90), ("c",)), holes, values) == fed(watch(founder(a=90), ("c",)), batch)
+    assert fed(watch(root(a=90), ("c",)), holes, values) == fed(watch(root(a=90), ("c",)), batch)
     assert fed(watch(), np.array([np.nan])).streams == watch().streams
 
 
@@ -122,7 +122,7 @@ def test_a_rise_is_dated_by_the_batch_it_began_in() -> None:
 
 @given(st.lists(st.floats(0, 1), max_size=50), st.booleans())
 def test_a_state_survives_json(batch: list[float], founded: bool) -> None:
-    state = fed(watch(founder(a=90, b=80) if founded else {}, ("c",)), np.array(batch))
+    state = fed(watch(root(a=90, b=80) if founded else {}, ("c",)), np.array(batch))
     assert from_plain(json.loads(json.dumps(to_plain(state), allow_nan=False))) == state
 
 

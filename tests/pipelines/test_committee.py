@@ -1,4 +1,4 @@
-"""A committee from end to end: trained, saved, refreshed, loaded and asked why."""
+"""An ensemble from end to end: trained, saved, refreshed, loaded and asked why."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from test_training import frame_of, project_of
 
 from homeostat.hooks import Hooks
 from homeostat.pipelines.inference import GoldenMismatch, Predictor
-from homeostat.pipelines.models.ensemble import Committee, open_members, refresh_committee, weights_of
+from homeostat.pipelines.models.ensemble import Ensemble, open_members, refresh_ensemble, weights_of
 from homeostat.pipelines.models.members import list_specs
 from homeostat.pipelines.models.training import train_model
 
@@ -24,7 +24,7 @@ FRAME_ROWS = 900
 
 
 def first_model(folder: Path, task: str, frame: pl.DataFrame | None = None) -> Path:
-    """A saved model that is no committee, of the first 300 rows."""
+    """A saved model that is no ensemble, of the first 300 rows."""
     rows = frame_of(FRAME_ROWS, task).head(300) if frame is None else frame
     return train_model(rows, project(task), Hooks()).save(folder / "first")
 
@@ -35,8 +35,8 @@ def project(task: str) -> Any:
 
 def refreshed(
     origin: Path, to: Path, task: str, names: tuple[str, ...] = EVERY, frame: pl.DataFrame | None = None
-) -> Committee:
-    """A saved committee; a window of n ticks is 50 n rows here."""
+) -> Ensemble:
+    """A saved ensemble; a window of n ticks is 50 n rows here."""
     whole = frame_of(FRAME_ROWS, task) if frame is None else frame
     specs = tuple(spec for spec in list_specs(project(task)) if spec.name in names)
     before = weights_of(open_members(origin)[0])
@@ -44,7 +44,7 @@ def refreshed(
     def rows(ticks: int | None) -> pl.DataFrame:
         return whole if ticks is None else whole.tail(50 * ticks)
 
-    made = refresh_committee(origin, specs, before, rows, project(task), Hooks())
+    made = refresh_ensemble(origin, specs, before, rows, project(task), Hooks())
     made.save(to)
     return made
 
@@ -101,7 +101,7 @@ def test_new_weights_alone_cost_nothing_and_change_no_member(tmp_path: Path) -> 
     second, third = tmp_path / "second", tmp_path / "third"
     refreshed(first_model(tmp_path, "binary"), second, "binary")
     wanted = {name: (1 + at) / 28 for at, name in enumerate(EVERY)}
-    made = refresh_committee(second, (), wanted, lambda ticks: pl.DataFrame(), project("binary"), Hooks())
+    made = refresh_ensemble(second, (), wanted, lambda ticks: pl.DataFrame(), project("binary"), Hooks())
     made.save(third)
     assert (made.cost.fits, made.cost.row_rounds, made.rows) == (0, 0, 0)
     assert weights_of(Predictor.load(third).manifest) == pytest.approx(wanted)

@@ -1,4 +1,4 @@
-"""The members of a committee: how weights follow losses, and what a quick fit gives and costs."""
+"""The members of an ensemble: how weights follow losses, and what a quick fit gives and costs."""
 
 from __future__ import annotations
 

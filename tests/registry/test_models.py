@@ -64,14 +64,14 @@ def register(models: Models, made: Trained, folder: Path, key: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def paths(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("registry house")
 
 
 @pytest.fixture
-def models(house: Path, request: pytest.FixtureRequest) -> Iterator[Models]:
+def models(paths: Path, request: pytest.FixtureRequest) -> Iterator[Models]:
     name = f"m{abs(hash(request.node.name)) % 10**8}"
-    made = Models(f"sqlite:///{house / 'mlflow.db'}", house / "artifacts", name, "p")
+    made = Models(f"sqlite:///{paths / 'mlflow.db'}", paths / "artifacts", name, "p")
     yield made
     made.forget()
 
@@ -210,7 +210,7 @@ def test_faults_of_mlflow_are_one_line(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_mlflow_serves_the_champion_over_http(models: Models, house: Path, tmp_path: Path) -> None:
+def test_mlflow_serves_the_champion_over_http(models: Models, paths: Path, tmp_path: Path) -> None:
     made, folder, _ = train(tmp_path)
     models.set_alias(CHAMPION, register(models, made, folder, "k"))
     with socket.socket() as door:
@@ -218,7 +218,7 @@ def test_mlflow_serves_the_champion_over_http(models: Models, house: Path, tmp_p
         port = door.getsockname()[1]
     uri = f"models:/{models.name}@champion"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "-p", str(port), "--env-manager", "local"]
-    quiet = {"MLFLOW_TRACKING_URI": f"sqlite:///{house / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    quiet = {"MLFLOW_TRACKING_URI": f"sqlite:///{paths / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with (tmp_path / "serve.log").open("wb") as log:
         served = subprocess.Popen(

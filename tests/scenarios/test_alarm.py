@@ -65,7 +65,9 @@ def test_a_world_that_stays_is_left_in_peace_and_each_label_is_taken_once(tmp_pa
     (stream,) = watched(loop).streams
     assert summary["alarms"] == 0 and not alarms(loop)
     final = [w.labels for w in loop.store.list_windows() if w.status == "final"]
-    assert stream.wager is not None and stream.wager.rows == sum(final) and stream.wager.batches == len(final)
+    assert (
+        stream.e_process is not None and stream.e_process.rows == sum(final) and stream.e_process.batches == len(final)
+    )
     assert stream.held_out and stream.reference_rows > 100
 
 
@@ -101,10 +103,10 @@ def test_a_batch_that_still_waits_for_a_label_makes_the_later_ones_wait(tmp_path
     replay(write(tmp_path / "small", made, labels, PROJECT + NEVER), until=after(3))
     waiting = watched(opened(tmp_path / "small"))
     assert waiting.waits_for == "2020-01-08T00:00:00Z"
-    assert [s.wager.batches for s in waiting.streams if s.wager] == [0]
+    assert [s.e_process.batches for s in waiting.streams if s.e_process] == [0]
     replay(tmp_path / "small", until=after(4))
     (stream,) = watched(opened(tmp_path / "small")).streams
-    assert stream.wager is not None and stream.wager.batches == 3
+    assert stream.e_process is not None and stream.e_process.batches == 3
 
 
 def test_segments_are_watched_by_name_and_share_alpha(tmp_path: Path) -> None:
@@ -131,7 +133,7 @@ def test_a_new_alpha_begins_a_new_wager_and_old_labels_are_not_taken_again(tmp_p
     live(folder, after(7))
     now = watched(opened(folder, Scope.LIVE))
     assert (before.alpha, now.alpha) == (0.05, 0.01) and now.began > before.began
-    taken = [s.wager.rows for watch in (before, now) for s in watch.streams if s.wager]
+    taken = [s.e_process.rows for watch in (before, now) for s in watch.streams if s.e_process]
     windows = [w.labels for w in opened(folder, Scope.LIVE).store.list_windows() if w.status == "final"]
     assert sum(taken) == sum(windows)
 
@@ -165,7 +167,7 @@ def test_without_a_holdout_the_first_batches_say_how_errors_are_measured_and_wha
     (stream,) = watch.streams
     final = [w.labels for w in loop.store.list_windows() if w.status == "final"]
     assert watch.scale is not None and watch.scale > 0
-    assert not stream.held_out and stream.reference_rows == sum(final[1:8]) and stream.wager is not None
+    assert not stream.held_out and stream.reference_rows == sum(final[1:8]) and stream.e_process is not None
 
 
 def test_a_version_of_the_same_line_goes_on_with_its_wager_and_one_of_another_begins_its_own(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_a_version_of_the_same_line_goes_on_with_its_wager_and_one_of_another_be
         record = loop.store.get_model(made)
         assert record is not None
         with loop.store.write("test") as writing:
-            writing.put_model(replace(record, line=line))
+            writing.put_model(replace(record, lineage=line))
         manual.promote_version(loop, after(day), made, "ann", "")
         live(folder, after(day + 2.9))
     loop = opened(folder, Scope.LIVE)
@@ -185,5 +187,5 @@ def test_a_version_of_the_same_line_goes_on_with_its_wager_and_one_of_another_be
     assert scored == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     batches = {line: stored for line in (1, 2, 3) if (stored := loop.store.get_fact(fact_name(line)))}
     assert set(batches) == {1, 3}
-    taken = {line: from_plain(stored).streams[0].wager for line, stored in batches.items()}
-    assert {line: wager and wager.batches for line, wager in taken.items()} == {1: 5, 3: 2}
+    taken = {line: from_plain(stored).streams[0].e_process for line, stored in batches.items()}
+    assert {line: e_process and e_process.batches for line, e_process in taken.items()} == {1: 5, 3: 2}

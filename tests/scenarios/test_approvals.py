@@ -152,7 +152,7 @@ def test_a_challenger_that_was_compared_with_another_champion_is_not_approved(fo
 
 def test_a_person_approves_while_a_tick_holds_the_lock(folder: Path) -> None:
     loop = at_home(folder)
-    with exclusive(loop.house.root, "a tick"):
+    with exclusive(loop.paths.root, "a tick"):
         approve(loop, after(6.1), "ann")
     assert loop.version_of("champion") == 3
 

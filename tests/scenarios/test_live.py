@@ -227,7 +227,7 @@ def test_a_project_can_start_with_a_model_made_elsewhere(
     assert first["score"].to_list() == pytest.approx((1 / (1 + (-first["x"]).exp())).to_list())
     assert len(loop.models.list_versions()) > 1
     (stream,) = from_plain(loop.store.get_fact(fact_name(1)) or {}).streams
-    assert stream.wager is None and not stream.held_out and 0 < sum(stream.profile) < REFERENCE_ROWS
+    assert stream.e_process is None and not stream.held_out and 0 < sum(stream.profile) < REFERENCE_ROWS
 
 
 def test_without_any_labels_the_loop_waits_calmly(tmp_path: Path, parts: tuple[pl.DataFrame, pl.DataFrame]) -> None:

@@ -87,8 +87,8 @@ def test_fits_stay_within_the_budget_at_every_tick(turned: Loop) -> None:
     assert steps(turned)
     for decision in steps(turned):
         spent = sum(m.cost.row_rounds for m in versions[1:] if m.as_of <= decision.tick_at)
-        yard = decision.evidence["yardstick"] + HORIZON_TICKS * decision.evidence["yard_a_tick"]
-        assert spent <= settings.budget * yard
+        tick_cost = decision.evidence["full_cost"] + HORIZON_TICKS * decision.evidence["full_cost_per_tick"]
+        assert spent <= settings.budget * tick_cost
         before = sum(m.cost.row_rounds for m in versions[1:] if m.as_of < decision.tick_at)
         assert decision.evidence["spent"] == before
     assert sum(m.cost.row_rounds for m in versions[1:]) > 0
@@ -112,17 +112,17 @@ def test_what_came_of_each_step_is_told_in_the_journal_and_is_what_the_next_fore
 
 
 def test_versions_name_their_line_and_only_what_an_alarm_had_learned_anew_founds_one(turned: Loop) -> None:
-    founders = {1}
+    roots = {1}
     for decision in promotions(turned):
         record, champion = record_of(turned, decision), turned.store.get_model(decision.evidence["champion"])
         step = turned.store.get_decision(decision.tick_at, "retraining")
         assert champion is not None and step is not None
         if step.kind == "retrain" and step.evidence["alarm"] != "quiet":
-            assert record.line is None
-            founders.add(record.version)
+            assert record.lineage is None
+            roots.add(record.version)
         else:
-            assert record.line == champion.founder and record.line in founders
-    lines = [m.line for m in turned.store.list_models() if m.line is not None]
+            assert record.lineage == champion.root_version and record.lineage in roots
+    lines = [m.lineage for m in turned.store.list_models() if m.lineage is not None]
     assert len(lines) > len(set(lines))
 
 

@@ -39,7 +39,7 @@ def test_each_version_reproduces_its_golden_rows_and_scores_by_its_own_hook(tmp_
             whole = raw_view(loop.lake.read("inputs").head(50), loop.project)
             assert model.score(raw_view(rows, loop.project))["score"].equals(model.score(whole)["score"])
             assert model.score(whole)["score"].n_unique() > 2
-    mlflow.set_tracking_uri(loop.house.tracking_uri)
+    mlflow.set_tracking_uri(loop.paths.tracking_uri)
     served = [mlflow.pyfunc.load_model(f"models:/small/{v}").predict(whole.to_pandas())["score"] for v in (1, 2)]
     ours = [loop.models.load(version).score(whole)["score"].to_list() for version in (1, 2)]
     assert [list(s) for s in served] == ours

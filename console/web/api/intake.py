@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 
 from homeostat.errors import HomeostatError
 from homeostat.records import Post
-from homeostat.settings import House
+from homeostat.settings import ProjectPaths
 from homeostat.store import Store
 
 GATHER_SECONDS = 0.004
@@ -115,9 +115,9 @@ class Intakes:
     _made: dict[tuple[str, str], Intake] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def of(self, house: House) -> Intake:
-        """The intake of the project that lives in a house."""
-        where = house.store_url, house.model_name
+    def of(self, paths: ProjectPaths) -> Intake:
+        """The intake of one project."""
+        where = paths.store_url, paths.model_name
         with self._lock:
             if where not in self._made:
                 self._made[where] = Intake(lambda: Store(*where, durable=True), self.clock)

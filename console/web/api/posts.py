@@ -21,7 +21,7 @@ from homeostat.console.web.security.dependencies import Person, Role, at_least
 from homeostat.flows.posts import MOST_BYTES, PostRefused, check_rows, digest_rows
 from homeostat.project import Project
 from homeostat.records import Post, PostKind, Scope
-from homeostat.settings import find_house
+from homeostat.settings import find_paths
 
 router = APIRouter(tags=["Feeding the loop"])
 ANSWER_SECONDS = 20.0
@@ -93,7 +93,7 @@ async def _take(name: str, kind: PostKind, request: Request, person: Person) -> 
     told = (project, kind, body, key, person.name)
     post = _read_post(*told) if len(body) <= _SMALL else await run_in_threadpool(_read_post, *told)
     try:
-        waiting = intakes.of(find_house(project, Scope.LIVE)).submit(post, len(body))
+        waiting = intakes.of(find_paths(project, Scope.LIVE)).submit(post, len(body))
         held = await asyncio.wait_for(asyncio.wrap_future(waiting), ANSWER_SECONDS)
     except (Crowded, NotKept) as fault:
         raise HTTPException(503, str(fault), {"Retry-After": "2"}) from None

@@ -115,7 +115,7 @@ def _page(
         cases=[_case(loop, each, site.clock()) for each in waiting],
         earlier=[e for e in reversed(loop.store.list_approvals()) if e.state is not ApprovalState.OPEN],
         versions=sorted(known, key=lambda m: (m.promoted_at is not None, m.version), reverse=True),
-        champion=champion, model=loop.house.model_name, mlflow=mlflow, token=_token(loop), done=done,
+        champion=champion, model=loop.paths.model_name, mlflow=mlflow, token=_token(loop), done=done,
         mistake=mistake, wrong=wrong, why=why, version=version, may_approve=may(request, Role.APPROVER),
         human=loop.project.gates.approval == "human",
     )  # fmt: skip

@@ -49,7 +49,7 @@ def _told(site: Site, loop: Any, answer: dict[str, Any]) -> dict[str, Any]:
         "bars": _bars(answer["reasons"]) if isinstance(answer["reasons"], list) else [],
         "trouble": answer["reasons"] if isinstance(answer["reasons"], str) else None,
         "evidence": describe_evidence(promoted["evidence"]) if promoted else [],
-        "page": version_page(ui, loop.house.model_name, answer["model_version"]) if ui else None,
+        "page": version_page(ui, loop.paths.model_name, answer["model_version"]) if ui else None,
         "regression": loop.project.task.value == "regression",
     }
 

@@ -113,7 +113,7 @@ def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> dict[str, Any]:
     ticks = [chapter.at for chapter in chapters if any(each.decided for each in chapter.tellings)]
     found: dict[str, Any] = {"checks": {}, "reports": {}, "flows": {}, "versions": {}}
     if mlflow:
-        checks, model = loop.store.list_check_runs(ticks), loop.house.model_name
+        checks, model = loop.store.list_check_runs(ticks), loop.paths.model_name
         base = f"/projects/{quote(name, safe='')}/evidently"
         found["checks"] = {at: run_page(mlflow, run) for at, (run, _) in checks.items()}
         found["reports"] = {at: f"{base}/{run}" for at, (run, status) in checks.items() if status != "unknown"}

@@ -18,8 +18,8 @@ NAMES = {
     "labels_at_last_attempt": "labels at the last attempt",
     "of": "rows",
     "row_rounds": "rows × rounds",
-    "yard_a_tick": "allowance a tick, rows × rounds",
-    "yardstick": "allowance so far, rows × rounds",
+    "full_cost_per_tick": "allowance a tick, rows × rounds",
+    "full_cost": "allowance so far, rows × rounds",
     "spent": "spent of it, rows × rounds",
     "step": "kind of step",
 }

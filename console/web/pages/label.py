@@ -199,7 +199,7 @@ def _board(loop: Loop) -> dict[str, Any]:
     """How labeling stands; worked out again only once something was said or asked."""
     from homeostat.flows.labeling.board import board
 
-    mark = (loop.house.model_name, len(loop.store.list_answers()), len(loop.store.list_tasks()))
+    mark = (loop.paths.model_name, len(loop.store.list_answers()), len(loop.store.list_tasks()))
     if mark not in HELD:
         found = board(loop)
         rated = {row["annotator"]: row for row in found["scoreboard"]}

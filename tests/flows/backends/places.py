@@ -206,7 +206,7 @@ class LabelStudioPlace(Place):
     def __init__(self, folder: Path, studio: Studio) -> None:
         super().__init__(folder)
         self.studio = studio
-        self.title = self.loop.house.model_name
+        self.title = self.loop.paths.model_name
 
     def see(self, task: str) -> dict[str, Any]:
         """The task's data there."""

@@ -37,7 +37,7 @@ class Desk:
     @property
     def title(self) -> str:
         """What the project is called there."""
-        return self.loop.house.model_name
+        return self.loop.paths.model_name
 
     def send(self) -> dict[str, str | None]:
         """Push all tasks."""
