@@ -5,7 +5,7 @@
 
 `run` replays each project afresh, with whatever release of Homeostat is installed beside the interpreter, and exports
 its predictions and decisions into the folder of `--out`. `compare` sets the exports of two folders against each other:
-predictions by key, role and batch, their scores to the last bit, and the kinds of decisions by tick and stage. It
+predictions by key and role, their scores to the last bit, and the kinds of decisions by tick and stage. It
 prints how many differ and the first of them, and exits with 1 where any does. `--renamed` names a kind of decision that
 was renamed on purpose.
 """
@@ -61,14 +61,14 @@ def compare_rows(name: str, before: pl.DataFrame, after: pl.DataFrame, key: Sequ
 
 
 def compare_predictions(name: str, before: pl.DataFrame, after: pl.DataFrame) -> Comparison:
-    """Compare exported predictions by the project's key, its first column, role and batch."""
-    given = ["event_at", "role", "model_version", "prediction"]
+    """Compare exported predictions by the project's key, which is the first column, and by role."""
+    given = ["role", "event_at", "batch", "model_version", "prediction"]
 
     def chosen(frame: pl.DataFrame) -> pl.DataFrame:
         scores = sorted(column for column in frame.columns if column == "score" or column.startswith("score_"))
-        return frame.select(frame.columns[0], "batch", *given, *scores)
+        return frame.select(frame.columns[0], *given, *scores)
 
-    return compare_rows(name, chosen(before), chosen(after), [before.columns[0], "role", "batch"])
+    return compare_rows(name, chosen(before), chosen(after), [before.columns[0], "role"])
 
 
 def compare_decisions(
