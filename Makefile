@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help demo test test-long check format system screenshots clean
+.PHONY: help demo test test-long check format docs system screenshots clean
 
 help:
 	@echo "make demo       a year of real flights through the whole loop"
 	@echo "make test       the tests"
 	@echo "make test-long  the tests that take long: random kills"
 	@echo "make check      lint, format and types"
+	@echo "make docs       the documentation, as a site in site/"
 	@echo "make screenshots PLACES=FOLDER  the pictures of the page in docs/images, of the projects there"
 	@echo "make system     what some tests need: chromium, postgresql, and a Label Studio server"
 
@@ -37,6 +38,10 @@ format: $(STAMP)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "the documentation is in site/index.html"
+
 screenshots: $(STAMP)
 	$(BIN)/python tests/console/take_screenshots.py $(PLACES) $(ARGS)
 
@@ -44,4 +49,4 @@ system:
 	./tests/system.sh
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info

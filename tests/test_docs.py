@@ -17,6 +17,7 @@ from typing import Any, get_args
 
 import pytest
 import typer
+from documents import FENCE, PACKAGES, ROOT, every_page, fences, parts, read, rows
 from pydantic import BaseModel
 
 from homeostat.console.main import app
@@ -24,49 +25,10 @@ from homeostat.durations import parse_duration
 from homeostat.hooks import HOOK_NAMES, load_hooks
 from homeostat.project import Project, load_project
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("homeostat", "pipelines", "monitoring", "registry", "flows", "console")
-PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "examples").glob("*/README.md")),
-]
-FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 HEREDOC = re.compile(r"<<'(\w+)'\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
-FOREIGN = {"mkdir", "cp", "chmod", "docker", "mlflow", "prefect", ".venv/bin/python"}
+FOREIGN = {"mkdir", "cp", "chmod", "docker", "mlflow", "prefect", ".", ".venv/bin/python"}
 SHELL_OPTIONS = {"--help", "--install-completion", "--show-completion"}
-LARGEST_IMAGE = 400_000
-
-
-def name_page(page: Path) -> str:
-    return str(page.relative_to(ROOT))
-
-
-every_page = pytest.mark.parametrize("page", PAGES, ids=name_page)
-
-
-def read(name: str) -> str:
-    return (ROOT / name).read_text(encoding="utf-8")
-
-
-def fences(text: str, language: str) -> list[str]:
-    """The fenced blocks of one language."""
-    return [body for kind, body in FENCE.findall(text) if kind == language]
-
-
-def parts(text: str, level: int) -> dict[str, str]:
-    """What stands under each heading of a level, up to the next heading of any level that is not deeper."""
-    text = FENCE.sub(lambda block: block[0].replace("\n#", "\n\0"), text)
-    pieces = re.split(rf"^(#{{1,{level}}}) (.*)$", text, flags=re.MULTILINE)[1:]
-    marks, titles, bodies = pieces[0::3], pieces[1::3], pieces[2::3]
-    return {t: b.replace("\0", "#") for m, t, b in zip(marks, titles, bodies, strict=True) if len(m) == level}
-
-
-def rows(text: str) -> dict[str, list[str]]:
-    """The rows of the first table in a text, by the name in backticks that begins each."""
-    found = (re.split(r"\s*(?<!\\)\|\s*", line.strip("| ")) for line in text.splitlines() if line.startswith("| `"))
-    return {cells[0].strip("`"): cells for cells in found}
 
 
 # The project file
@@ -82,8 +44,8 @@ def sections(model: type[BaseModel], path: str = "") -> Iterator[tuple[str, type
 
 
 def document_of_keys() -> dict[str, dict[str, list[str]]]:
-    """The rows of each section of docs/project-file.md, by the section's name."""
-    text = read("docs/project-file.md")
+    """The rows of each section of docs/reference/project-file.md, by the section's name."""
+    text = read("docs/reference/project-file.md")
     found = {**parts(text, 2), **parts(text, 3)}
     return {title.strip("[]"): rows(re.split(r"^### ", body, flags=re.MULTILINE)[0]) for title, body in found.items()}
 
@@ -143,8 +105,8 @@ def options(command: Any) -> set[str]:
 
 
 def document_of_commands() -> dict[str, str]:
-    """What docs/commands.md says of each command."""
-    found = parts(read("docs/commands.md"), 3)
+    """What docs/reference/commands.md says of each command."""
+    found = parts(read("docs/reference/commands.md"), 3)
     return {name: body for title, body in found.items() for name in title.split(", ")}
 
 
@@ -177,7 +139,7 @@ def fault(line: str) -> str | None:
         words = words[1:]
     if words[:2] == ["python", "benchmarks/watch.py"]:
         words = words[2:]
-    if words[0] == "homeostat":
+    if words[0] in {"homeostat", ".venv/bin/homeostat"}:
         return usage_fault(words[1:])
     if words[0] == "make":
         targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.MULTILINE))
@@ -226,7 +188,7 @@ def test_a_line_that_cannot_be_run_is_found(line: str) -> None:
 def test_the_blocks_of_a_page_can_be_read(page: Path, tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     for block in fences(text, "toml"):
-        if "project" in tomllib.loads(block):
+        if {"project", "data"} <= set(tomllib.loads(block)):
             (tmp_path / "homeostat.toml").write_text(block, encoding="utf-8")
             load_project(tmp_path)
     for block in [*fences(text, "python"), *(body for _, body in HEREDOC.findall(text))]:
@@ -234,7 +196,7 @@ def test_the_blocks_of_a_page_can_be_read(page: Path, tmp_path: Path) -> None:
 
 
 def test_the_shorter_toml_blocks_hold_keys_of_the_project_file() -> None:
-    for block in fences(read("docs/project-file.md"), "toml"):
+    for block in fences(read("docs/reference/project-file.md"), "toml"):
         if "project" not in (given := tomllib.loads(block)):
             assert all(SECTIONS[name].model_validate(value | REQUIRED.get(name, {})) for name, value in given.items())
 
@@ -248,7 +210,7 @@ REQUIRED = {
 
 
 def test_every_hook_is_documented_with_an_example() -> None:
-    text = read("docs/hooks.md")
+    text = read("docs/reference/hooks.md")
     assert set(rows(text)) == set(HOOK_NAMES)
     for name, body in parts(text, 2).items():
         assert any(f"def {name}(" in block for block in fences(body, "python")), name
@@ -256,7 +218,7 @@ def test_every_hook_is_documented_with_an_example() -> None:
 
 
 def test_the_examples_of_hooks_are_a_project_that_runs(tmp_path: Path) -> None:
-    text = read("docs/hooks.md")
+    text = read("docs/reference/hooks.md")
     (tmp_path / "homeostat.toml").write_text(fences(text, "toml")[0], encoding="utf-8")
     (tmp_path / "hooks.py").write_text("\n".join(fences(text, "python")), encoding="utf-8")
     assert all(getattr(load_hooks(tmp_path), name) for name in HOOK_NAMES)
@@ -277,12 +239,34 @@ def run(command: list[str], folder: Path) -> str:
     return done.stdout
 
 
+# The first project
+
+
+ACTIVATE = ". .venv/bin/activate\n"
+STAYS = re.compile(r"^homeostat up .*\n", re.MULTILINE)  # until Ctrl-C
+
+
+def lines_of_the_readme() -> list[str]:
+    return "".join(fences(parts(read("README.md"), 2)["A first project of your own"], "sh")).splitlines(keepends=True)
+
+
+def script_of_the_docs() -> str:
+    return "".join(fences(read("docs/start/five-minutes.md"), "sh"))
+
+
+def test_the_first_project_of_the_readme_is_that_of_the_docs() -> None:
+    remaining = iter(script_of_the_docs().splitlines(keepends=True))
+    assert [line for line in lines_of_the_readme() if line not in remaining] == []
+
+
+def test_the_first_project_begins_by_activating_the_environment() -> None:
+    assert lines_of_the_readme()[0] == ACTIVATE and script_of_the_docs().startswith(ACTIVATE)
+
+
 @pytest.mark.long
-def test_the_first_project_of_the_readme_runs_as_written(tmp_path: Path) -> None:
-    blocks = fences(parts(read("README.md"), 2)["A first project of your own"], "sh")
-    script = "\n".join(blocks).replace("homeostat up orders\n", "").replace(".venv/bin/python", "python")
-    told = run(["bash", "-e", "-c", script], tmp_path)
-    assert "first model kept for ever" in told and "is the live state now" in told
+def test_the_first_project_of_the_docs_runs_as_written(tmp_path: Path) -> None:
+    output = run(["bash", "-e", "-c", STAYS.sub("", script_of_the_docs().removeprefix(ACTIVATE))], tmp_path)
+    assert "first model kept for ever" in output and "is the live state now" in output
     assert (tmp_path / "orders/scored.csv").is_file()
 
 
@@ -315,7 +299,7 @@ def _is_environ(node: ast.expr) -> bool:
 def test_every_variable_of_the_environment_is_documented_and_no_other() -> None:
     sources = [file.read_text(encoding="utf-8") for name in PACKAGES for file in (ROOT / name).rglob("*.py")]
     read_by_code = set().union(*map(environment_names, sources))
-    table = parts(read("README.md"), 2)["The environment"]
+    table = read("docs/reference/environment.md")
     named = set(
         re.findall(r"`([A-Z][A-Z0-9_]+)`", " ".join(line.split("|")[1] for line in table.split("\n") if "|" in line))
     )
@@ -335,55 +319,3 @@ def test_every_variable_of_the_environment_is_documented_and_no_other() -> None:
 )
 def test_a_variable_that_is_read_is_found(source: str) -> None:
     assert environment_names(source) == {"NEW_ONE"}
-
-
-# Links
-
-
-def links(text: str) -> list[str]:
-    return re.findall(r"\]\(([^)\s]+)\)", FENCE.sub("", text))
-
-
-def anchors(page: Path) -> set[str]:
-    titles = re.findall(r"^#+ (.*)$", FENCE.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
-
-
-def link_fault(page: Path, link: str) -> str | None:
-    """Why a link leads nowhere; None where it leads somewhere, or outside of the project."""
-    if "://" in link:
-        return None
-    name, _, anchor = link.partition("#")
-    target = (page.parent / name).resolve() if name else page
-    if not target.is_relative_to(ROOT) or not target.exists():
-        return "no such file"
-    return None if not anchor or anchor in anchors(target) else "no such heading"
-
-
-@every_page
-def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    assert [(link, why) for link in links(text) if (why := link_fault(page, link))] == []
-
-
-@pytest.mark.parametrize("link", ["docs/nothing.md", "docs/architecture.md#nothing", "../outside.md"])
-def test_a_link_that_leads_nowhere_is_found(link: str) -> None:
-    assert link_fault(ROOT / "README.md", link)
-    assert links(f"see [this]({link})") == [link]
-
-
-def test_every_page_can_be_reached_from_the_readme() -> None:
-    seen, waiting = set(), [ROOT / "README.md"]
-    while waiting:
-        page = waiting.pop()
-        if page in seen or page.suffix != ".md":
-            continue
-        seen.add(page)
-        found = (link.partition("#")[0] for link in links(page.read_text(encoding="utf-8")) if "://" not in link)
-        waiting += [(page.parent / name).resolve() for name in found if name]
-    assert [name_page(page) for page in PAGES if page not in seen] == []
-
-
-def test_pictures_are_small() -> None:
-    pictures = list((ROOT / "docs" / "images").iterdir())
-    assert pictures and all(picture.stat().st_size < LARGEST_IMAGE for picture in pictures)

@@ -36,7 +36,7 @@ from homeostat.flows.stages.ingest import ingest
 from homeostat.flows.stages.sequence import run_tick
 from homeostat.records import LabelTask, PostKind, Purpose, Scope
 
-DOCS = Path(__file__).resolve().parents[2] / "docs" / "api.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs" / "reference" / "api.md"
 DAY = timedelta(days=1)
 NOW = START + DAY + timedelta(hours=6)
 LONG = START + timedelta(days=36500)

@@ -220,7 +220,7 @@ def _completed_ticks(prefect: str) -> int:
 
 
 def _open_console(machine: Machine, stack: ExitStack) -> str:
-    """Give somebody access, as docs/docker.md says, and open the page; their token."""
+    """Give somebody access, as docs/guides/docker.md says, and open the page; their token."""
     add = [str(Path(sys.executable).parent / "homeostat"), "access", "add", "ann", "--role", "admin", "--json"]
     added = subprocess.run(add, env=machine.environment("console"), check=True, capture_output=True)
     console = stack.enter_context(running(machine, "console"))

@@ -212,10 +212,10 @@ def known_variables() -> set[str]:
     from prefect.settings import Settings
     from prefect.settings.legacy import _get_settings_fields
 
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "reference" / "environment.md").read_text(encoding="utf-8")
     options = {param.envvar for param in cli.commands["server"].params if isinstance(param.envvar, str)}
     mlflow = {value.name for value in vars(of_mlflow).values() if hasattr(value, "name")}
-    ours = set(re.findall(r"^\| .*", readme, re.MULTILINE))
+    ours = set(re.findall(r"^\| .*", page, re.MULTILINE))
     named = {name for row in ours for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", row.split("|")[1])}
     return named | options | mlflow | set(_get_settings_fields(Settings)) | POSTGRES | SYSTEM | PIP
 

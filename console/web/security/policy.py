@@ -69,7 +69,7 @@ class Gate:
             raise Refused(
                 403,
                 "A proxy stands before this console, which takes everybody for the person who started it. "
-                "Set HOMEOSTAT_USER_HEADER or HOMEOSTAT_ACCESS first; see docs/access.md.",
+                "Set HOMEOSTAT_USER_HEADER or HOMEOSTAT_ACCESS first; see docs/guides/access.md.",
             )
 
     def identify(self, asked: Asked) -> Caller:

@@ -75,7 +75,10 @@ def _refuse_unsafe(settings: AccessSettings, host: str) -> None:
         raise HomeostatError("HOMEOSTAT_USER_HEADER is set, but nobody has a role.", hint)
     if not any(entry.digest for entry in people.values()):
         why = f"--host {host}: others could reach the console, but" if not is_loopback(host) else f"{settings.people}:"
-        hint = "Run 'homeostat access add NAME --role admin' first, or set HOMEOSTAT_USER_HEADER; see docs/access.md."
+        hint = (
+            "Run 'homeostat access add NAME --role admin' first, or set HOMEOSTAT_USER_HEADER;"
+            " see docs/guides/access.md."
+        )
         raise HomeostatError(f"{why} nobody may sign in.", hint)
 
 
