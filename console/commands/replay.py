@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from homeostat.console.arguments import HERE, AsJson, Folder, instant_option
+from homeostat.console.arguments import HERE, AsJson, Folder, instant_option, open_for_reading
 from homeostat.console.output import progress_bar, say, say_facts, say_json
+from homeostat.console.pasting import pasted, shortest, shortest_uri
 from homeostat.errors import HomeostatError
+
+if TYPE_CHECKING:
+    from homeostat.settings import House
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the last replay and start over.")]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run the same stages without recording flow runs.")]
@@ -81,8 +84,27 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
         "took": f"{summary['wall_seconds']:.0f} s, of which training {summary['training_cpu_seconds']:.0f} CPU seconds",
     }
     say_facts(f"Replay of {summary['project']}", facts)
-    house = find_house(load_project(folder), Scope.REPLAY)
-    say(f"\nReport   {house.root / 'report.html'}")
-    say(f"MLflow   mlflow ui --backend-store-uri {shlex.quote(house.tracking_uri)}")
-    if house.prefect_home.exists():
-        say(f"Prefect  PREFECT_HOME={shlex.quote(str(house.prefect_home))} prefect server start")
+    _tell_where_to_look(folder, find_house(load_project(folder), Scope.REPLAY))
+
+
+def _tell_where_to_look(folder: Path, house: House) -> None:
+    """Say what shows a replay: the report, and a line to paste for each server.
+
+    The page comes alone: a runner beside it would begin the live loop, and the page shows that rather than a replay.
+    """
+    from homeostat.console.supervision.ports import USUAL
+
+    say(f"\nThe report is {shortest(house.root / 'report.html')}. Each of these shows more, until Ctrl-C:")
+    if open_for_reading(folder, None).replaying:
+        line = pasted("homeostat", "up", shortest(folder), "--only", "console")
+        _say_line("The result in the web page", USUAL["console"], line)
+    if house.tracking_uri.startswith("sqlite:"):
+        line = pasted("mlflow", "server", "--workers", "1", "--backend-store-uri", shortest_uri(house.tracking_uri))
+        _say_line("Models and checks in MLflow", USUAL["mlflow"], line)
+    if house.prefect_home.exists() and not house.prefect_api_url:
+        line = pasted("prefect", "server", "start", PREFECT_HOME=shortest(house.prefect_home))
+        _say_line("Runs in Prefect", USUAL["prefect"], line)
+
+
+def _say_line(what: str, port: int, line: str) -> None:
+    say(f"{what}, at http://127.0.0.1:{port}\n  {line}")
