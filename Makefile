@@ -38,7 +38,7 @@ format: $(STAMP)
 	$(BIN)/ruff format .
 
 screenshots: $(STAMP)
-	$(BIN)/python tests/console/take_screenshots.py $(PLACES) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python tests/console/take_screenshots.py $(PLACES) $(ARGS)
 
 system:
 	./tests/system.sh
