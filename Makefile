@@ -43,7 +43,7 @@ docs: $(STAMP)
 	@echo "the documentation is in site/index.html"
 
 screenshots: $(STAMP)
-	$(BIN)/python tests/console/take_screenshots.py $(PLACES) $(ARGS)
+	PYTHONPATH=tests $(BIN)/python tests/console/take_screenshots.py $(PLACES) $(ARGS)
 
 system:
 	./tests/system.sh

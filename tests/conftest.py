@@ -1,4 +1,4 @@
-"""Databases for the tests: SQLite in a folder, and a real PostgreSQL server of Debian's package."""
+"""How tests run, and databases for them: SQLite in a folder, and a real PostgreSQL server of Debian's package."""
 
 from __future__ import annotations
 
@@ -14,21 +14,50 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import prepared
 import pytest
 from hypothesis import settings
+from installed import find_postgresql, hidden, missing
 
 # No deadline: a busy machine is no defect. The same examples every time: nor is a lucky draw in CI.
 settings.register_profile("homeostat", deadline=None, derandomize=True)
 settings.load_profile("homeostat")
 
+# Two workers on two cores: threads of one that wait for each other take the time of the other.
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
+    os.environ.setdefault(name, "1")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+WORKER = "PYTEST_XDIST_WORKER"
 PASSWORD = "s3cret-of-the-tests"
 
 
-def find_postgresql() -> Path | None:
-    """The folder of PostgreSQL's programs, the newest where there are several; None where it is not installed."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda file: int(file.parts[4]))
-    on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--reverse`: no test may need what another did."""
+    parser.addoption("--reverse", action="store_true", help="run the tests in reverse order")
+
+
+def pytest_configure() -> None:
+    """Refuse names of programs to hide that nobody knows; make the folder that all workers share."""
+    try:
+        hidden()
+    except ValueError as wrong:
+        raise pytest.UsageError(str(wrong)) from None
+    if WORKER not in os.environ:
+        prepared.begin()
+
+
+def pytest_unconfigure() -> None:
+    """Take the shared folder away."""
+    if WORKER not in os.environ:
+        prepared.end()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Turn the order of the tests round where that is asked for."""
+    if config.getoption("reverse"):
+        items.reverse()
 
 
 def unprivileged() -> dict[str, Any]:
@@ -67,7 +96,7 @@ def postgresql_server() -> Iterator[str]:
     """The address of a real PostgreSQL server without its database, as `USER:PASSWORD@HOST:PORT`."""
     programs = find_postgresql()
     if programs is None:
-        pytest.skip("PostgreSQL is not installed here; 'make system' installs it")
+        pytest.skip(missing("PostgreSQL"))
     who, port = unprivileged(), free_port()
     folder = Path(tempfile.mkdtemp(prefix="postgresql-"))
     data, log = folder / "data", folder / "server.log"

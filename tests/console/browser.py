@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import threading
 import time
@@ -13,16 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from installed import find_chromium, missing
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 SERIOUS = ("serious", "critical")
-
-
-def find_chromium() -> str | None:
-    """Where Chromium is; None where it is not installed."""
-    return shutil.which("chromium") or next((p for p in ("/usr/bin/chromium",) if Path(p).exists()), None)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +28,7 @@ def browser() -> Iterator[Browser]:
     """
     program = find_chromium()
     if program is None:
-        pytest.skip("chromium is not installed here; 'make system' installs it")
+        pytest.skip(missing("chromium"))
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

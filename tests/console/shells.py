@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
 import random
 import shutil
@@ -21,17 +20,11 @@ from typing import Any
 import polars as pl
 import pytest
 from filelock import FileLock
+from forked import processes
+from prepared import lay_mlflow
 
 PROGRAM = Path(sys.executable).parent / "homeostat"
 START = datetime(2020, 1, 7, tzinfo=UTC)
-WARM = [
-    "homeostat.flows.operations.manual",
-    "homeostat.flows.replay.run",
-    "mlflow",
-    "xgboost",
-    "evidently",
-    "deltalake",
-]
 AWAY = ("HOMEOSTAT_HOME", "HOMEOSTAT_STORE_URL", "HOMEOSTAT_LAKE_URI", "MLFLOW_TRACKING_URI", "PREFECT_API_URL")
 PROJECT = """
 [project]
@@ -93,11 +86,11 @@ def warm(*args: object, cwd: Path | None = None, typed: str = "", **environ: str
 
     `typed` is what the person types.
     """
-    fork = multiprocessing.get_context("forkserver")
-    fork.set_forkserver_preload(WARM)
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "in").write_text(typed, encoding="utf-8")
-        process = fork.Process(target=_enter, args=([*map(str, args)], str(cwd or place), _environ(environ), place))
+        process = processes().Process(
+            target=_enter, args=([*map(str, args)], str(cwd or place), _environ(environ), place)
+        )
         process.start()
         process.join(300)
         out, err = ((Path(place) / name).read_text(encoding="utf-8") for name in ("out", "err"))
@@ -124,9 +117,14 @@ def _environ(given: Mapping[str, str]) -> dict[str, str]:
     return {**{k: v for k, v in os.environ.items() if k not in AWAY}, "COLUMNS": "80", **given}
 
 
-def small(folder: Path, *, days: int = 2, project: str = PROJECT) -> Path:
-    """A binary project: 60 rows a day for six days before the start and `days` after it, one of them out of range."""
+def small(folder: Path, *, days: int = 2, project: str = PROJECT, begun: bool = True) -> Path:
+    """A binary project: 60 rows a day for six days before the start and `days` after it, one of them out of range.
+
+    Where it has begun, it has an empty MLflow database of its own.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if begun:
+        lay_mlflow(folder / ".homeostat")
     chance = random.Random(0)
     times = [START - timedelta(days=6) + timedelta(minutes=24 * i) for i in range((6 + days) * 60)]
     x = [chance.gauss(0, 1) for _ in times]

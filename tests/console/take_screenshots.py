@@ -11,7 +11,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from browser import find_chromium, serve
+from browser import serve
+from installed import find_chromium
 from PIL import Image
 from playwright.sync_api import sync_playwright
 

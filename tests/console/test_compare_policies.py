@@ -23,7 +23,8 @@ def test_a_table_and_a_recommendation_are_told_and_nothing_is_written(folder: Pa
     assert (folder / "homeostat.toml").read_bytes() == before
 
 
-def test_the_recommendation_is_written_where_that_is_asked_for(folder: Path) -> None:
+def test_the_recommendation_is_written_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = small(tmp_path / "p", days=5)
     before = (folder / "homeostat.toml").read_text()
     answer = warm("backtest", folder, "--policy", "never", "--write", "--json")
     said = json.loads(answer.out)
@@ -31,7 +32,6 @@ def test_the_recommendation_is_written_where_that_is_asked_for(folder: Path) -> 
     assert (answer.code, said["written"]) == (0, True)
     assert after.startswith(before) and f'policy = "{said["recommended"]["setting"]["policy"]}"' in after
     assert not json.loads(warm("backtest", folder, "--policy", "never", "--write", "--json").out)["written"]
-    (folder / "homeostat.toml").write_text(before)
 
 
 @pytest.mark.parametrize(

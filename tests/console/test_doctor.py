@@ -32,7 +32,7 @@ NOWHERE = "http://127.0.0.1:9"
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return shells.small(tmp_path_factory.mktemp("doctor") / "p")
+    return shells.small(tmp_path_factory.mktemp("doctor") / "p", begun=False)
 
 
 def examined(*args: object, code: int | None = None, **environ: str) -> dict[str, dict[str, Any]]:

@@ -187,7 +187,7 @@ def test_a_journal_that_was_edited_fails_its_check(lived: Path, tmp_path: Path) 
 
 
 def test_a_dry_run_writes_nothing(lived: Path, tmp_path: Path) -> None:
-    folder = shells.small(tmp_path / "p")
+    folder = shells.small(tmp_path / "p", begun=False)
     answer = warm("tick", folder, "--dry-run")
     assert (answer.code, answer.err) == (0, "")
     assert "new rows" in answer.out

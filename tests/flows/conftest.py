@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 from backends.studio import studio  # noqa: F401 - one server for all tests of a run
+from prepared import lay_mlflow
 
 from homeostat.flows.servers.local import prefect_server
 from homeostat.settings import ProjectPaths
@@ -33,7 +34,7 @@ def house_at(root: Path, prefect_api_url: str | None = None) -> ProjectPaths:
 
 def small_project(folder: Path, *, start: datetime = START, extra: str = "") -> Path:
     """A binary project: 100 rows an hour apart for each of six days before `START`, two days after."""
-    folder.mkdir(parents=True, exist_ok=True)
+    lay_mlflow(folder / ".homeostat")
     rng = random.Random(0)
     times = [START - timedelta(days=6) + timedelta(minutes=20 * i) for i in range(8 * 72)]
     x = [rng.gauss(0, 1) for _ in times]

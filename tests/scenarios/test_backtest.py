@@ -70,7 +70,7 @@ def test_a_backtest_ranks_policies_and_leaves_a_summary_and_a_page(world: Path) 
     summary = backtest(world, progress=lambda done, total, text: told.append(text))
     root = world / ".homeostat" / "backtest"
     assert json.loads((root / "summary.json").read_text()) == summary
-    assert sorted(path.name for path in (world / ".homeostat").iterdir()) == ["backtest"]
+    assert sorted(path.name for path in (world / ".homeostat").iterdir()) == ["backtest", "mlflow.db"]
     assert "every_tick_20" in (root / "report.html").read_text()
     policies = {each["policy"]: each for each in summary["policies"]}
     assert {"never", "every_tick", "every_tick_2", "periodic_4", "adwin", "ddm", "drift_share"} <= set(policies)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import shutil
@@ -10,7 +9,6 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -18,19 +16,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 from filelock import FileLock
+from forked import processes
+from prepared import lay_mlflow
 
 START = datetime(2020, 1, 7, tzinfo=UTC)
 DAY = timedelta(days=1)
 TICKS = 9
 SOURCES = ("inputs.parquet", "feedback.parquet")
 WALL = re.compile(r"cpu_seconds|run_id")
-HEAVY = [
-    "mlflow", "mlflow.pyfunc", "mlflow.sklearn", "mlflow.store.tracking.sqlalchemy_store", "evidently",
-    "evidently.presets", "xgboost", "sklearn.linear_model", "sklearn.preprocessing", "skops.io", "polars",
-    "pyarrow.dataset", "deltalake", "alembic.command", "plotly.graph_objects", "homeostat.monitoring.drift",
-    "homeostat.pipelines.models.training", "homeostat.flows.replay.run",
-    "homeostat.flows.operations.manual", "homeostat.flows.replay.adopt", "worlds",
-]  # fmt: skip
 
 PROJECT = """
 [project]
@@ -100,8 +93,8 @@ def draw(rows: int, first: datetime, days: int, *, seed: int, drift_after: int |
 
 
 def write(folder: Path, inputs: pl.DataFrame, labels: pl.DataFrame, project: str = PROJECT + GATES) -> Path:
-    """Write a project: the sources sorted by when they could be had."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write a project: the sources sorted by when they could be had, and an empty MLflow database."""
+    lay_mlflow(folder / ".homeostat")
     columns = [c for c in ("id", "at", "seen_at", "x", "z", "c") if c in inputs.columns]
     inputs.select(columns).sort("seen_at", maintain_order=True).write_parquet(folder / SOURCES[0])
     labels.select("id", "y", "known_at").sort("known_at", maintain_order=True).write_parquet(folder / SOURCES[1])
@@ -258,16 +251,6 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _timeless(v) for name, v in value.items() if not WALL.search(str(name))}
     return [_timeless(v) for v in value] if isinstance(value, list) else value
-
-
-def processes() -> ForkServerContext:
-    """Processes that are forked from one that has imported what is heavy, and done nothing else."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "POLARS_MAX_THREADS"):
-        os.environ.setdefault(name, "1")
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(HEAVY)
-    return context
 
 
 def run_apart(target: Callable[..., None], *args: Any, **environment: str) -> int:

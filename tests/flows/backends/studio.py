@@ -21,9 +21,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from filelock import FileLock
+from installed import find_label_studio, missing
 
-INSTALL = Path(__file__).resolve().parents[2] / "label_studio.sh"
 OWNER, TOKEN = "owner@example.org", "0123456789abcdef0123456789abcdef01234567"
 STARTS_WITHIN, SLOW_SECONDS = 400, 5
 
@@ -73,14 +72,12 @@ class Studio:
 
 @pytest.fixture(scope="session")
 def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
-    """A Label Studio server of its own for the whole run; skipped where it cannot be installed."""
-    with FileLock(Path(os.environ.get("TMPDIR", "/tmp")) / "homeostat-label-studio.lock"):
-        done = subprocess.run([str(INSTALL)], capture_output=True, text=True)
-    if done.returncode:
-        why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        pytest.skip(f"Label Studio cannot be installed here: {why}")
+    """A Label Studio server of its own for the whole run; skipped where there is none."""
+    venv = find_label_studio()
+    if venv is None:
+        pytest.skip(missing("Label Studio"))
     folder, port = tmp_path_factory.mktemp("label-studio"), _free_port()
-    command = [f"{done.stdout.strip()}/bin/label-studio", "start", "--no-browser", "--port", str(port),
+    command = [f"{venv}/bin/label-studio", "start", "--no-browser", "--port", str(port),
                "--username", OWNER, "--password", TOKEN, "--user-token", TOKEN]  # fmt: skip
     environ = {
         **os.environ,
