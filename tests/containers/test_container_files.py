@@ -79,7 +79,7 @@ def test_everything_that_is_copied_exists_and_is_let_into_the_build() -> None:
 
 
 def test_every_package_is_copied() -> None:
-    packages = {name for name in PROJECT["tool"]["setuptools"]["packages"] if "." not in name}
+    packages = set(PROJECT["tool"]["setuptools"]["package-dir"].values())
     copied = {rest.split()[0] for word, rest in stages()[0] if word == "COPY"}
     files = {name for word, rest in stages()[0] if word == "COPY" for name in rest.split()[:-1]}
     assert packages <= copied
