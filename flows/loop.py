@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from homeostat.durations import instant
+from homeostat.flows.facts import BASELINE, CHALLENGER, CHAMPION, FirstModel, Standing
 from homeostat.hooks import Hooks, load_hooks
 from homeostat.lake import Lake
 from homeostat.metrics import positive_class
@@ -22,6 +23,9 @@ from homeostat.records import Alert, ModelRecord, Scope, Severity
 from homeostat.registry.models import Models
 from homeostat.settings import ProjectPaths, find_paths
 from homeostat.store import Store
+from homeostat.store.facts import Fact
+
+_ROLES: dict[str, Fact[Standing] | Fact[FirstModel]] = {f.name: f for f in (CHAMPION, CHALLENGER, BASELINE)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +63,8 @@ class Loop:
 
     def version_of(self, role: str) -> int | None:
         """The version in a role ("champion", "baseline", "challenger"), by the store."""
-        fact = self.store.get_fact(role)
-        return None if fact is None else fact["version"]
+        fact = self.store.get_fact(_ROLES[role])
+        return None if fact is None else fact.version
 
     def champion(self) -> ModelRecord | None:
         """The champion's record; None before the first."""

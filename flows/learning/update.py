@@ -19,7 +19,9 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import DataError, RegistryError
-from homeostat.flows.learning.outcomes import ATTEMPTS, with_attempt
+from homeostat.flows.facts import ATTEMPTS, Attempt, NewestVersion
+from homeostat.flows.facts import ENSEMBLE as ENSEMBLE_FACT
+from homeostat.flows.learning.outcomes import with_attempt
 from homeostat.flows.learning.probation import get_probation
 from homeostat.flows.learning.promotion import compare_rows, labelled_rows, settle
 from homeostat.flows.learning.rules import kept_apart, mean_losses, share_apart
@@ -36,7 +38,6 @@ from homeostat.records import ModelRecord, Window
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.promotion import decide_promotion
 
-FACT = "ensemble"
 MOST_BATCHES = 12
 
 
@@ -68,18 +69,17 @@ def find_base(loop: Loop) -> Base | None:
 
     None where the policy does not learn in steps, or the version has no members of ours.
     """
-    fact, champion = loop.store.get_fact(FACT), loop.champion()
+    fact, champion = loop.store.get_fact(ENSEMBLE_FACT), loop.champion()
     if champion is None or loop.project.retraining.policy != "forecast":
         return None
-    if fact is None or champion.version not in (fact["version"], fact["champion"]):
-        since = (champion.promoted_at or champion.as_of).isoformat()
-        fact = {"version": champion.version, "until": since, "labels": champion.rows}
+    if fact is None or champion.version not in (fact.version, fact.champion):
+        since = champion.promoted_at or champion.as_of
+        fact = NewestVersion(champion.version, since, champion.rows, champion.version)
     try:
-        manifest = read_manifest(loop.models.folder(fact["version"]))
+        manifest = read_manifest(loop.models.folder(fact.version))
     except RegistryError:
         return None
-    until, anew = datetime.fromisoformat(fact["until"]), fact.get("anew", False)
-    return Base(fact["version"], manifest, until, fact["labels"], anew) if _usable(loop, manifest) else None
+    return Base(fact.version, manifest, fact.until, fact.labels, fact.anew) if _usable(loop, manifest) else None
 
 
 def _usable(loop: Loop, manifest: Mapping[str, Any]) -> bool:
@@ -137,18 +137,17 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     if comparison.challenger_metrics:
         record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
     labels = decision.evidence["labels"] if decision.kind == RETRAIN else base.labels
-    fact = {"version": record.version, "until": instant(windows[-1].end_at), "labels": labels}
     promoted = verdict.kind == "promote"
-    fact |= {"champion": record.version if promoted else champion.version, "anew": anew and not promoted}
-    attempt = {
-        "at": instant(at),
-        "kind": decision.kind,
-        "forecast": decision.evidence.get("gain", 0.0),
-        "before": champion.version,
-        "after": record.version,
-    }
+    newest = NewestVersion(
+        record.version,
+        windows[-1].end_at,
+        labels,
+        record.version if promoted else champion.version,
+        anew and not promoted,
+    )
+    attempt = Attempt(at, decision.kind, decision.evidence.get("gain", 0.0), champion.version, record.version)
     outcome = {"did": decision.kind, "version": record.version, "verdict": verdict.kind}
-    return settle(loop, at, record, verdict, outcome, {FACT: fact, ATTEMPTS: with_attempt(loop, attempt)})
+    return settle(loop, at, record, verdict, outcome, {ENSEMBLE_FACT: newest, ATTEMPTS: with_attempt(loop, attempt)})
 
 
 def _make(loop: Loop, at: datetime, base: Base, fresh: Fresh, names: Sequence[str] | None) -> ModelRecord:

@@ -8,7 +8,8 @@ from typing import Any
 
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
-from homeostat.flows.learning.probation import fact_name, get_probation, renewed
+from homeostat.flows.facts import PROBATION
+from homeostat.flows.learning.probation import get_probation, renewed
 from homeostat.flows.learning.promotion import Overtaken, compare, note_training, promote, settle, stands
 from homeostat.flows.learning.update import find_base, refresh
 from homeostat.flows.learning.versions import make_version
@@ -81,7 +82,7 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
     assert root is not None
     verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, root.version)
     outcome = {"did": "rollback", "version": root.version}
-    facts = {fact_name(probation.lineage): renewed(probation, at)}
+    facts = {PROBATION.of(probation.lineage): renewed(probation, at)}
     promote(loop, at, root, verdict, outcome, facts, stands(loop, champion.version))
     return outcome
 

@@ -197,6 +197,7 @@ def annotated(folder: Path, hooks: str) -> None:
 
 def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
     """Everything a loop remembers that must not depend on when or how often it was stopped."""
+    from homeostat.flows.facts import ALARM
     from homeostat.flows.loop import forget_open_loops, open_loop
     from homeostat.records import Scope
     from homeostat.store import rows
@@ -220,7 +221,7 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
         "statuses": list(store.list_alert_statuses().values()),
     }
     found: dict[str, Any] = {name: [_timeless(rows.values(r)) for r in records] for name, records in listed.items()}
-    found["watches"] = [store.get_fact(f"alarm/{version}") for version in models.list_versions()]
+    found["watches"] = [store.get_fact(ALARM.of(version)) for version in models.list_versions()]
     for table in ("inputs", "predictions", "feedback", "quarantine"):
         frame = loop.lake.read(table)
         found[f"lake.{table}"] = None if frame is None else frame.sort(sorted(frame.columns)).to_dicts()
