@@ -22,7 +22,7 @@ class Loop(Section):
 class Training(Section):
     """`[training]`: what is tried, and how hard."""
 
-    candidates: Annotated[list[Literal["xgboost", "linear", "hook"]], Field(min_length=1)] = [
+    candidates: Annotated[list[str], Field(min_length=1)] = [
         "xgboost",
         "linear",
     ]

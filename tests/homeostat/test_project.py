@@ -144,8 +144,6 @@ TYPES = {
     "an empty list": ("[loop]", "[training]\ncandidates = []\n[loop]", "training.candidates: must name at least one."),
     "an unknown choice": ('"binary"', '"binray"', "project.task: expected one of 'binary', 'multiclass', 'regression', "
         "got 'binray'. Did you mean 'binary'?"),
-    "an unknown choice in a list": ("[loop]", '[training]\ncandidates = ["xgbost"]\n[loop]', "training.candidates, "
-        "entry 1: expected one of 'xgboost', 'linear', 'hook', got 'xgbost'. Did you mean 'xgboost'?"),
     "an unknown severity": ("[loop]", "[notify.routes]\nloud = []\n[loop]",
         "notify.routes.loud: expected one of 'info', 'warning', 'critical', got 'loud'."),
 }  # fmt: skip
