@@ -37,6 +37,7 @@ from homeostat.pipelines.models.members import FIRST, follow, list_specs
 from homeostat.records import ModelRecord, Window
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.promotion import decide_promotion
+from homeostat.registry.registration import Registration
 
 MOST_BATCHES = 12
 
@@ -182,18 +183,18 @@ def _make_and_register(
         SOURCES: sources,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
-    return loop.models.register(
-        folder,
+    registration = Registration(
         key_of(loop, at),
-        reference={},
-        params={f"weight.{name}": weight for name, weight in told.items()},
-        cost=made.cost,
-        as_of=at,
-        lake_versions=loop.lake.versions(),
+        at,
+        ENSEMBLE,
+        made.rows,
+        {},
+        made.cost,
+        {f"weight.{name}": weight for name, weight in told.items()},
         lake_uri=loop.paths.lake_uri,
-        rows=made.rows,
-        family=ENSEMBLE,
+        lake_versions=loop.lake.versions(),
     )
+    return loop.models.register(folder, registration)
 
 
 def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series, sources: dict[str, int]) -> Any:

@@ -66,7 +66,7 @@ def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
     classes = tuple(canonical_classes(data.classes) or ())
     contract = Contract(loop.project.task.value, tuple(data.features), classes, loop.positive)
     version = loop.models.adopt(uri, key, contract, at)
-    record = ModelRecord(version, key, at, "adopted", 0, {}, FitCost())
+    record = ModelRecord(version, key, at, "adopted", 0, {}, FitCost(), loop.models.describe(version).run_id)
     verdict = Decision(at, "promotion", "promote", (f"the project starts with {uri}",), {}, version)
     outcome = {"did": "adopt", "version": version}
     promote(loop, at, record, verdict, outcome)

@@ -225,7 +225,7 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
     for table in ("inputs", "predictions", "feedback", "quarantine"):
         frame = loop.lake.read(table)
         found[f"lake.{table}"] = None if frame is None else frame.sort(sorted(frame.columns)).to_dicts()
-    found["versions"] = [models.describe(v)["key"] for v in models.list_versions()]
+    found["versions"] = [models.describe(v).key for v in models.list_versions()]
     found["aliases"] = {name: models.get_alias(name) for name in ("champion", "challenger", "previous")}
     found["runs"] = sorted((run.info.status, run.data.tags["homeostat.key"]) for run in list_runs(loop))
     assert len(set(found["versions"])) == len(found["versions"])
