@@ -64,7 +64,6 @@ GATES = """
 min_gain = 0.02
 fresh_rows = 300
 [monitoring]
-windows = 1
 min_rows = 100
 sample = 400
 [retraining]
@@ -307,7 +306,6 @@ approval = "human"
 approval_within = "2d"
 min_rows = 30
 [monitoring]
-windows = 1
 min_rows = 30
 [retraining]
 policy = "periodic"
