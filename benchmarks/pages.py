@@ -26,6 +26,7 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from homeostat.durations import instant
+from homeostat.flows.facts import CHAMPION, Standing
 from homeostat.records import (
     Alert,
     Batch,
@@ -236,7 +237,7 @@ def put_version(write: Writer, at: datetime, version: int) -> None:
     write.put_model(ModelRecord(version, f"k{version}", at, "xgboost", 90_000, reference, cost, "a" * 32, at, at))
     evidence = {"rows": 1500, "gain": 0.01, "champion_metrics": reference, "challenger_metrics": reference}
     write.append_decision(Decision(at, "promotion", "promote", ("a loss lower by 0.01 a row",), evidence, version))
-    write.put_fact("champion", {"version": version, "since": instant(at)})
+    write.put_fact(CHAMPION, Standing(version, at))
 
 
 def e_processes() -> dict[str, object]:

@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from homeostat.errors import DataError
+from homeostat.flows.facts import TARGET
 from homeostat.flows.labeling.collect import spent_on_labels
 from homeostat.flows.labels import with_labels
 from homeostat.flows.learning.promotion import SMALL_STEPS
@@ -143,7 +144,7 @@ def export_windows(loop: Loop) -> pl.DataFrame:
 
 def source_type(loop: Loop, labels: pl.Series) -> pl.Series:
     """Class labels back in the type that their canonical text came from: integers, booleans or text."""
-    if labels.dtype != pl.String or (loop.store.get_fact("target") or {}).get("text"):
+    if labels.dtype != pl.String or ((target := loop.store.get_fact(TARGET)) and target.text):
         return labels
     known = labels.drop_nulls()
     if known.is_in(["true", "false"]).all():

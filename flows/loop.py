@@ -13,15 +13,20 @@ from tempfile import TemporaryDirectory
 import polars as pl
 
 from homeostat.durations import instant
+from homeostat.flows.facts import BASELINE, CHALLENGER, CHAMPION, FirstModel, Standing
 from homeostat.hooks import Hooks, load_hooks
 from homeostat.lake import Lake
 from homeostat.metrics import positive_class
 from homeostat.monitoring.retraining.policies import get_policy
+from homeostat.pipelines.models.families import check_candidates
 from homeostat.project import Project, load_project
 from homeostat.records import Alert, ModelRecord, Scope, Severity
 from homeostat.registry.models import Models
 from homeostat.settings import ProjectPaths, find_paths
 from homeostat.store import Store
+from homeostat.store.facts import Fact
+
+_ROLES: dict[str, Fact[Standing] | Fact[FirstModel]] = {f.name: f for f in (CHAMPION, CHALLENGER, BASELINE)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,8 +64,8 @@ class Loop:
 
     def version_of(self, role: str) -> int | None:
         """The version in a role ("champion", "baseline", "challenger"), by the store."""
-        fact = self.store.get_fact(role)
-        return None if fact is None else fact["version"]
+        fact = self.store.get_fact(_ROLES[role])
+        return None if fact is None else fact.version
 
     def champion(self) -> ModelRecord | None:
         """The champion's record; None before the first."""
@@ -82,6 +87,7 @@ def open_loop(folder: Path | str, scope: Scope) -> Loop:
     """Open a project in a scope; once per process, until its files change."""
     project = load_project(folder)
     get_policy(project)
+    check_candidates(project)
     files = [project.file, project.folder / "hooks.py"]
     stamp = tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
     return _open(str(project.folder), scope, stamp)

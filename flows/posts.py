@@ -17,6 +17,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from homeostat.errors import HomeostatError
+from homeostat.flows.facts import POSTS, TakingBatch
 from homeostat.project import Project
 from homeostat.records import Post, PostKind
 
@@ -113,20 +114,16 @@ def take_posts(loop: Loop, kind: PostKind, at: datetime, batch: str, known_keys:
                 if now is not None and later is not None:
                     write.split_post(now, later)
             write.take_posts([post.id for post in taken], batch)
-            write.put_fact(_fact(kind), {"batch": batch})
+            write.put_fact(POSTS[kind], TakingBatch(batch))
     return taken
-
-
-def _fact(kind: PostKind) -> str:
-    return f"posts/{kind.value}"
 
 
 def _stalled(loop: Loop, kind: PostKind, batch: str) -> list[Post]:
     """The posts of the batch that took some last, where it was killed before it had appended anything."""
-    last = (loop.store.get_fact(_fact(kind)) or {}).get("batch")
-    if last is None or last == batch or loop.lake.appended(_TABLES[kind], _TABLES[kind], last):
+    last = loop.store.get_fact(POSTS[kind])
+    if last is None or last.batch == batch or loop.lake.appended(_TABLES[kind], _TABLES[kind], last.batch):
         return []
-    return loop.store.list_batch_posts(kind, last)
+    return loop.store.list_batch_posts(kind, last.batch)
 
 
 def _part(post: Post, young: datetime, known_keys: pl.Series | None) -> tuple[Post | None, Post | None]:

@@ -50,4 +50,6 @@ def instant(at: datetime) -> str:
     return text.replace("+00:00", "Z")
 
 
+Instant = Annotated[datetime, PlainSerializer(instant, when_used="json")]
+"""A time that is kept as `instant` writes it."""
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]

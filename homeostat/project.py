@@ -165,6 +165,18 @@ def load_project(folder: Path | str) -> Project:
         raise ProjectError(told(file, fault.errors(), Project, {"folder"})) from None
 
 
+def list_retired_keys(file: Path) -> list[tuple[str, str]]:
+    """The keys of a project file that do nothing any more, as in "monitoring.windows", each with why."""
+    sections = {"monitoring": Monitoring}
+    raw = _parsed(file) if file.is_file() else {}
+    return [
+        (f"{name}.{key}", section.retired[key])
+        for name, section in sections.items()
+        for key in raw.get(name, {})
+        if key in section.retired
+    ]
+
+
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))

@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from homeostat.errors import ModelRefused
 from homeostat.registry import tracking
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+    from mlflow.models.model import ModelInfo
 
 REQUIREMENTS = ("mlflow", "numpy", "pandas", "polars", "pyarrow", "scikit-learn", "skops", "xgboost-cpu")
 _CODE = Path(__file__).with_name("served_model.py")
@@ -22,14 +27,11 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise ModelRefused(f"{folder}: no readable manifest.json: {fault}.", "Train the model again.") from None
 
 
-def log_folder(folder: Path, example: Any = None) -> Any:
-    """Log a model's folder as a self-contained pyfunc into the active run; returns MLflow's model info.
-
-    `example` is a pandas frame of raw rows, by default the first golden ones.
-    """
+def log_folder(folder: Path) -> ModelInfo:
+    """Log a model's folder as a self-contained pyfunc into the active run; returns MLflow's model info."""
     mlflow = tracking.import_mlflow()
     manifest = read_manifest(folder)
-    rows = golden_rows(folder, manifest) if example is None else example
+    rows = golden_rows(folder, manifest)
     with tracking.hushed():
         return mlflow.pyfunc.log_model(
             name="model",
@@ -42,7 +44,7 @@ def log_folder(folder: Path, example: Any = None) -> Any:
         )
 
 
-def describe_signature(manifest: dict[str, Any]) -> Any:
+def describe_signature(manifest: dict[str, Any]) -> ModelSignature:
     """Make the signature of a model from its manifest.
 
     Every input may be absent. Inputs are of any type, since MLflow refuses whole numbers for a column of
@@ -73,7 +75,7 @@ def pin_requirements() -> list[str]:
     return pins
 
 
-def golden_rows(folder: Path, manifest: dict[str, Any], rows: int = 5) -> Any:
+def golden_rows(folder: Path, manifest: dict[str, Any], rows: int = 5) -> pd.DataFrame:
     """Take the first golden rows of a model's folder as a pandas frame of raw inputs."""
     import polars as pl
 
@@ -81,9 +83,9 @@ def golden_rows(folder: Path, manifest: dict[str, Any], rows: int = 5) -> Any:
     return pl.read_parquet(folder / "golden.parquet").select(list(dict.fromkeys(wanted))).head(rows).to_pandas()
 
 
-def plain_example(rows: Any) -> Any:
+def plain_example(rows: pd.DataFrame) -> pd.DataFrame:
     """Write times as text, as the JSON of a served request does."""
-    rows = (rows.to_pandas() if hasattr(rows, "to_pandas") else rows).head(5).copy()
+    rows = rows.head(5).copy()
     for name in rows.columns:
         if rows[name].dtype.kind == "M":
             rows[name] = [None if value != value else value.isoformat() for value in rows[name]]

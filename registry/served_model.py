@@ -15,20 +15,33 @@ from mlflow.pyfunc.model import PythonModel
 
 
 def import_predictor(folder):
-    """Import `predictor.py` of a model's folder; the same content is imported once."""
-    file = Path(folder) / "predictor.py"
-    name = "homeostat_predictor_" + hashlib.sha256(file.read_bytes()).hexdigest()[:16]
+    """Import the package `predictor` of a model's folder; the same content is imported once.
+
+    Models of earlier releases have one file instead, `predictor.py`.
+    """
+    package = Path(folder) / "predictor"
+    places = [str(package)] if package.is_dir() else None
+    file = package / "__init__.py" if places else package.with_suffix(".py")
+    name = "homeostat_predictor_" + _digest(sorted(package.glob("*.py")) or [file])
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, file)
+        spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=places)
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[name]
+            for part in [part for part in sys.modules if f"{part}.".startswith(f"{name}.")]:
+                del sys.modules[part]
             raise
     return sys.modules[name]
+
+
+def _digest(files):
+    content = hashlib.sha256()
+    for file in files:
+        content.update(f"{file.name}\n".encode() + file.read_bytes())
+    return content.hexdigest()[:16]
 
 
 class ServedModel(PythonModel):

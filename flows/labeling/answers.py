@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from homeostat.durations import instant
+from homeostat.flows.facts import CLASSES
 from homeostat.flows.loop import Loop
 from homeostat.project import Task
 from homeostat.records import Answer, LabelTask, TaskState
@@ -39,7 +40,10 @@ def classes_of(loop: Loop) -> tuple[str, ...]:
     if loop.project.task is Task.REGRESSION:
         return ()
     stated = canonical_classes(loop.project.data.classes)
-    return tuple(stated) if stated else tuple((loop.store.get_fact("classes") or {}).get("classes", ()))
+    if stated:
+        return tuple(stated)
+    fact = loop.store.get_fact(CLASSES)
+    return () if fact is None else fact.classes
 
 
 def check_answers(

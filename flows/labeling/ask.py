@@ -12,9 +12,10 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
+from homeostat.flows.facts import DRAWN, LastDraw
 from homeostat.flows.labeling.backends import BackendError, open_backend
 from homeostat.flows.labeling.items import list_items
-from homeostat.flows.labeling.pool import DRAWN, Pool, chances_now, chances_of, find_pool, said_of
+from homeostat.flows.labeling.pool import Pool, chances_now, chances_of, find_pool, said_of
 from homeostat.flows.loop import Loop, alert, tick_index
 from homeostat.pipelines.labels.active import choose_rows, disagreement, uncertainty, unusualness
 from homeostat.pipelines.labels.labeling import LabelingEvidence, decide_labeling
@@ -60,7 +61,7 @@ def _choose(loop: Loop, at: datetime) -> Decision:
         for task in made:
             write.put_task(task)
         if decision.evidence[Purpose.MEASURE.value]:
-            write.put_fact(DRAWN, {"drawn": instant(at)})
+            write.put_fact(DRAWN, LastDraw(instant(at)))
         write.append_decision(decision)
     return decision
 

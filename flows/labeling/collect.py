@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import DataError
+from homeostat.flows.facts import BOARD, COST, CURSOR, AnnotatorBoard
 from homeostat.flows.labeling.answers import check_now, classes_of, keep_answers
 from homeostat.flows.labeling.backends import BackendError, open_backend
 from homeostat.flows.labeling.items import list_items
@@ -24,7 +25,6 @@ from homeostat.pipelines.labels.out_of_fold import score_out_of_fold
 from homeostat.project import Task
 from homeostat.records import Answer, FitCost, LabelTask, Purpose, Severity, TaskState
 
-CURSOR, BOARD, COST = "labeling/cursor", "annotators", "labeling/cost"
 STEP = "feedback.labels"
 MOST_ITEMS, LEAST_ITEMS = 5000, 50
 Answers = Mapping[str, Sequence[Answer]]
@@ -46,7 +46,7 @@ def collect(loop: Loop, at: datetime) -> dict[str, Any]:
 
 def spent_on_labels(loop: Loop) -> FitCost:
     """What was spent so far on fits that settle answers."""
-    return FitCost(**(loop.store.get_fact(COST) or {}))
+    return loop.store.get_fact(COST) or FitCost()
 
 
 def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
     with loop.store.write("answers") as write:
         keep_answers(write, checked, at)
         if fetched.cursor:
-            write.put_fact(CURSOR, fetched.cursor)
+            write.put_fact(CURSOR, dict(fetched.cursor))
         if checked.refused:
             title, body = f"{len(checked.refused)} answers do not count", checked.refused[0].detail
             write.append_alert(alert(at, Severity.WARNING, "answers", title, body))
@@ -121,12 +121,12 @@ def _settle(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]
                 )
             )
         if board is not None:
-            write.put_fact(BOARD, {"at": instant(at), "annotators": board.to_dicts()})
+            write.put_fact(BOARD, AnnotatorBoard(at, tuple(board.to_dicts())))
         if "problem" in outcome and before is None:
             title = "answers cannot be fetched"
             write.append_alert(alert(at, Severity.WARNING, "labeling", title, outcome["problem"]))
         if cost.fits:
-            write.put_fact(COST, asdict(cost + spent_on_labels(loop)))
+            write.put_fact(COST, cost + spent_on_labels(loop))
         if due:
             write.append_journal(at, f"{instant(at)}/labels_settled", "labels_settled", told)
         write.put_stage(at, "collect", outcome | told)

@@ -8,6 +8,7 @@ from datetime import datetime
 import numpy as np
 import polars as pl
 
+from homeostat.flows.facts import DRAWN, LastDraw
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.loop import Loop
 from homeostat.metrics import class_chances, positive_class
@@ -15,8 +16,6 @@ from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
 from homeostat.pipelines.models.features import raw_view
 from homeostat.project import Task
 from homeostat.records import Batch, BatchState, LabelTask, Purpose, Role
-
-DRAWN = "labeling"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ def find_pool(loop: Loop, tasks: list[LabelTask], at: datetime) -> Pool:
     """Gather what can be asked about at `at`; `tasks` are all that were ever asked."""
     batches = _batches(loop, at)
     rows = _unlabelled(loop, batches, {task.key for task in tasks}, at)
-    drawn = (loop.store.get_fact(DRAWN) or {}).get("drawn", "")
+    drawn = (loop.store.get_fact(DRAWN) or LastDraw()).drawn
     begun = loop.version_of("champion") is not None
     scored = [batch for batch in batches if not begun or batch.state is BatchState.SCORED]
     fresh = [batch.id for batch in scored if batch.id > drawn]

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from homeostat.durations import instant
+from homeostat.flows.facts import LABELERS, Labelers
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.learning.versions import PROGRAMMATIC
 from homeostat.flows.loop import Loop, alert
@@ -15,7 +16,7 @@ from homeostat.pipelines.labels.labelers import measure_labelers, vote
 from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.records import BatchState, Severity
 
-FACT, STEP = "labelers", "feedback.programmatic"
+STEP = "feedback.programmatic"
 MOST_CHECKED = 5000
 LEAST_CONFIDENCE = 0.5
 
@@ -109,12 +110,12 @@ def _unlabelled(loop: Loop, at: datetime) -> pl.DataFrame | None:
 
 def _note(loop: Loop, at: datetime, measured: list[dict[str, Any]]) -> None:
     """Keep how good the labeling functions are, journal it where it changed, and tell those that were left out."""
-    before = (loop.store.get_fact(FACT) or {}).get("measured", [])
+    before = list((loop.store.get_fact(LABELERS) or Labelers()).measured)
     if not measured or measured == before:
         return
     known = {row["labeler"] for row in before if row["dropped"]}
     with loop.store.write("labelers") as write:
-        write.put_fact(FACT, {"measured": measured})
+        write.put_fact(LABELERS, Labelers(tuple(measured)))
         write.append_journal(at, f"{instant(at)}/labelers", "labelers", {"told": "; ".join(map(_told, measured))})
         for row in measured:
             if row["dropped"] and row["labeler"] not in known:

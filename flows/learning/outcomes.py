@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
+from homeostat.durations import instant
 from homeostat.errors import RegistryError
+from homeostat.flows.facts import ATTEMPTS, OUTCOMES, Attempt, Attempts, MeasuredAttempt, Outcomes
 from homeostat.flows.learning.promotion import labelled_rows
 from homeostat.flows.learning.rules import paired_gain
 from homeostat.flows.loop import Loop
@@ -18,7 +19,6 @@ from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Window
 from homeostat.store import Writer
 
-ATTEMPTS, OUTCOMES = "attempts", "outcomes"
 MOST_KEPT, MOST_A_TICK = 20, 5
 
 
@@ -29,30 +29,31 @@ class Ledger:
     `lost` counts those whose outcome can no longer be measured, since a model or every label is gone.
     """
 
-    waiting: list[dict[str, Any]] = field(default_factory=list)
-    known: list[dict[str, Any]] = field(default_factory=list)
-    new: list[dict[str, Any]] = field(default_factory=list)
+    waiting: list[Attempt] = field(default_factory=list)
+    known: list[MeasuredAttempt] = field(default_factory=list)
+    new: list[MeasuredAttempt] = field(default_factory=list)
     lost: int = 0
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes as a forecast reads them."""
-        return tuple(Outcome(each["kind"], each["forecast"], each["gained"]) for each in self.known)
+        return tuple(Outcome(step.kind, step.forecast, step.gained) for step in self.known)
 
     def write(self, write: Writer, at: datetime) -> None:
         """Keep the ledger, and say each new outcome in the journal."""
         if not self.new and not self.lost:
             return
-        write.put_fact(ATTEMPTS, {"list": self.waiting})
-        write.put_fact(OUTCOMES, {"list": self.known})
-        for each in self.new:
-            write.append_journal(at, f"{each['at']}/outcome", "outcome", each)
+        write.put_fact(ATTEMPTS, Attempts(tuple(self.waiting)))
+        write.put_fact(OUTCOMES, Outcomes(tuple(self.known)))
+        for step in self.new:
+            body = {**asdict(step), "at": instant(step.at)}
+            write.append_journal(at, f"{instant(step.at)}/outcome", "outcome", body)
 
 
 def settle_accounts(loop: Loop, at: datetime) -> Ledger:
     """Measure what is due at `at`; writes nothing."""
-    waiting = _listed(loop, ATTEMPTS)
-    known, new, left = _listed(loop, OUTCOMES), [], []
+    waiting, outcomes = _waiting(loop), loop.store.get_fact(OUTCOMES)
+    known, new, left = [] if outcomes is None else outcomes.list, [], []
     windows = [w for w in loop.store.list_windows() if w.end_at <= at] if waiting else []
     for attempt in waiting:
         window = _first_after(loop, windows, attempt)
@@ -63,43 +64,43 @@ def settle_accounts(loop: Loop, at: datetime) -> Ledger:
     return Ledger(left, [*known, *new][-MOST_KEPT:], new, lost=len(waiting) - len(left) - len(new))
 
 
-def with_attempt(loop: Loop, attempt: dict[str, Any]) -> dict[str, Any]:
+def with_attempt(loop: Loop, attempt: Attempt) -> Attempts:
     """The fact that keeps a step waiting for its outcome, beside those that wait already."""
-    return {"list": [*_listed(loop, ATTEMPTS), attempt][-MOST_KEPT:]}
+    return Attempts((*_waiting(loop), attempt)[-MOST_KEPT:])
 
 
-def _listed(loop: Loop, name: str) -> list[dict[str, Any]]:
-    fact = loop.store.get_fact(name)
-    return [] if fact is None else list(fact["list"])
+def _waiting(loop: Loop) -> tuple[Attempt, ...]:
+    fact = loop.store.get_fact(ATTEMPTS)
+    return () if fact is None else fact.list
 
 
-def _first_after(loop: Loop, windows: list[Window], attempt: dict[str, Any]) -> Window | None:
-    made_at = datetime.fromisoformat(attempt["at"])
-    later = [w for w in windows if w.end_at > made_at and w.rows]
+def _first_after(loop: Loop, windows: list[Window], attempt: Attempt) -> Window | None:
+    later = [w for w in windows if w.end_at > attempt.at and w.rows]
     return later[0] if later and is_mature(later[0], loop.project.monitoring) else None
 
 
-def _measure(loop: Loop, attempt: dict[str, Any], window: Window, at: datetime) -> dict[str, Any] | None:
+def _measure(loop: Loop, attempt: Attempt, window: Window, at: datetime) -> MeasuredAttempt | None:
     rows = labelled_rows(loop, (window.batch,), at)
     if rows is None or rows.is_empty():
         return None
     try:
-        before, after = (loop.models.load(attempt[which]) for which in ("before", "after"))
+        before, after = map(loop.models.load, (attempt.before, attempt.after))
     except RegistryError:
         return None
     raw = raw_view(rows, loop.project)
     saved = paired_gain(
         loop.project.task, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive
     )
-    kept = {name: attempt[name] for name in ("at", "kind", "forecast", "before", "after")}
     gained = float(saved.mean())
-    return {**kept, "gained": gained, "rows": rows.height, "batch": window.batch, "told": _told(attempt, gained, rows)}
+    return MeasuredAttempt(
+        **asdict(attempt), gained=gained, rows=rows.height, batch=window.batch, told=_summary(attempt, gained, rows)
+    )
 
 
-def _told(attempt: dict[str, Any], gained: float, rows: pl.DataFrame) -> str:
-    what = f"the {attempt['kind']} of {attempt['at']}, which made version {attempt['after']}"
+def _summary(attempt: Attempt, gained: float, rows: pl.DataFrame) -> str:
+    what = f"the {attempt.kind} of {instant(attempt.at)}, which made version {attempt.after}"
     verdict = "saved" if gained >= 0 else "cost"
     return (
-        f"{what}, was forecast to save {attempt['forecast']:.4f} a row; over version {attempt['before']} it {verdict} "
+        f"{what}, was forecast to save {attempt.forecast:.4f} a row; over version {attempt.before} it {verdict} "
         f"{abs(gained):.4f} a row on the {rows.height} rows that were scored next"
     )

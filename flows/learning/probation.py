@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import numpy as np
 
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
+from homeostat.flows.facts import PROBATION
 from homeostat.flows.learning.promotion import labelled_rows
 from homeostat.flows.learning.rules import probation_losses, probation_scale
 from homeostat.flows.loop import Loop
 from homeostat.monitoring.alarm.rule import is_mature
-from homeostat.monitoring.retraining.probation import Probation, from_plain, to_plain
+from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.models.features import raw_view
 from homeostat.records import ModelRecord, Window
 
 MOST_A_TICK = 12
 
 
-def fact_name(lineage: int) -> str:
-    """The name of the fact that holds the state of a lineage's probation."""
-    return f"probation/{lineage}"
-
-
 def get_probation(loop: Loop, champion: ModelRecord) -> Probation:
     """What is remembered of the champion's lineage."""
-    stored = loop.store.get_fact(fact_name(champion.root_version))
-    if stored is not None:
-        return from_plain(stored)
+    kept = loop.store.get_fact(PROBATION.of(champion.root_version))
+    if kept is not None:
+        return kept
     root = loop.store.get_model(champion.root_version) or champion
     return Probation(champion.root_version, instant(root.promoted_at or root.as_of))
 
@@ -47,9 +42,9 @@ def follow_probation(loop: Loop, at: datetime) -> Probation | None:
     return probation
 
 
-def renewed(probation: Probation, at: datetime) -> dict[str, Any]:
+def renewed(probation: Probation, at: datetime) -> Probation:
     """The state after a rollback: nothing is held against anybody, and trust must be earned."""
-    return to_plain(Probation(probation.lineage, instant(at), wary=True))
+    return Probation(probation.lineage, instant(at), wary=True)
 
 
 def _taken(loop: Loop, probation: Probation, window: Window, at: datetime) -> Probation:

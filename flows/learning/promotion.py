@@ -10,8 +10,17 @@ from typing import Any
 
 import polars as pl
 
-from homeostat.durations import instant
 from homeostat.errors import HomeostatError, RegistryError
+from homeostat.flows.facts import (
+    BASELINE,
+    CHAMPION,
+    CLASSES,
+    TRAINING,
+    Classes,
+    FirstModel,
+    LastTraining,
+    Standing,
+)
 from homeostat.flows.labels import fair_share, measured_labels
 from homeostat.flows.learning.proposals import close, forget_challenger, propose, withdraw
 from homeostat.flows.learning.rules import compare_scores, groups_of
@@ -22,6 +31,7 @@ from homeostat.project import Task
 from homeostat.records import ApprovalState, Decision, ModelRecord, Severity
 from homeostat.registry.promotion import Comparison
 from homeostat.store import Writer
+from homeostat.store.facts import Fact
 
 SMALL_STEPS = ("recalibrate", "refresh")
 
@@ -36,7 +46,7 @@ def promote(
     record: ModelRecord,
     verdict: Decision,
     outcome: dict[str, Any] | None = None,
-    facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    facts: Mapping[Fact[Any], Any] = MappingProxyType({}),
     insist: Callable[[], None] | None = None,
 ) -> None:
     """Make a version champion: the aliases first, then the store, so that doing it again mends a kill in between.
@@ -52,14 +62,14 @@ def promote(
             insist()
         _move_aliases(loop, write, record.version)
         if classes:
-            write.put_fact("classes", {"classes": list(classes)})
+            write.put_fact(CLASSES, Classes(tuple(classes)))
         write.put_model(dataclasses.replace(record, promoted_at=at))
         write.append_decision(verdict)
-        write.put_fact("champion", {"version": record.version, "since": instant(at)})
-        if loop.store.get_fact("baseline") is None and loop.replaying:
-            write.put_fact("baseline", {"version": record.version})
-        for name, fact in facts.items():
-            write.put_fact(name, fact)
+        write.put_fact(CHAMPION, Standing(record.version, at))
+        if loop.store.get_fact(BASELINE) is None and loop.replaying:
+            write.put_fact(BASELINE, FirstModel(record.version))
+        for fact, value in facts.items():
+            write.put_fact(fact, value)
         _answer_the_question(loop, write, at, record.version, verdict)
         if outcome is None or outcome["did"] not in SMALL_STEPS:
             title = f"version {record.version} is champion"
@@ -126,7 +136,7 @@ def settle(
     record: ModelRecord,
     verdict: Decision,
     outcome: dict[str, Any],
-    facts: Mapping[str, Mapping[str, Any]] = MappingProxyType({}),
+    facts: Mapping[Fact[Any], Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Carry out the verdict on a challenger, keep the facts and end the stage; returns the outcome."""
     try:
@@ -153,7 +163,7 @@ def _carry_out(
     record: ModelRecord,
     verdict: Decision,
     outcome: dict[str, Any],
-    facts: Mapping[str, Mapping[str, Any]],
+    facts: Mapping[Fact[Any], Any],
 ) -> dict[str, Any]:
     insist = stands(loop, verdict.evidence["champion"])
     if verdict.kind == "promote":
@@ -165,8 +175,8 @@ def _carry_out(
             propose(loop, write, at, record, verdict)
         write.put_model(record)
         write.append_decision(verdict)
-        for name, fact in facts.items():
-            write.put_fact(name, fact)
+        for fact, value in facts.items():
+            write.put_fact(fact, value)
         note_training(loop, write, at)
         write.put_stage(at, "act", outcome)
     return outcome
@@ -195,4 +205,4 @@ def note_training(loop: Loop, write: Writer, at: datetime) -> None:
     """Note when was last trained, and on how many labels."""
     decision = loop.store.get_decision(at, "retraining")
     labels = decision.evidence.get("labels", 0) if decision is not None else 0
-    write.put_fact("training", {"at": instant(at), "labels": labels})
+    write.put_fact(TRAINING, LastTraining(at, labels))

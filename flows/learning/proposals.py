@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from homeostat.durations import instant
+from homeostat.flows import facts
 from homeostat.flows.loop import Loop, alert
 from homeostat.metrics import gain
 from homeostat.records import Approval, ApprovalState, Decision, ModelRecord, Severity
@@ -28,7 +29,7 @@ def propose(loop: Loop, write: Writer, at: datetime, record: ModelRecord, verdic
     loop.models.set_alias(CHALLENGER, record.version)
     approval = Approval(record.version, at, at + loop.project.gates.approval_within)
     write.put_approval(approval)
-    write.put_fact(CHALLENGER, {"version": record.version, "since": instant(at)})
+    write.put_fact(facts.CHALLENGER, facts.Standing(record.version, at))
     title = f"version {record.version} waits for approval"
     write.append_alert(alert(at, Severity.WARNING, SUBJECT, title, _what_to_know(loop, approval, verdict)))
 
@@ -57,7 +58,7 @@ def forget_challenger(loop: Loop, write: Writer) -> None:
     """Take the challenger's alias and fact away; the alias first, so that doing it again mends a kill in between."""
     if loop.version_of(CHALLENGER) is not None:
         loop.models.delete_alias(CHALLENGER)
-        write.drop_fact(CHALLENGER)
+        write.drop_fact(facts.CHALLENGER)
 
 
 def alert_key(approval: Approval) -> str:

@@ -19,7 +19,9 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import DataError, RegistryError
-from homeostat.flows.learning.outcomes import ATTEMPTS, with_attempt
+from homeostat.flows.facts import ATTEMPTS, Attempt, NewestVersion
+from homeostat.flows.facts import ENSEMBLE as ENSEMBLE_FACT
+from homeostat.flows.learning.outcomes import with_attempt
 from homeostat.flows.learning.probation import get_probation
 from homeostat.flows.learning.promotion import compare_rows, labelled_rows, settle
 from homeostat.flows.learning.rules import kept_apart, mean_losses, share_apart
@@ -35,8 +37,8 @@ from homeostat.pipelines.models.members import FIRST, follow, list_specs
 from homeostat.records import ModelRecord, Window
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.promotion import decide_promotion
+from homeostat.registry.registration import Registration
 
-FACT = "ensemble"
 MOST_BATCHES = 12
 
 
@@ -68,18 +70,17 @@ def find_base(loop: Loop) -> Base | None:
 
     None where the policy does not learn in steps, or the version has no members of ours.
     """
-    fact, champion = loop.store.get_fact(FACT), loop.champion()
+    fact, champion = loop.store.get_fact(ENSEMBLE_FACT), loop.champion()
     if champion is None or loop.project.retraining.policy != "forecast":
         return None
-    if fact is None or champion.version not in (fact["version"], fact["champion"]):
-        since = (champion.promoted_at or champion.as_of).isoformat()
-        fact = {"version": champion.version, "until": since, "labels": champion.rows}
+    if fact is None or champion.version not in (fact.version, fact.champion):
+        since = champion.promoted_at or champion.as_of
+        fact = NewestVersion(champion.version, since, champion.rows, champion.version)
     try:
-        manifest = read_manifest(loop.models.folder(fact["version"]))
+        manifest = read_manifest(loop.models.folder(fact.version))
     except RegistryError:
         return None
-    until, anew = datetime.fromisoformat(fact["until"]), fact.get("anew", False)
-    return Base(fact["version"], manifest, until, fact["labels"], anew) if _usable(loop, manifest) else None
+    return Base(fact.version, manifest, fact.until, fact.labels, fact.anew) if _usable(loop, manifest) else None
 
 
 def _usable(loop: Loop, manifest: Mapping[str, Any]) -> bool:
@@ -137,18 +138,17 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     if comparison.challenger_metrics:
         record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
     labels = decision.evidence["labels"] if decision.kind == RETRAIN else base.labels
-    fact = {"version": record.version, "until": instant(windows[-1].end_at), "labels": labels}
     promoted = verdict.kind == "promote"
-    fact |= {"champion": record.version if promoted else champion.version, "anew": anew and not promoted}
-    attempt = {
-        "at": instant(at),
-        "kind": decision.kind,
-        "forecast": decision.evidence.get("gain", 0.0),
-        "before": champion.version,
-        "after": record.version,
-    }
+    newest = NewestVersion(
+        record.version,
+        windows[-1].end_at,
+        labels,
+        record.version if promoted else champion.version,
+        anew and not promoted,
+    )
+    attempt = Attempt(at, decision.kind, decision.evidence.get("gain", 0.0), champion.version, record.version)
     outcome = {"did": decision.kind, "version": record.version, "verdict": verdict.kind}
-    return settle(loop, at, record, verdict, outcome, {FACT: fact, ATTEMPTS: with_attempt(loop, attempt)})
+    return settle(loop, at, record, verdict, outcome, {ENSEMBLE_FACT: newest, ATTEMPTS: with_attempt(loop, attempt)})
 
 
 def _make(loop: Loop, at: datetime, base: Base, fresh: Fresh, names: Sequence[str] | None) -> ModelRecord:
@@ -183,18 +183,18 @@ def _make_and_register(
         SOURCES: sources,
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
-    return loop.models.register(
-        folder,
+    registration = Registration(
         key_of(loop, at),
-        reference={},
-        params={f"weight.{name}": weight for name, weight in told.items()},
-        cost=made.cost,
-        as_of=at,
-        lake_versions=loop.lake.versions(),
+        at,
+        ENSEMBLE,
+        made.rows,
+        {},
+        made.cost,
+        {f"weight.{name}": weight for name, weight in told.items()},
         lake_uri=loop.paths.lake_uri,
-        rows=made.rows,
-        family=ENSEMBLE,
+        lake_versions=loop.lake.versions(),
     )
+    return loop.models.register(folder, registration)
 
 
 def _rows_until(loop: Loop, at: datetime, end: datetime, apart: pl.Series, sources: dict[str, int]) -> Any:

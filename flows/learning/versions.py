@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -17,6 +16,7 @@ from homeostat.flows.labels import fair_share
 from homeostat.flows.loop import Loop
 from homeostat.pipelines.models.training import train_model
 from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
+from homeostat.registry.registration import Registration
 
 RECORD = "record.json"
 PROGRAMMATIC, SOURCES = "programmatic", "labels"
@@ -94,7 +94,8 @@ def read_record(loop: Loop, version: int) -> ModelRecord:
     raw = json.loads((loop.models.folder(version) / RECORD).read_text())
     raw.pop(SOURCES, None)
     times = {name: datetime.fromisoformat(raw[name]) for name in ("as_of", "trained_until") if raw[name]}
-    return ModelRecord(**raw | times | {"version": version, "cost": FitCost(**raw["cost"])})
+    run_id = loop.models.describe(version).run_id
+    return ModelRecord(**raw | times | {"version": version, "cost": FitCost(**raw["cost"]), "run_id": run_id})
 
 
 def count_sources(frame: pl.DataFrame) -> dict[str, int]:
@@ -124,21 +125,19 @@ def _train_and_register(loop: Loop, at: datetime, key: str, without: Collection[
         SOURCES: count_sources(frame),
     }
     (folder / RECORD).write_text(json.dumps(record, indent=1))
-    return loop.models.register(folder, key, **_described(loop, trained, at))
-
-
-def _described(loop: Loop, trained: Any, at: datetime) -> dict[str, Any]:
-    return {
-        "reference": trained.reference,
-        "params": trained.params,
-        "cost": trained.cost,
-        "as_of": at,
-        "lake_versions": loop.lake.versions(),
-        "lake_uri": loop.paths.lake_uri,
-        "rows": trained.rows,
-        "family": trained.family,
-        "candidates": trained.candidates,
-    }
+    made = Registration(
+        key,
+        at,
+        trained.family,
+        trained.rows,
+        trained.reference,
+        trained.cost,
+        trained.params,
+        trained.candidates,
+        loop.paths.lake_uri,
+        loop.lake.versions(),
+    )
+    return loop.models.register(folder, made)
 
 
 def _keys_of(loop: Loop, batches: Collection[str]) -> pl.Series | None:

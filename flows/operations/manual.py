@@ -11,6 +11,7 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.errors import DataError, HomeostatError
 from homeostat.flows.events import MODEL_APPROVED, announce_word
+from homeostat.flows.facts import POSTS
 from homeostat.flows.learning import promotion as settling
 from homeostat.flows.learning.versions import make_version
 from homeostat.flows.loop import Loop
@@ -23,7 +24,7 @@ from homeostat.flows.stages import predict as predicting
 from homeostat.pipelines.data.quarantine import UNRELEASABLE
 from homeostat.pipelines.data.sources import FOREVER, load_inputs
 from homeostat.pipelines.data.validation import validate_inputs
-from homeostat.records import BatchState, Decision, FitCost, ModelRecord
+from homeostat.records import BatchState, Decision, FitCost, ModelRecord, PostKind
 
 
 def ingest(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
@@ -173,8 +174,8 @@ def _begun(loop: Loop, source: str, stage: str) -> list[datetime]:
     """
     rows = loop.lake.read("quarantine", pl.col("source") == source, ["batch"])
     batches = set() if rows is None else set(rows["batch"])
-    took = (loop.store.get_fact(f"posts/{source}") or {}).get("batch")
-    times = [datetime.fromisoformat(batch) for batch in sorted(batches | ({took} if took else set()))]
+    took = loop.store.get_fact(POSTS[PostKind(source)])
+    times = [datetime.fromisoformat(batch) for batch in sorted(batches | ({took.batch} if took else set()))]
     return [at for at in times if loop.store.get_stage(at, stage) is None]
 
 

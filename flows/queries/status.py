@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
+from homeostat.flows.facts import CHALLENGER
 from homeostat.flows.loop import Loop, slot, tick_index
 from homeostat.flows.stages.sequence import list_due
 from homeostat.pipelines.data.sources import FOREVER
@@ -123,7 +124,7 @@ def _batches(number: int, verb: str) -> str:
 def _challengers(loop: Loop) -> int:
     """How many challengers wait for a person: those put before one, or the one that waits by its alias alone."""
     asked = loop.store.count_open_approvals()
-    return asked or int(loop.store.get_fact("challenger") is not None)
+    return asked or int(loop.store.get_fact(CHALLENGER) is not None)
 
 
 def _end_is_sound(loop: Loop) -> bool:

@@ -13,7 +13,7 @@ from homeostat.flows.loop import Loop, open_loop
 from homeostat.lake import TABLES
 from homeostat.records import Role, Scope
 from homeostat.registry.models import CHALLENGER, CHAMPION, PREVIOUS
-from homeostat.store.schema import Base, LeaseRow
+from homeostat.store.schema import Base, LeaseRow, ModelRow
 
 STEP = "adopt"
 
@@ -64,5 +64,7 @@ def _copy_records(source: Loop, target: Loop) -> None:
                 continue
             found = reading.execute(select(table).where(table.c.owner == source.store.owner)).mappings()
             rows = [{**row, "owner": target.store.owner} for row in found if row.get("name") != Role.BASELINE.value]
+            if table.name == ModelRow.__tablename__:
+                rows = [{**row, "run_id": target.models.describe(row["version"]).run_id} for row in rows]
             if rows:
                 writing.execute(insert(table), rows)

@@ -8,7 +8,8 @@ from typing import Any
 
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
-from homeostat.flows.learning.probation import fact_name, get_probation, renewed
+from homeostat.flows.facts import PROBATION
+from homeostat.flows.learning.probation import get_probation, renewed
 from homeostat.flows.learning.promotion import Overtaken, compare, note_training, promote, settle, stands
 from homeostat.flows.learning.update import find_base, refresh
 from homeostat.flows.learning.versions import make_version
@@ -65,7 +66,7 @@ def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
     classes = tuple(canonical_classes(data.classes) or ())
     contract = Contract(loop.project.task.value, tuple(data.features), classes, loop.positive)
     version = loop.models.adopt(uri, key, contract, at)
-    record = ModelRecord(version, key, at, "adopted", 0, {}, FitCost())
+    record = ModelRecord(version, key, at, "adopted", 0, {}, FitCost(), loop.models.describe(version).run_id)
     verdict = Decision(at, "promotion", "promote", (f"the project starts with {uri}",), {}, version)
     outcome = {"did": "adopt", "version": version}
     promote(loop, at, record, verdict, outcome)
@@ -81,7 +82,7 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
     assert root is not None
     verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, root.version)
     outcome = {"did": "rollback", "version": root.version}
-    facts = {fact_name(probation.lineage): renewed(probation, at)}
+    facts = {PROBATION.of(probation.lineage): renewed(probation, at)}
     promote(loop, at, root, verdict, outcome, facts, stands(loop, champion.version))
     return outcome
 

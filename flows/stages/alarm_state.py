@@ -8,26 +8,21 @@ from datetime import datetime
 import polars as pl
 
 from homeostat.durations import instant
+from homeostat.flows.facts import ALARM, CLASSES
 from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
 from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, segment_values
 from homeostat.metrics import positive_class
-from homeostat.monitoring.alarm.state import Watch, begin, from_plain, take
+from homeostat.monitoring.alarm.state import Watch, begin, take
 from homeostat.monitoring.performance.realized import awaits_labels
 from homeostat.project import Task
 from homeostat.records import Batch, BatchState, Role, Window, WindowStatus
 
 
-def fact_name(lineage: int) -> str:
-    """The name of the fact that holds the state of a lineage's alarm."""
-    return f"alarm/{lineage}"
-
-
 def get_watch(loop: Loop) -> Watch | None:
     """What is remembered of the champion's lineage; None before its first check."""
     champion = loop.version_of("champion")
-    stored = None if champion is None else loop.store.get_fact(fact_name(_lineage_of(loop, champion)))
-    return None if stored is None else from_plain(stored)
+    return None if champion is None else loop.store.get_fact(ALARM.of(_lineage_of(loop, champion)))
 
 
 def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
@@ -70,8 +65,7 @@ def _is_of(loop: Loop, batch: Batch, lineage: int) -> bool:
 def _current(loop: Loop, lineage: int, at: datetime) -> Watch:
     """The watch that is kept; a new one where there is none, or where what it promises was set anew."""
     monitoring, columns = loop.project.monitoring, tuple(loop.project.data.segments)
-    stored = loop.store.get_fact(fact_name(lineage))
-    kept = None if stored is None else from_plain(stored)
+    kept = loop.store.get_fact(ALARM.of(lineage))
     if kept and (kept.alpha, kept.tolerance, kept.columns) == (monitoring.alpha, monitoring.tolerance, columns):
         return kept
     root = loop.store.get_model(lineage)
@@ -122,5 +116,6 @@ def _with_segments(loop: Loop, batch: Batch, rows: pl.DataFrame) -> pl.DataFrame
 def _positive(loop: Loop, rows: pl.DataFrame) -> str | None:
     if loop.project.task is not Task.BINARY or loop.positive is not None:
         return loop.positive
-    known = (loop.store.get_fact("classes") or {}).get("classes", ())
+    fact = loop.store.get_fact(CLASSES)
+    known = () if fact is None else fact.classes
     return positive_class(known or [*rows["label"].drop_nulls(), *rows["prediction"].drop_nulls()])

@@ -12,11 +12,11 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
+from homeostat.flows.facts import ALARM
 from homeostat.flows.labels import with_labels
 from homeostat.flows.loop import Loop, alert
-from homeostat.flows.stages.alarm_state import fact_name, follow
+from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
-from homeostat.monitoring.alarm.state import to_plain
 from homeostat.monitoring.drift import check_drift
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
@@ -56,7 +56,7 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
             for window in measured:
                 write.put_window(window, role)
         if watch is not None:
-            write.put_fact(fact_name(watch.lineage), to_plain(watch))
+            write.put_fact(ALARM.of(watch.lineage), watch)
         if foreboding is not None:
             write.append_alert(foreboding)
         if result is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from homeostat.flows.facts import PROBATION, TRAINING
 from homeostat.flows.learning.approvals import expire
 from homeostat.flows.learning.outcomes import Ledger, settle_accounts
-from homeostat.flows.learning.probation import fact_name, follow_probation
+from homeostat.flows.learning.probation import follow_probation
 from homeostat.flows.learning.rules import full_cost_per_tick, list_plans
 from homeostat.flows.learning.update import Base, find_base, fresh_count, new_windows
 from homeostat.flows.loop import Loop, alert, tick_index
@@ -19,7 +20,7 @@ from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import describe as describe_fact
 from homeostat.monitoring.novelty import gone_columns
 from homeostat.monitoring.retraining.policies import Learning, RetrainingEvidence, decide_retraining
-from homeostat.monitoring.retraining.probation import Probation, to_plain
+from homeostat.monitoring.retraining.probation import Probation
 from homeostat.records import Decision, ModelRecord, Severity, Window
 
 UNLABELLED_BATCHES = 3
@@ -51,7 +52,7 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
             write.append_alert(alert(at, severity, decision.kind, title, "; ".join(decision.reasons)))
         ledger.write(write, at)
         if probation is not None:
-            write.put_fact(fact_name(probation.lineage), to_plain(probation))
+            write.put_fact(PROBATION.of(probation.lineage), probation)
         write.append_decision(decision)
         caused = tell_blocked(loop, write, decision)
         write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts, **caused})
@@ -72,8 +73,8 @@ def _weigh(
     champion = loop.champion()
     watch = get_watch(loop)
     alarm = decide_alarm(champion, watch, said=watch is not None and _said(loop, watch, at), now=at)
-    last = loop.store.get_fact("training")
-    attempted_at = datetime.fromisoformat(last["at"]) if last else None
+    last = loop.store.get_fact(TRAINING)
+    attempted_at = last.at if last else None
     labels = count_labels(loop, at)
     accounts = _accounts(loop, base, at, labels)
     learning, fresh = _learning(loop, base, at, labels, ledger, accounts, alarm, probation)
@@ -83,7 +84,7 @@ def _weigh(
         champion=champion,
         labels=labels,
         fresh_labels=fresh,
-        labels_at_last_attempt=last["labels"] if last else 0,
+        labels_at_last_attempt=last.labels if last else 0,
         last_attempt_at=attempted_at,
         ticks_since_attempt=tick_index(loop.project, at) - tick_index(loop.project, attempted_at)
         if attempted_at

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from homeostat.durations import instant
+from homeostat.flows.facts import CLASSES, TARGET, TargetType
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.posts import take_posts
 from homeostat.pipelines.data.deduplication import drop_overruled, select_new_labels, select_new_rejections
@@ -60,8 +61,8 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
     _note_type(loop, rows)
     inputs = loop.lake.read("inputs", pl.col("known_at") <= at, [loop.key])
     keys = None if inputs is None else inputs[loop.key]
-    fact = loop.store.get_fact("classes")
-    classes = tuple(fact["classes"]) if fact is not None and loop.project.task is Task.BINARY else None
+    fact = loop.store.get_fact(CLASSES)
+    classes = fact.classes if fact is not None and loop.project.task is Task.BINARY else None
     checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
     rejected = _overdue(checked.rejected, rows, loop, at)
     accepted = _not_overruled(loop, checked.accepted)
@@ -95,7 +96,7 @@ def _posted(
 ) -> Validated:
     """What was posted, checked as the source's own labels are."""
     rows = frame_labels(posts, loop.project)
-    if loop.store.get_fact("target") is None:
+    if loop.store.get_fact(TARGET) is None:
         _note_type(loop, rows)
     checked = validate_feedback(rows, loop.project, keys, loop.key_dtype(), classes, at)
     return Validated(checked.accepted.with_columns(_posted=pl.lit(True)), checked.rejected)
@@ -115,10 +116,10 @@ def _not_overruled(loop: Loop, labels: pl.DataFrame) -> pl.DataFrame:
 
 def _note_type(loop: Loop, rows: pl.DataFrame) -> None:
     """Remember whether classes come as text: "1" is given back as it came, though the lake holds 1 in the same way."""
-    text = {"text": rows.schema[loop.project.data.target] in (pl.String, pl.Categorical, pl.Enum)}
-    if rows.height and loop.store.get_fact("target") != text:
+    target = TargetType(rows.schema[loop.project.data.target] in (pl.String, pl.Categorical, pl.Enum))
+    if rows.height and loop.store.get_fact(TARGET) != target:
         with loop.store.write("target") as write:
-            write.put_fact("target", text)
+            write.put_fact(TARGET, target)
 
 
 def _known_by(loop: Loop, at: datetime) -> pl.DataFrame:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from homeostat.durations import instant
+from homeostat.flows.facts import BEGUN, BegunBatch
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.posts import take_posts
 from homeostat.pipelines.data.deduplication import drop_overruled, select_new_inputs, select_new_rejections
@@ -17,8 +18,6 @@ from homeostat.pipelines.data.sources import FOREVER, has_inputs, load_inputs
 from homeostat.pipelines.data.times import INSTANT
 from homeostat.pipelines.data.validation import Validated, decide_validation, validate_inputs
 from homeostat.records import Alert, Batch, BatchState, Decision, Post, PostKind, Severity
-
-BEGUN = "ingest/begun"
 
 
 def ingest(loop: Loop, at: datetime) -> dict[str, Any]:
@@ -39,7 +38,7 @@ def ingest_between(loop: Loop, at: datetime) -> dict[str, Any]:
 def begun_batch(loop: Loop) -> datetime | None:
     """The time of a batch between ticks that was begun and is not done."""
     fact = loop.store.get_fact(BEGUN)
-    at = None if fact is None else datetime.fromisoformat(fact["at"])
+    at = None if fact is None else fact.at
     return at if at is not None and loop.store.get_stage(at, "ingest") is None else None
 
 
@@ -63,7 +62,7 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None, *, 
     checked = validate_inputs(rows, loop.project, loop.key_dtype(), at)
     if between:
         with loop.store.write("begun") as write:
-            write.put_fact(BEGUN, {"at": batch})
+            write.put_fact(BEGUN, BegunBatch(at))
     held_rows = _held(loop, batch)
     fresh, broken = _unknown(loop, _not_overruled(loop, checked.accepted), held_rows), checked.rejected
     posts = take_posts(loop, PostKind.INPUTS, at, batch)

@@ -9,6 +9,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import ModelRefused, RegistryError
+from homeostat.flows.facts import CHAMPION, Standing
 from homeostat.flows.learning.proposals import withdraw
 from homeostat.flows.loop import Loop, alert
 from homeostat.pipelines.labels.exploration import is_explored
@@ -154,7 +155,7 @@ def _follow_alias(loop: Loop, at: datetime) -> None:
         if loop.version_of("champion") != known:
             return
         withdraw(loop, write, at, f"version {alias} became champion", but=alias)
-        write.put_fact("champion", {"version": alias, "since": instant(at)})
+        write.put_fact(CHAMPION, Standing(alias, at))
         write.append_journal(
             at, f"{instant(at)}/champion_moved", "champion_moved", {"from": known, "to": alias, "by": "MLflow"}
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import timedelta
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -22,7 +23,7 @@ class Loop(Section):
 class Training(Section):
     """`[training]`: what is tried, and how hard."""
 
-    candidates: Annotated[list[Literal["xgboost", "linear", "hook"]], Field(min_length=1)] = [
+    candidates: Annotated[list[str], Field(min_length=1)] = [
         "xgboost",
         "linear",
     ]
@@ -52,10 +53,11 @@ class Gates(Section):
 class Monitoring(Section):
     """`[monitoring]`: which metric, how much worse is worse, and how drift is measured."""
 
+    retired: ClassVar[Mapping[str, str]] = {"windows": "an alarm needs no windows in a row"}
+
     metric: str | None = None
     tolerance: Annotated[Number, Field(ge=0, lt=1)] = 0.01
     alpha: Annotated[Number, Field(gt=0, lt=1)] = 0.05
-    windows: Annotated[Whole, Field(ge=1)] = 2
     min_coverage: Annotated[Number, Field(ge=0, le=1)] = 0.5
     sample: Annotated[Whole, Field(ge=200)] = 2000
     min_rows: Annotated[Whole, Field(ge=1)] = 200

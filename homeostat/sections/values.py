@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, datetime, time, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from homeostat.durations import Duration
 
@@ -15,6 +16,13 @@ class Section(BaseModel):
     """A section: what it does not know is a mistake, and nothing changes it."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    retired: ClassVar[Mapping[str, str]] = {}
+    """Keys of earlier releases that do nothing any more, and why: older files may hold them."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_retired(cls, raw: object) -> object:
+        return {key: raw[key] for key in raw if key not in cls.retired} if isinstance(raw, dict) else raw
 
 
 def _zone(name: str) -> str:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.exc import DBAPIError
@@ -41,6 +41,7 @@ from homeostat.records import (
 )
 from homeostat.store import journal, rows
 from homeostat.store.engine import connect, first_line, lock_writers
+from homeostat.store.facts import Fact
 from homeostat.store.narrow import NarrowReads
 from homeostat.store.schema import (
     AlertRow,
@@ -61,6 +62,8 @@ from homeostat.store.schema import (
     WindowRow,
 )
 from homeostat.store.writer import Writer
+
+T = TypeVar("T")
 
 
 class Store(NarrowReads):
@@ -255,11 +258,11 @@ class Store(NarrowReads):
             query = select(func.count()).where(StageRow.owner == self.owner, StageRow.stage == stage)
             return session.scalar(query) or 0
 
-    def get_fact(self, name: str) -> dict[str, Any] | None:
-        """A named fact about the loop."""
+    def get_fact(self, fact: Fact[T]) -> T | None:
+        """What is kept under a fact's name; None where nothing is."""
         with self._reading() as session:
-            found = session.get(FactRow, (self.owner, name))
-            return None if found is None else found.value
+            row = session.get(FactRow, (self.owner, fact.name))
+            return None if row is None else fact.load(row.value)
 
     def list_journal(
         self, *, after: int = 0, until: int | None = None, newest: int | None = None

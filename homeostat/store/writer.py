@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
@@ -25,6 +25,7 @@ from homeostat.records import (
     Window,
 )
 from homeostat.store import journal, rows
+from homeostat.store.facts import Fact
 from homeostat.store.schema import (
     AlertRow,
     AnswerRow,
@@ -45,6 +46,7 @@ from homeostat.store.schema import (
 )
 
 SOME = 500
+T = TypeVar("T")
 
 
 class Writer:
@@ -229,13 +231,13 @@ class Writer:
         """Note that a stage of a tick is done."""
         self._session.merge(StageRow(owner=self._owner, tick_at=tick_at, stage=stage, outcome=dict(outcome)))
 
-    def put_fact(self, name: str, value: Mapping[str, Any]) -> None:
-        """Keep a named fact about the loop."""
-        self._session.merge(FactRow(owner=self._owner, name=name, value=dict(value)))
+    def put_fact(self, fact: Fact[T], value: T) -> None:
+        """Keep a fact's newest record."""
+        self._session.merge(FactRow(owner=self._owner, name=fact.name, value=fact.dump(value)))
 
-    def drop_fact(self, name: str) -> None:
-        """Forget a named fact."""
-        row = self._session.get(FactRow, (self._owner, name))
+    def drop_fact(self, fact: Fact[Any]) -> None:
+        """Forget what is kept under a fact's name."""
+        row = self._session.get(FactRow, (self._owner, fact.name))
         if row is not None:
             self._session.delete(row)
 

@@ -112,22 +112,6 @@ def take(
     return dataclasses.replace(watch, streams=tuple(fed), until=end, waits_for=None)
 
 
-def to_plain(watch: Watch) -> dict[str, Any]:
-    """A watch as JSON can hold it."""
-    return dataclasses.asdict(watch)
-
-
-def from_plain(raw: Mapping[str, Any]) -> Watch:
-    """The watch that `to_plain` made plain; equal to it, bit for bit."""
-    return Watch(**{**raw, "columns": tuple(raw["columns"]), "streams": tuple(map(_stream, raw["streams"]))})
-
-
-def _stream(raw: Mapping[str, Any]) -> Stream:
-    bet = raw["e_process"]
-    e_process = bet and EProcess(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
-    return Stream(**{**raw, "profile": tuple(raw["profile"]), "e_process": e_process})
-
-
 def _share(place: int, segmented: bool) -> float:
     if place == 0:
         return 0.5 if segmented else 1.0

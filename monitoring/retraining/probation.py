@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -103,17 +101,3 @@ def _mean_and_error(values: np.ndarray) -> tuple[float, float]:
     variance = float(off @ off)
     related = sum((1 - lag / (lags + 1)) * float(off[lag:] @ off[:-lag]) for lag in range(1, lags + 1))
     return float(values.mean()), math.sqrt((variance + 2 * max(related, 0.0)) / (count - 1) / count)
-
-
-def to_plain(probation: Probation) -> dict[str, Any]:
-    """A probation as JSON can hold it."""
-    return dataclasses.asdict(probation)
-
-
-def from_plain(raw: Mapping[str, Any]) -> Probation:
-    """The probation that `to_plain` made plain; equal to it, bit for bit. What it does not know is left out."""
-    bet = raw["e_process"]
-    e_process = EProcess(**{**bet, "growth": tuple(bet["growth"]), "stakes": tuple(bet["stakes"])})
-    known = {field.name: raw[field.name] for field in dataclasses.fields(Probation) if field.name in raw}
-    gains = tuple((loss, wrong) for loss, wrong in raw.get("gains", ()))
-    return Probation(**{**known, "e_process": e_process, "gains": gains})

@@ -11,6 +11,7 @@ import polars as pl
 
 from homeostat.pipelines import inference
 from homeostat.pipelines.history.knowledge import History, Known
+from homeostat.pipelines.inference import Manifest
 from homeostat.pipelines.models.candidates import Table, fit_candidate, row_weights
 from homeostat.pipelines.models.manifest import describe_model, encode_target, find_classes
 from homeostat.pipelines.models.training import train_model
@@ -22,7 +23,7 @@ class Refit:
     """A fitted model: `key` names what it learned from, `rows` are the positions of it, `cost` what it cost."""
 
     key: str
-    manifest: dict[str, Any]
+    manifest: Manifest
     model: Any
     rows: np.ndarray
     cost: FitCost
@@ -86,8 +87,7 @@ class Learner:
         target = encode_target(frame["label"], manifest)
         table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
         made = fit_candidate(self.family, table, manifest, project, hooks, rounds=rounds)
-        manifest |= {"family": made.family, "rounds": made.rounds}
-        return Refit(key, manifest, made.model, rows, made.cost)
+        return Refit(key, made.describe(manifest), made.model, rows, made.cost)
 
 
 def _name(rows: np.ndarray, labels: np.ndarray, rounds: int) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from homeostat.hooks import Hooks
 from homeostat.pipelines import inference
+from homeostat.pipelines.inference import Manifest
 from homeostat.pipelines.labels.sampling import key_numbers
 from homeostat.pipelines.models.candidates import Boosting, Fit, Table, fit_candidate
 from homeostat.pipelines.models.features import build_features
@@ -80,11 +80,11 @@ def _score_family(
     table: Table,
     labelled: np.ndarray,
     at: np.ndarray,
-    manifest: dict[str, Any],
+    manifest: Manifest,
     project: Project,
     hooks: Hooks,
 ) -> tuple[np.ndarray, FitCost]:
-    chances, cost = np.zeros((len(at), len(manifest["classes"]))), FitCost()
+    chances, cost = np.zeros((len(at), len(manifest["classes"] or ()))), FitCost()
     for fold in np.unique(at):
         train, held = np.flatnonzero(labelled & (at != fold)), np.flatnonzero(at == fold)
         if len(np.unique(table.target[train])) < 2:
@@ -98,24 +98,24 @@ def _score_family(
     return chances / chances.sum(axis=1, keepdims=True), cost
 
 
-def _chances(fit: Fit, matrix: np.ndarray, manifest: dict[str, Any]) -> np.ndarray:
-    values = inference.model_values(fit.model, {**manifest, "family": fit.family, "rounds": fit.rounds}, matrix)
+def _chances(fit: Fit, matrix: np.ndarray, manifest: Manifest) -> np.ndarray:
+    values = inference.model_values(fit.model, fit.describe(manifest), matrix)
     return _by_class(values, manifest) if values.ndim == 1 else values
 
 
-def _by_class(positive: np.ndarray, manifest: dict[str, Any]) -> np.ndarray:
+def _by_class(positive: np.ndarray, manifest: Manifest) -> np.ndarray:
     return np.stack(
-        [positive if label == manifest["positive"] else 1 - positive for label in manifest["classes"]], axis=1
+        [positive if label == manifest["positive"] else 1 - positive for label in manifest["classes"] or ()], axis=1
     )
 
 
-def _rates(target: np.ndarray, manifest: dict[str, Any]) -> np.ndarray:
+def _rates(target: np.ndarray, manifest: Manifest) -> np.ndarray:
     """The share of each class (classes,) of an encoded target; where there is none at all, equal ones."""
     if not len(target):
-        return np.full(len(manifest["classes"]), 1 / len(manifest["classes"]))
+        return np.full(len(manifest["classes"] or ()), 1 / len(manifest["classes"] or ()))
     if manifest["task"] == "binary":
         return _by_class(np.array([target.mean()]), manifest)[0]
-    return np.bincount(target, minlength=len(manifest["classes"])) / len(target)
+    return np.bincount(target, minlength=len(manifest["classes"] or ())) / len(target)
 
 
 def _loss(chances: np.ndarray, truth: np.ndarray, weights: np.ndarray | None, labelled: np.ndarray) -> float:

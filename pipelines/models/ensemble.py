@@ -12,12 +12,11 @@ import polars as pl
 
 from homeostat.hooks import Hooks
 from homeostat.metrics import order_classes
-from homeostat.pipelines import inference
-from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Predictor
+from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Manifest, MemberManifest, Predictor
 from homeostat.pipelines.models.data_profile import learn_facts
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
-from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, admit, fit_member
+from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, admit, fit_member, part_of
 from homeostat.project import Project
 from homeostat.records import FitCost
 
@@ -28,7 +27,7 @@ Rows = Callable[[int | None], pl.DataFrame]
 class Ensemble:
     """An ensemble that is not registered yet. `folder` is where its kept members and parts lie."""
 
-    manifest: dict[str, Any]
+    manifest: Manifest
     members: tuple[Member, ...]
     hooks: Hooks
     folder: Path
@@ -46,8 +45,7 @@ class Ensemble:
         """Write the model's folder; what did not change is copied from the model that this one came from."""
         (folder / MEMBERS).mkdir(parents=True, exist_ok=True)
         for member in self.members:
-            family = member.told["family"]
-            keep_estimator(member.model, family, folder / MEMBERS / inference.member_file(member.told))
+            keep_estimator(member.model, member.told["family"], folder / MEMBERS, member.name)
         sample = pl.read_parquet(self.folder / "reference.parquet") if self.sample is None else self.sample
         facts = json.loads((self.folder / "facts.json").read_text()) if self.facts is None else self.facts
         return keep_parts(folder, self.predictor, self.hooks, sample, facts)
@@ -102,38 +100,40 @@ def refit_members(
     return made, cost, frames
 
 
-def describe_ensemble(
-    manifest: Mapping[str, Any], members: Mapping[str, Member], weights: Mapping[str, float]
-) -> dict[str, Any]:
+def describe_ensemble(manifest: Manifest, members: Mapping[str, Member], weights: Mapping[str, float]) -> Manifest:
     """The manifest of an ensemble of these members, from that of the model it came from."""
     settled = admit(weights, list(members))
-    told = [{**member.told, "weight": settled[name]} for name, member in members.items()]
-    return {**manifest, "classes": _classes(manifest, members), "family": ENSEMBLE, "rounds": None, MEMBERS: told}
+    own: list[MemberManifest] = [{**member.told, "weight": settled[name]} for name, member in members.items()]
+    return {**manifest, "classes": _classes(manifest, members), "family": ENSEMBLE, "rounds": None, "members": own}
 
 
-def _classes(manifest: Mapping[str, Any], members: Mapping[str, Member]) -> list[str] | None:
+def _classes(manifest: Manifest, members: Mapping[str, Member]) -> list[str] | None:
     if manifest["classes"] is None:
         return None
-    return list(order_classes([*manifest["classes"], *(c for m in members.values() for c in m.told["classes"])]))
+    return list(order_classes([*manifest["classes"], *(c for m in members.values() for c in m.told["classes"] or ())]))
 
 
-def open_members(folder: Path) -> tuple[dict[str, Any], dict[str, Member]]:
+def open_members(folder: Path) -> tuple[Manifest, dict[str, Member]]:
     """The manifest of a model's folder, and its members by name; what is no ensemble is its own first member."""
     made = Predictor.load(folder, verify=False)
     manifest = made.manifest
     if MEMBERS not in manifest:
-        kept = {key: manifest[key] for key in ("family", "rounds", "classes", "features")}
-        return manifest, {FIRST: Member({"name": FIRST, **kept}, made.model, FitCost())}
-    told = [{key: value for key, value in member.items() if key != "weight"} for member in manifest[MEMBERS]]
-    return manifest, {
-        member["name"]: Member(member, model, FitCost()) for member, model in zip(told, made.model, strict=True)
-    }
+        return manifest, {FIRST: Member(part_of(FIRST, manifest), made.model, FitCost())}
+    pairs = zip(manifest["members"], made.model, strict=True)
+    members = [Member(_weightless(member), model, FitCost()) for member, model in pairs]
+    return manifest, {member.name: member for member in members}
 
 
-def weights_of(manifest: Mapping[str, Any]) -> dict[str, float]:
+def _weightless(member: MemberManifest) -> MemberManifest:
+    copy = member.copy()
+    copy.pop("weight", None)
+    return copy
+
+
+def weights_of(manifest: Manifest) -> dict[str, float]:
     """The weights in a model's manifest; a model that is no ensemble has one member."""
     members = manifest.get(MEMBERS)
-    return {FIRST: 1.0} if members is None else {member["name"]: member["weight"] for member in members}
+    return {FIRST: 1.0} if members is None else {member["name"]: member.get("weight", 0.0) for member in members}
 
 
 def _sample(frame: pl.DataFrame, project: Project) -> pl.DataFrame:

@@ -17,14 +17,9 @@ from homeostat.pipelines.inference import Predictor
 GOLDEN_ROWS = 50
 
 
-def keep_estimator(model: Any, family: str, file: Path) -> None:
+def keep_estimator(model: Any, family: str, folder: Path, name: str = "model") -> None:
     """Write a fitted estimator in its own format, without pickle."""
-    if family == "xgboost":
-        model.save_model(file)
-    else:
-        import skops.io
-
-        skops.io.dump(model, file)
+    inference.serving_of(family).save(model, folder / inference.model_file(family, name))
 
 
 def keep_parts(folder: Path, predictor: Predictor, hooks: Hooks, sample: pl.DataFrame, facts: dict[str, Any]) -> Path:
@@ -39,8 +34,15 @@ def keep_parts(folder: Path, predictor: Predictor, hooks: Hooks, sample: pl.Data
     sample.write_parquet(folder / "reference.parquet")
     raw = sample.drop("label")
     predictor.golden(raw[spread(raw.height, GOLDEN_ROWS)]).write_parquet(folder / "golden.parquet")
-    shutil.copyfile(inference.__file__, folder / "predictor.py")
+    _keep_code(folder / "predictor")
     return folder
+
+
+def _keep_code(folder: Path) -> None:
+    """Copy the predictor's code, a package of few modules, so that the model needs nothing of Homeostat."""
+    folder.mkdir(exist_ok=True)
+    for module in sorted(Path(inference.__file__).parent.glob("*.py")):
+        shutil.copyfile(module, folder / module.name)
 
 
 def spread(rows: int, wanted: int) -> np.ndarray:

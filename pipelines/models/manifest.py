@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import polars as pl
 
@@ -12,6 +10,7 @@ from homeostat.hooks import Hooks
 from homeostat.metrics import order_classes, positive_class
 from homeostat.pipelines import inference
 from homeostat.pipelines.data.canonical import canonical_class
+from homeostat.pipelines.inference import Feature, Manifest, RawColumn
 from homeostat.pipelines.models.features import feature_kind, raw_view
 from homeostat.project import Project, Task
 
@@ -51,18 +50,18 @@ def find_classes(frame: pl.DataFrame, project: Project) -> list[str] | None:
     return classes
 
 
-def encode_target(labels: pl.Series, manifest: dict[str, Any]) -> np.ndarray:
+def encode_target(labels: pl.Series, manifest: Manifest) -> np.ndarray:
     """Encode canonical labels (rows,): 1 for the positive class, positions in the class list, or values."""
     if manifest["task"] == "regression":
         return labels.cast(pl.Float64).to_numpy()
     if manifest["task"] == "binary":
         return (labels == manifest["positive"]).cast(pl.Int32).to_numpy()
-    return labels.cast(pl.Enum(manifest["classes"])).to_physical().cast(pl.Int32).to_numpy()
+    return labels.cast(pl.Enum(manifest["classes"] or [])).to_physical().cast(pl.Int32).to_numpy()
 
 
 def describe_model(
     frame: pl.DataFrame, features: pl.DataFrame, project: Project, hooks: Hooks, classes: list[str] | None
-) -> dict[str, Any]:
+) -> Manifest:
     """Describe a model before it is fitted: task, classes, raw columns, features with frozen vocabularies.
 
     A vocabulary holds at most `MAX_VOCABULARY` categories, the most frequent ones; others count as missing.
@@ -71,7 +70,7 @@ def describe_model(
     stated = None if data.positive is None else canonical_class(data.positive)
     positive = positive_class(classes or [], stated) if project.task is Task.BINARY else None
     raw = raw_view(frame, project)
-    named = [{"name": name, "kind": _raw_kind(raw.schema[name])} for name in raw.columns[2:]]
+    named: list[RawColumn] = [{"name": name, "kind": _raw_kind(raw.schema[name])} for name in raw.columns[2:]]
     inside = hooks.build_features is not None or "hook" in project.training.candidates
     return {
         "format": inference.FORMAT,
@@ -88,11 +87,14 @@ def describe_model(
         "features": [_feature(features[name]) for name in features.columns],
         "hooks": hooks.digest if inside else None,
         "threads": project.training.threads,
+        "family": "",
+        "rounds": None,
     }
 
 
-def _feature(column: pl.Series) -> dict[str, Any]:
+def _feature(column: pl.Series) -> Feature:
     kind = feature_kind(column.dtype)
+    assert kind is not None
     vocabulary = None
     if kind == "categorical":
         counts = column.cast(pl.String).drop_nulls().alias("value").value_counts()

@@ -18,7 +18,8 @@ import polars as pl
 from homeostat.hooks import Hooks
 from homeostat.metrics import order_classes
 from homeostat.pipelines import inference
-from homeostat.pipelines.models.candidates import Boosting, Fit, Table, fit_candidate, row_weights
+from homeostat.pipelines.inference import Manifest, MemberManifest
+from homeostat.pipelines.models.candidates import Boosting, Table, fit_candidate, row_weights
 from homeostat.pipelines.models.features import build_features
 from homeostat.pipelines.models.manifest import describe_model, encode_target
 from homeostat.project import Project, Task
@@ -51,7 +52,7 @@ class MemberSpec:
 class Member:
     """A fitted member: `told` is its part of the manifest (name, family, rounds, classes, features)."""
 
-    told: dict[str, Any]
+    told: MemberManifest
     model: Any
     cost: FitCost
 
@@ -114,13 +115,18 @@ def fit_member(
     table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
     boosting = Boosting(STEP, spec.max_depth, None if base is None else base.model)
     fit = fit_candidate(spec.family, table, manifest, project, hooks, rounds=spec.rounds, boosting=boosting)
-    return Member(describe_member(spec.name, fit, manifest), fit.model, fit.cost)
+    return Member(part_of(spec.name, fit.describe(manifest)), fit.model, fit.cost)
 
 
-def describe_member(name: str, fit: Fit, manifest: dict[str, Any]) -> dict[str, Any]:
-    """A member's part of the manifest."""
-    kept = {key: manifest[key] for key in ("classes", "features")}
-    return {"name": name, "family": fit.family, "rounds": fit.rounds, **kept}
+def part_of(name: str, manifest: Manifest) -> MemberManifest:
+    """What an ensemble says of a model of this manifest that is a member of it."""
+    return {
+        "name": name,
+        "family": manifest["family"],
+        "rounds": manifest["rounds"],
+        "classes": manifest["classes"],
+        "features": manifest["features"],
+    }
 
 
 def _classes_of(

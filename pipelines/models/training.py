@@ -15,7 +15,7 @@ import polars as pl
 from homeostat.hooks import Hooks
 from homeostat.metrics import better, compute_metrics
 from homeostat.pipelines import inference
-from homeostat.pipelines.inference import Predictor
+from homeostat.pipelines.inference import Manifest, Predictor
 from homeostat.pipelines.models.candidates import Fit, Table, fit_candidate, row_weights
 from homeostat.pipelines.models.data_profile import learn_facts
 from homeostat.pipelines.models.features import build_features, raw_view
@@ -47,7 +47,7 @@ class Trained:
     reference: dict[str, float]
     candidates: list[dict[str, Any]]
     cost: FitCost
-    manifest: dict[str, Any]
+    manifest: Manifest
     fit: Fit
     hooks: Hooks
     sample: pl.DataFrame
@@ -65,7 +65,7 @@ class Trained:
         Returns the folder.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        keep_estimator(self.fit.model, self.family, folder / inference.model_file(self.manifest))
+        keep_estimator(self.fit.model, self.family, folder)
         return keep_parts(folder, self.predictor, self.hooks, self.sample, self.facts)
 
 
@@ -90,7 +90,7 @@ def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Rep
     say(f"refitting {fits[best].family} on {labelled.height} rows")
     last = fit_candidate(fits[best].family, table, manifest, project, hooks, rounds=rounds)
     cost = sum((fit.cost for fit in [*fits, last]), FitCost())
-    manifest |= {"family": last.family, "rounds": last.rounds}
+    manifest = last.describe(manifest)
     if hooks.build_features is None and last.family != "hook":
         manifest["hooks"] = None
     raw = raw_view(labelled, project).with_columns(labelled["label"])
@@ -119,7 +119,7 @@ def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Rep
 
 
 def _compare(
-    table: Table, frame: pl.DataFrame, manifest: dict[str, Any], project: Project, hooks: Hooks, say: Report
+    table: Table, frame: pl.DataFrame, manifest: Manifest, project: Project, hooks: Hooks, say: Report
 ) -> tuple[list[Fit], list[dict[str, Any]]]:
     train, valid, holdout = _parts(frame, project.task)
     fits, notes = [], []
@@ -130,13 +130,13 @@ def _compare(
         rounds = project.training.rounds if watched else min(project.training.rounds, BLIND_ROUNDS)
         fit = fit_candidate(family, table.part(train), manifest, project, hooks, rounds=rounds, valid=watched)
         seconds = time.perf_counter() - started
-        told = {"family": family, "rows": fit.rows, "rounds": fit.rounds, "boosted": fit.boosted}
+        note = {"family": family, "rows": fit.rows, "rounds": fit.rounds, "boosted": fit.boosted}
         measured = {
             name: _measure(fit, table, frame["label"], part, manifest, project.task)
             for name, part in (("valid", valid), ("holdout", holdout))
         }
         fits.append(fit)
-        notes.append({**told, **measured, "seconds": seconds, "chosen": False})
+        notes.append({**note, **measured, "seconds": seconds, "chosen": False})
     return fits, notes
 
 
@@ -167,7 +167,7 @@ def _parts(frame: pl.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def _measure(
-    fit: Fit, table: Table, labels: pl.Series, part: np.ndarray, manifest: dict[str, Any], task: Task
+    fit: Fit, table: Table, labels: pl.Series, part: np.ndarray, manifest: Manifest, task: Task
 ) -> dict[str, float]:
     if not len(part):
         return {}
@@ -175,9 +175,8 @@ def _measure(
     return compute_metrics(task, labels.gather(part), scored, manifest["positive"])
 
 
-def _score(fit: Fit, table: Table, part: np.ndarray, manifest: dict[str, Any], task: Task) -> pl.DataFrame:
-    told = {**manifest, "family": fit.family, "rounds": fit.rounds}
-    values = inference.model_values(fit.model, told, table.matrix[part])
+def _score(fit: Fit, table: Table, part: np.ndarray, manifest: Manifest, task: Task) -> pl.DataFrame:
+    values = inference.model_values(fit.model, fit.describe(manifest), table.matrix[part])
     return inference.outputs(values, task, manifest["classes"], manifest["positive"])
 
 
@@ -193,7 +192,7 @@ def _choose(candidates: list[dict[str, Any]], project: Project) -> int:
     return 0
 
 
-def _params(project: Project, manifest: dict[str, Any]) -> dict[str, Any]:
+def _params(project: Project, manifest: Manifest) -> dict[str, Any]:
     settings = project.training
     known = {"family": manifest["family"], "rounds": manifest["rounds"], "seed": settings.seed}
     if manifest["family"] == "xgboost":

@@ -15,7 +15,7 @@ from homeostat.pipelines.data.sources import FOREVER, as_text, date_labels, has_
 from homeostat.pipelines.data.validation import Validated, validate_feedback, validate_inputs
 from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.pipelines.setup.lookahead import find_look_ahead
-from homeostat.project import Project, Task
+from homeostat.project import Project, Task, list_retired_keys
 
 MOST_TOLD = 5
 SAMPLE = 500
@@ -44,7 +44,10 @@ def check_project(project: Project, hooks: Hooks) -> list[Finding]:
     Reads everything once. An error is what would stop the loop or mislead it; a warning is what the loop will
     quarantine and tell.
     """
-    findings: list[Finding] = []
+    findings = [
+        Finding("warning", key, f"it has no effect any more: {why}. Delete it.")
+        for key, why in list_retired_keys(project.file)
+    ]
     inputs = _check_inputs(project, hooks, findings)
     if inputs is not None and inputs.source.height:
         _check_labels(project, hooks, inputs, findings)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from homeostat.console.main import app
 from homeostat.flows.exports import export_predictions
-from homeostat.flows.labeling.collect import BOARD
+from homeostat.flows.facts import BOARD
 from homeostat.flows.loop import Loop, open_loop
 from homeostat.flows.queries.why import why
 from homeostat.flows.replay.run import replay
@@ -75,7 +75,7 @@ def test_every_label_is_peoples_and_the_consensus_is_better_than_the_best_of_the
     assert (labels["label"] == labels["digit"]).mean() > 0.98  # type: ignore[operator]
     board = loop.store.get_fact(BOARD)
     assert board is not None
-    assert [row["annotator"] for row in sorted(board["annotators"], key=lambda r: r["rank"])] == ["ann", "ben", "cho"]
+    assert [row["annotator"] for row in sorted(board.annotators, key=lambda r: r["rank"])] == ["ann", "ben", "cho"]
 
 
 def test_budget_holds_in_every_week(loop: Loop) -> None:

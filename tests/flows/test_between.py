@@ -11,9 +11,10 @@ import pytest
 from conftest import small_project
 
 from homeostat.durations import instant
+from homeostat.flows.facts import BEGUN, BegunBatch
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.operations import between, manual
-from homeostat.flows.stages.ingest import BEGUN, ingest_between
+from homeostat.flows.stages.ingest import ingest_between
 from homeostat.flows.stages.sequence import list_due, run_tick
 from homeostat.records import Alert, Post, PostKind, Scope, Severity
 
@@ -108,7 +109,7 @@ def test_a_batch_between_ticks_that_was_killed_is_scored_by_the_next_tick(loop: 
     keep(loop, at(8), whole)
     run_tick(loop.project.folder, "live", instant(at(8)))
     assert scored(loop) == {instant(killed): 18, instant(at(8)): 54}
-    assert loop.store.get_fact(BEGUN) == {"at": instant(killed)}
+    assert loop.store.get_fact(BEGUN) == BegunBatch(killed)
 
 
 def forget(loop: Loop, when: datetime) -> None:

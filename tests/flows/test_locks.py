@@ -13,6 +13,7 @@ import pytest
 from conftest import small_project
 
 from homeostat.errors import BusyError
+from homeostat.flows.facts import BEGUN, BegunBatch
 from homeostat.flows.locks import LEASE, Terms, claim
 from homeostat.flows.loop import forget_open_loops, open_loop
 from homeostat.records import Lease, Scope
@@ -63,11 +64,11 @@ def test_whoever_lost_the_lease_writes_no_more(project: Path) -> None:
         lend(loop.store, datetime.now(UTC) + timedelta(minutes=1))
         time.sleep(1)
         with pytest.raises(BusyError, match="lost its lease"), loop.store.write("anything") as write:
-            write.put_fact("late", {})
+            write.put_fact(BEGUN, BegunBatch(datetime.now(UTC)))
     kept = loop.store.get_lease(LEASE)
     assert kept is not None
     assert kept.holder.startswith("elsewhere")
-    assert loop.store.get_fact("late") is None
+    assert loop.store.get_fact(BEGUN) is None
 
 
 def test_a_lease_that_was_not_renewed_in_time_is_lost_though_nobody_took_it(project: Path) -> None:

@@ -46,6 +46,7 @@ from homeostat.records import (
     WindowStatus,
 )
 from homeostat.store import Store, Writer
+from homeostat.store.facts import Fact
 from homeostat.store.schema import Base
 
 AT = datetime(2024, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -72,6 +73,8 @@ CHECK = CheckResult(
     "run1",
 )
 DECISION = Decision(AT, "retraining", "retrain", ("it is worse", "by 0.1"), {"worse_by": {"b1": 0.1}, "n": [1, 2]}, 3)
+COST = FitCost(2, 10**12, 1 / 3)
+SERVING = Fact("cost", FitCost)
 MODEL = ModelRecord(3, "p/key", AT, "xgboost", 10**6, {"auc": 2 / 3}, FitCost(2, 10**12, 0.25), "run2", AT, LATER)
 LINED = replace(
     MODEL, version=4, lineage=2, loss={"mean": 1 / 3, "rows": 10.0, "scale": 0.1, "profile": [0.5, 9.5], "segments": {}}
@@ -139,7 +142,7 @@ RECORDS: dict[str, tuple[Callable[[Writer], Any], Callable[[Store], Any], Any]] 
     "settled task": (lambda w: w.put_task(SETTLED), lambda s: s.get_task("t2"), SETTLED),
     "answer": (lambda w: w.append_answer(ANSWER), lambda s: s.list_answers(TASK.id), [ANSWER]),
     "stage": (lambda w: w.put_stage(AT, "act", {"did": "wait"}), lambda s: s.get_stage(AT, "act"), {"did": "wait"}),
-    "fact": (lambda w: w.put_fact("champion", {"version": 3}), lambda s: s.get_fact("champion"), {"version": 3}),
+    "fact": (lambda w: w.put_fact(SERVING, COST), lambda s: s.get_fact(SERVING), COST),
     "journal": (
         lambda w: w.append_journal(AT, "k", "act", {"by": "ann", "share": 1 / 3}),
         lambda s: [(e.seq, e.at, e.key, e.kind, e.body) for e in s.list_journal()],
@@ -201,13 +204,13 @@ def test_lists_come_in_the_order_of_time_however_they_were_put(store: Store) -> 
 
 def test_a_transaction_that_breaks_leaves_nothing_of_itself(store: Store) -> None:
     with store.write("before") as write:
-        write.put_fact("champion", {"version": 1})
+        write.put_fact(SERVING, FitCost(1))
     with pytest.raises(KeyError), store.write("broken") as write:
         for put, _, _ in RECORDS.values():
             put(write)
-        write.put_fact("champion", {"version": 2})
+        write.put_fact(SERVING, FitCost(2))
         raise KeyError("in the middle")
-    assert store.get_fact("champion") == {"version": 1}
+    assert store.get_fact(SERVING) == FitCost(1)
     assert not store.list_batches() and not store.list_alerts() and not store.list_journal()
 
 
@@ -246,11 +249,11 @@ def test_a_release_is_taken_by_one_batch(store: Store) -> None:
 
 def test_a_fact_that_is_dropped_is_gone_and_may_be_dropped_again(store: Store) -> None:
     with store.write("test") as write:
-        write.put_fact("challenger", {"version": 2})
+        write.put_fact(SERVING, COST)
     for _ in range(2):
         with store.write("test") as write:
-            write.drop_fact("challenger")
-        assert store.get_fact("challenger") is None
+            write.drop_fact(SERVING)
+        assert store.get_fact(SERVING) is None
 
 
 def test_a_time_without_a_zone_is_a_defect_that_shows(store: Store) -> None:

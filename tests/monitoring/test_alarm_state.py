@@ -12,8 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS, describe_losses
-from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Stream, Watch, begin, from_plain, take, to_plain
+from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Stream, Watch, begin, take
 from homeostat.sequential import upper_limit
+from homeostat.store.facts import Fact
+
+KEPT = Fact("alarm/1", Watch)
 
 DAY = ("2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z")
 
@@ -123,7 +126,7 @@ def test_a_rise_is_dated_by_the_batch_it_began_in() -> None:
 @given(st.lists(st.floats(0, 1), max_size=50), st.booleans())
 def test_a_state_survives_json(batch: list[float], founded: bool) -> None:
     state = fed(watch(root(a=90, b=80) if founded else {}, ("c",)), np.array(batch))
-    assert from_plain(json.loads(json.dumps(to_plain(state), allow_nan=False))) == state
+    assert KEPT.load(json.loads(json.dumps(KEPT.dump(state), allow_nan=False))) == state
 
 
 def test_a_segment_with_a_small_share_needs_more_capital() -> None:

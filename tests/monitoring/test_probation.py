@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeostat.monitoring.retraining.probation import LATE_TICKS, PROOF_BATCHES, Probation, from_plain, to_plain
+from homeostat.monitoring.retraining.probation import LATE_TICKS, PROOF_BATCHES, Probation
+from homeostat.store.facts import Fact
+
+KEPT = Fact("probation/1", Probation)
 
 ALPHA = 0.05
 FRESH = Probation(1, "2020-01-07T00:00:00Z")
@@ -91,7 +94,7 @@ def test_a_state_comes_back_from_json_bit_for_bit(
     state = dataclasses.replace(FRESH, wary=wary)
     for at, rows in enumerate(batches):
         state = state.take(np.array(rows), gains[at] if at < len(gains) else None, f"batch {at}")
-    again = from_plain(json.loads(json.dumps(to_plain(state))))
+    again = KEPT.load(json.loads(json.dumps(KEPT.dump(state))))
     assert again == state
     more = np.full(10, 0.5)
     assert again.take(more, (0.1, 0.1), "next") == state.take(more, (0.1, 0.1), "next")
@@ -147,6 +150,6 @@ def test_a_state_stays_of_one_size_and_proof_takes_as_many_batches_as_labels_are
 
 
 def test_a_state_of_an_earlier_version_is_read() -> None:
-    raw = to_plain(FRESH) | {"count": 7, "means": [0.0, 0.0], "squares": [0.0, 0.0]}
+    raw = KEPT.dump(FRESH) | {"count": 7, "means": [0.0, 0.0], "squares": [0.0, 0.0]}
     del raw["gains"]
-    assert from_plain(raw) == FRESH
+    assert KEPT.load(raw) == FRESH

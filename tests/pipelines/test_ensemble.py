@@ -13,6 +13,7 @@ from test_training import frame_of, project_of
 
 from homeostat.hooks import Hooks
 from homeostat.pipelines.inference import GoldenMismatch, Predictor
+from homeostat.pipelines.inference.manifest import Manifest, manifest_of
 from homeostat.pipelines.models.ensemble import Ensemble, open_members, refresh_ensemble, weights_of
 from homeostat.pipelines.models.members import list_specs
 from homeostat.pipelines.models.training import train_model
@@ -167,7 +168,7 @@ def test_the_reasons_of_a_committee_are_those_of_its_members_by_their_weights(tm
     model, rows = Predictor.load(tmp_path / "second"), frame_of(20, task)
     wanted = [dict.fromkeys(("x", "z", "c"), 0.0) for _ in range(rows.height)]
     for member, estimator in zip(model.manifest["members"], model.model, strict=True):
-        alone = Predictor({**model.manifest, **member}, estimator)
+        alone = Predictor(manifest_of(model.manifest, member), estimator)
         for total, told in zip(wanted, contributions(alone, rows), strict=True):
             for name, part in told.items():
                 total[name] += member["weight"] * part
@@ -183,7 +184,7 @@ def test_the_reasons_of_many_classes_are_for_the_class_that_was_told(tmp_path: P
     assert rows.height == 5
     only = [m["name"] for m in model.manifest["members"] if "9" not in m["classes"]]
     assert only == ["first"]
-    manifest = {**model.manifest, "members": [m for m in model.manifest["members"] if m["name"] not in only]}
+    manifest: Manifest = {**model.manifest, "members": [m for m in model.manifest["members"] if m["name"] not in only]}
     without = Predictor(manifest, model.model[1:])
     assert (without.score(rows)["prediction"] == "9").all()
     assert contributions(without, rows) == contributions(model, rows)

@@ -134,9 +134,10 @@ def test_a_missing_cut_or_changed_part_is_refused(tmp_path: Path, part: str) -> 
 
 
 def test_the_predictor_stands_alone_and_holds_no_pickle(tmp_path: Path) -> None:
-    tree = ast.parse(Path(inference.__file__).read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    modules = sorted(Path(inference.__file__).parent.glob("*.py"))
+    nodes = [node for module in modules for node in ast.walk(ast.parse(module.read_text()))]
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom) and not node.level}
     assert not {name.split(".")[0] for name in names} & {"homeostat", "pipelines", "pickle", "joblib"}
     train(tmp_path, family="linear")
     assert not list((tmp_path / "model").glob("*.pkl"))

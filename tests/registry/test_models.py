@@ -23,6 +23,7 @@ from homeostat.pipelines.models.training import Trained, train_model
 from homeostat.project import Project
 from homeostat.registry.foreign import Contract
 from homeostat.registry.models import CHAMPION, Models
+from homeostat.registry.registration import Registration
 
 START = datetime(2020, 1, 1, tzinfo=UTC)
 HOOK = (
@@ -48,19 +49,19 @@ def train(folder: Path, task: str = "binary", hook: str | None = None) -> tuple[
 
 
 def register(models: Models, made: Trained, folder: Path, key: str) -> int:
-    return models.register(
-        folder,
+    registration = Registration(
         key,
-        as_of=START,
-        family=made.family,
-        rows=made.rows,
-        reference=made.reference,
-        cost=made.cost,
-        params=made.params,
-        candidates=made.candidates,
-        lake_uri="/data/lake",
-        lake_versions={"inputs": 3, "feedback": 2},
+        START,
+        made.family,
+        made.rows,
+        made.reference,
+        made.cost,
+        made.params,
+        made.candidates,
+        "/data/lake",
+        {"inputs": 3, "feedback": 2},
     )
+    return models.register(folder, registration)
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_the_same_key_registers_once_with_its_facts(models: Models, tmp_path: Pa
         ("/data/lake/feedback", 2),
     }
     assert models.load(1).score(frame).equals(made.predictor.score(frame))
-    assert models.describe(1)["run_id"] == first.info.run_id
+    assert models.describe(1).run_id == first.info.run_id
     assert (models.folder(1) / "reference.parquet").is_file()
 
 

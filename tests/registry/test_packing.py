@@ -1,4 +1,5 @@
 import json
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,6 @@ def test_a_broken_folder_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(ModelRefused, match=r"^p version 4 is refused: GoldenMismatch") as caught:
         load_predictor(folder, "p version 4")
     assert "\n" not in str(caught.value)
-    (folder / "predictor.py").unlink()
+    shutil.rmtree(folder / "predictor")
     with pytest.raises(ModelRefused, match="No such file"):
         load_predictor(folder, "p version 4")

@@ -9,11 +9,11 @@ from typing import Any
 import polars as pl
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
+from homeostat.flows.facts import ALARM
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.operations import manual
 from homeostat.flows.replay.run import replay
-from homeostat.flows.stages.alarm_state import fact_name
-from homeostat.monitoring.alarm.state import Watch, from_plain
+from homeostat.monitoring.alarm.state import Watch
 from homeostat.records import Scope
 
 NEVER = """
@@ -38,9 +38,9 @@ def opened(folder: Path, scope: Scope = Scope.REPLAY) -> Loop:
 
 
 def watched(loop: Loop, line: int = 1) -> Watch:
-    stored = loop.store.get_fact(fact_name(line))
-    assert stored is not None
-    return from_plain(stored)
+    watch = loop.store.get_fact(ALARM.of(line))
+    assert watch is not None
+    return watch
 
 
 def alarms(loop: Loop) -> list[Any]:
@@ -185,7 +185,7 @@ def test_a_version_of_the_same_line_goes_on_with_its_wager_and_one_of_another_be
     loop = opened(folder, Scope.LIVE)
     scored = [b.model_version for b in loop.store.list_batches() if b.state == "scored"]
     assert scored == [1, 1, 1, 2, 2, 2, 3, 3, 3]
-    batches = {line: stored for line in (1, 2, 3) if (stored := loop.store.get_fact(fact_name(line)))}
-    assert set(batches) == {1, 3}
-    taken = {line: from_plain(stored).streams[0].e_process for line, stored in batches.items()}
+    watches = {line: watch for line in (1, 2, 3) if (watch := loop.store.get_fact(ALARM.of(line)))}
+    assert set(watches) == {1, 3}
+    taken = {line: watch.streams[0].e_process for line, watch in watches.items()}
     assert {line: e_process and e_process.batches for line, e_process in taken.items()} == {1: 5, 3: 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import worlds
 from worlds import KILLED, after, eventful, live, run_apart
 
 from homeostat.errors import HomeostatError
+from homeostat.flows.facts import CHAMPION, Standing
 from homeostat.flows.learning.approvals import approve, describe, expire, list_open, reject
 from homeostat.flows.learning.promotion import compare, settle
 from homeostat.flows.learning.proposals import alert_key
@@ -144,7 +145,7 @@ def test_another_champion_supersedes_what_waits(folder: Path) -> None:
 def test_a_challenger_that_was_compared_with_another_champion_is_not_approved(folder: Path) -> None:
     loop = at_home(folder)
     with loop.store.write("elsewhere") as write:
-        write.put_fact("champion", {"version": 2, "since": "2020-01-13T00:00:00Z"})
+        write.put_fact(CHAMPION, Standing(2, datetime(2020, 1, 13, tzinfo=UTC)))
     with pytest.raises(HomeostatError, match=r"compared with version 1, and version 2 is champion now.*promote"):
         approve(loop, after(6.1), "ann")
     assert loop.models.get_alias("champion") == 1 and [each.version for each in list_open(loop)] == [3]

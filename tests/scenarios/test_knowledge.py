@@ -23,7 +23,6 @@ EAGER = """
 min_gain = -1.0
 min_rows = 20
 [monitoring]
-windows = 1
 min_rows = 20
 [retraining]
 policy = "every_tick"

@@ -9,6 +9,7 @@ import pytest
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
 from homeostat.errors import ProjectError
+from homeostat.flows.facts import LABELERS
 from homeostat.flows.labeling.programmatic import label_by_rule
 from homeostat.flows.learning.versions import training_frame
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
@@ -66,9 +67,9 @@ def test_rows_without_a_label_get_one_by_the_votes_of_sound_functions(tmp_path: 
     assert set(newest["who"]) == {"good"} and rows["propensity"].null_count() == rows.height
     right = rows.join(truth.select("id", pl.col("y").cast(pl.String)), on="id")
     assert (right["label"] == right["y"]).mean() > 0.9  # type: ignore[operator]
-    fact = loop.store.get_fact("labelers")
+    fact = loop.store.get_fact(LABELERS)
     assert fact is not None
-    good, contrary = fact["measured"]
+    good, contrary = fact.measured
     assert good["low"] > 0.8 and not good["dropped"] and contrary["high"] < 0.2 and contrary["dropped"]
     assert "labelers" in [e.kind for e in loop.store.list_journal()]
     told = [a for a in loop.store.list_alerts() if "'contrary' is worse than chance" in a.title]

@@ -12,13 +12,13 @@ import worlds
 from worlds import DAY, PROJECT, START, after, assert_same, damaged, draw, live, quiet, shared, snapshot, write
 
 from homeostat.errors import HomeostatError
+from homeostat.flows.facts import ALARM
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.operations import manual
 from homeostat.flows.queries.status import status
 from homeostat.flows.replay.adopt import adopt_replay
 from homeostat.flows.replay.run import replay
-from homeostat.flows.stages.alarm_state import fact_name
-from homeostat.monitoring.alarm.state import REFERENCE_ROWS, from_plain
+from homeostat.monitoring.alarm.state import REFERENCE_ROWS
 from homeostat.records import Scope
 
 SETTINGS = """
@@ -226,7 +226,9 @@ def test_a_project_can_start_with_a_model_made_elsewhere(
     first = scores(loop).filter(pl.col("batch") == "2020-01-08T00:00:00Z").join(parts[0], on="id")
     assert first["score"].to_list() == pytest.approx((1 / (1 + (-first["x"]).exp())).to_list())
     assert len(loop.models.list_versions()) > 1
-    (stream,) = from_plain(loop.store.get_fact(fact_name(1)) or {}).streams
+    watch = loop.store.get_fact(ALARM.of(1))
+    assert watch is not None
+    (stream,) = watch.streams
     assert stream.e_process is None and not stream.held_out and 0 < sum(stream.profile) < REFERENCE_ROWS
 
 

@@ -57,7 +57,6 @@ GATES = """
 min_gain = 0.02
 fresh_rows = 300
 [monitoring]
-windows = 1
 min_rows = 100
 sample = 400
 [retraining]
@@ -190,6 +189,7 @@ def annotated(folder: Path, hooks: str) -> None:
 
 def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
     """Everything a loop remembers that must not depend on when or how often it was stopped."""
+    from homeostat.flows.facts import ALARM
     from homeostat.flows.loop import forget_open_loops, open_loop
     from homeostat.records import Scope
     from homeostat.store import rows
@@ -213,11 +213,11 @@ def snapshot(folder: Path, scope: str = "replay") -> dict[str, Any]:
         "statuses": list(store.list_alert_statuses().values()),
     }
     found: dict[str, Any] = {name: [_timeless(rows.values(r)) for r in records] for name, records in listed.items()}
-    found["watches"] = [store.get_fact(f"alarm/{version}") for version in models.list_versions()]
+    found["watches"] = [store.get_fact(ALARM.of(version)) for version in models.list_versions()]
     for table in ("inputs", "predictions", "feedback", "quarantine"):
         frame = loop.lake.read(table)
         found[f"lake.{table}"] = None if frame is None else frame.sort(sorted(frame.columns)).to_dicts()
-    found["versions"] = [models.describe(v)["key"] for v in models.list_versions()]
+    found["versions"] = [models.describe(v).key for v in models.list_versions()]
     found["aliases"] = {name: models.get_alias(name) for name in ("champion", "challenger", "previous")}
     found["runs"] = sorted((run.info.status, run.data.tags["homeostat.key"]) for run in list_runs(loop))
     assert len(set(found["versions"])) == len(found["versions"])
@@ -289,7 +289,6 @@ approval = "human"
 approval_within = "2d"
 min_rows = 30
 [monitoring]
-windows = 1
 min_rows = 30
 [retraining]
 policy = "periodic"

@@ -1,0 +1,158 @@
+"""Every fact that a loop keeps in its store, with the record it is kept as."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from homeostat.durations import Instant
+from homeostat.monitoring.alarm.state import Watch
+from homeostat.monitoring.retraining.probation import Probation
+from homeostat.records import FitCost, PostKind
+from homeostat.store.facts import Fact, FactSeries
+
+Cell = str | bool | int | float | None
+"""A value of a table that is kept whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A version in a role, and since when."""
+
+    version: int
+    since: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class FirstModel:
+    """The version that a replay keeps scoring with, to compare with."""
+
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """The classes of a binary target, the negative one first."""
+
+    classes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TargetType:
+    """Whether classes come as text."""
+
+    text: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LastTraining:
+    """When a model was last made or tried, and how many labels were known then."""
+
+    at: Instant
+    labels: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewestVersion:
+    """What the next small step starts from: the newest version, the end of the last batch it knows, its labels.
+
+    `champion` is who was champion after the step; `anew` says that everything was learned anew because of an alarm, and
+    that nothing of it has been promoted yet.
+    """
+
+    version: int
+    until: Instant
+    labels: int
+    champion: int
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A step that waits for its outcome: what it was forecast to save a row, and the versions before and after it."""
+
+    at: Instant
+    kind: str
+    forecast: float
+    before: int
+    after: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredAttempt(Attempt):
+    """A step and what came of it: what it `gained` a row on the `rows` of the `batch` that was scored next."""
+
+    gained: float
+    rows: int
+    batch: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Steps that wait for their outcome, oldest first."""
+
+    list: tuple[Attempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """Measured steps, oldest first."""
+
+    list: tuple[MeasuredAttempt, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BegunBatch:
+    """A batch between ticks that was begun."""
+
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class TakingBatch:
+    """The batch that took posts last."""
+
+    batch: str
+
+
+@dataclass(frozen=True, slots=True)
+class LastDraw:
+    """The instant up to which batches were drawn from to measure."""
+
+    drawn: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Labelers:
+    """How often each labeling function was right, a row for each."""
+
+    measured: tuple[dict[str, Cell], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnnotatorBoard:
+    """How well each annotator agrees with the others, a row for each, as known at a tick."""
+
+    at: Instant
+    annotators: tuple[dict[str, Cell], ...]
+
+
+CHAMPION = Fact("champion", Standing)
+CHALLENGER = Fact("challenger", Standing)
+BASELINE = Fact("baseline", FirstModel)
+CLASSES = Fact("classes", Classes)
+TARGET = Fact("target", TargetType)
+TRAINING = Fact("training", LastTraining)
+ENSEMBLE = Fact("ensemble", NewestVersion)
+ATTEMPTS = Fact("attempts", Attempts)
+OUTCOMES = Fact("outcomes", Outcomes)
+ALARM = FactSeries("alarm", Watch)
+PROBATION = FactSeries("probation", Probation)
+BEGUN = Fact("ingest/begun", BegunBatch)
+POSTS = {kind: Fact(f"posts/{kind.value}", TakingBatch) for kind in PostKind}
+DRAWN = Fact("labeling", LastDraw)
+CURSOR = Fact("labeling/cursor", dict[str, Any])
+COST = Fact("labeling/cost", FitCost)
+BOARD = Fact("annotators", AnnotatorBoard)
+LABELERS = Fact("labelers", Labelers)
