@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from homeostat.durations import Instant
+from homeostat.flows.learning.port import Attempt, Measured, Progress, Training
 from homeostat.monitoring.alarm.state import Watch
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.records import FitCost, PostKind
@@ -45,50 +46,6 @@ class TargetType:
 
 
 @dataclass(frozen=True, slots=True)
-class LastTraining:
-    """When a model was last made or tried, and how many labels were known then."""
-
-    at: Instant
-    labels: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewestVersion:
-    """What the next small step starts from: the newest version, the end of the last batch it knows, its labels.
-
-    `champion` is who was champion after the step; `anew` says that everything was learned anew because of an alarm, and
-    that nothing of it has been promoted yet.
-    """
-
-    version: int
-    until: Instant
-    labels: int
-    champion: int
-    anew: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """A step that waits for its outcome: what it was forecast to save a row, and the versions before and after it."""
-
-    at: Instant
-    kind: str
-    forecast: float
-    before: int
-    after: int
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredAttempt(Attempt):
-    """A step and what came of it: what it `gained` a row on the `rows` of the `batch` that was scored next."""
-
-    gained: float
-    rows: int
-    batch: str
-    told: str
-
-
-@dataclass(frozen=True, slots=True)
 class Attempts:
     """Steps that wait for their outcome, oldest first."""
 
@@ -99,7 +56,7 @@ class Attempts:
 class Outcomes:
     """Measured steps, oldest first."""
 
-    list: tuple[MeasuredAttempt, ...] = ()
+    list: tuple[Measured, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +100,8 @@ CHALLENGER = Fact("challenger", Standing)
 BASELINE = Fact("baseline", FirstModel)
 CLASSES = Fact("classes", Classes)
 TARGET = Fact("target", TargetType)
-TRAINING = Fact("training", LastTraining)
-ENSEMBLE = Fact("ensemble", NewestVersion)
+TRAINING = Fact("training", Training)
+ENSEMBLE = Fact("ensemble", Progress)
 ATTEMPTS = Fact("attempts", Attempts)
 OUTCOMES = Fact("outcomes", Outcomes)
 ALARM = FactSeries("alarm", Watch)

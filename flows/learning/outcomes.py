@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-
-import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
-from homeostat.flows.facts import ATTEMPTS, OUTCOMES, Attempt, Attempts, MeasuredAttempt, Outcomes
-from homeostat.flows.learning.promotion import labelled_rows
+from homeostat.flows.facts import ATTEMPTS, OUTCOMES, Attempts, Outcomes
+from homeostat.flows.learning.port import Attempt, LearningPort, Measured, Span
 from homeostat.flows.learning.rules import paired_gain
-from homeostat.flows.loop import Loop
-from homeostat.monitoring.alarm.rule import is_mature
 from homeostat.monitoring.retraining.forecast import Outcome
 from homeostat.pipelines.models.features import raw_view
-from homeostat.records import Window
 from homeostat.store import Writer
 
 MOST_KEPT, MOST_A_TICK = 20, 5
@@ -29,15 +25,15 @@ class Ledger:
     `lost` counts those whose outcome can no longer be measured, since a model or every label is gone.
     """
 
-    waiting: list[Attempt] = field(default_factory=list)
-    known: list[MeasuredAttempt] = field(default_factory=list)
-    new: list[MeasuredAttempt] = field(default_factory=list)
+    waiting: Sequence[Attempt] = ()
+    known: Sequence[Measured] = ()
+    new: Sequence[Measured] = ()
     lost: int = 0
 
     @property
     def outcomes(self) -> tuple[Outcome, ...]:
         """The outcomes as a forecast reads them."""
-        return tuple(Outcome(step.kind, step.forecast, step.gained) for step in self.known)
+        return tuple(Outcome(outcome.kind, outcome.forecast, outcome.gained) for outcome in self.known)
 
     def write(self, write: Writer, at: datetime) -> None:
         """Keep the ledger, and say each new outcome in the journal."""
@@ -45,62 +41,61 @@ class Ledger:
             return
         write.put_fact(ATTEMPTS, Attempts(tuple(self.waiting)))
         write.put_fact(OUTCOMES, Outcomes(tuple(self.known)))
-        for step in self.new:
-            body = {**asdict(step), "at": instant(step.at)}
-            write.append_journal(at, f"{instant(step.at)}/outcome", "outcome", body)
+        for outcome in self.new:
+            write.append_journal(at, f"{instant(outcome.at)}/outcome", "outcome", outcome.model_dump(mode="json"))
 
 
-def settle_accounts(loop: Loop, at: datetime) -> Ledger:
+def settle_accounts(port: LearningPort, at: datetime) -> Ledger:
     """Measure what is due at `at`; writes nothing."""
-    waiting, outcomes = _waiting(loop), loop.store.get_fact(OUTCOMES)
-    known, new, left = [] if outcomes is None else outcomes.list, [], []
-    windows = [w for w in loop.store.list_windows() if w.end_at <= at] if waiting else []
+    waiting, known = port.attempts(), port.outcomes()
+    new: list[Measured] = []
+    left: list[Attempt] = []
+    spans = port.spans(at) if waiting else []
     for attempt in waiting:
-        window = _first_after(loop, windows, attempt)
-        if window is None or len(new) >= MOST_A_TICK:
+        span = _first_after(spans, attempt)
+        if span is None or len(new) >= MOST_A_TICK:
             left.append(attempt)
-        elif (outcome := _measure(loop, attempt, window, at)) is not None:
+        elif (outcome := _measure(port, attempt, span, at)) is not None:
             new.append(outcome)
     return Ledger(left, [*known, *new][-MOST_KEPT:], new, lost=len(waiting) - len(left) - len(new))
 
 
-def with_attempt(loop: Loop, attempt: Attempt) -> Attempts:
-    """The fact that keeps a step waiting for its outcome, beside those that wait already."""
-    return Attempts((*_waiting(loop), attempt)[-MOST_KEPT:])
+def with_attempt(waiting: Sequence[Attempt], attempt: Attempt) -> list[Attempt]:
+    """The steps that wait for their outcome, with one more; the newest `MOST_KEPT`."""
+    return [*waiting, attempt][-MOST_KEPT:]
 
 
-def _waiting(loop: Loop) -> tuple[Attempt, ...]:
-    fact = loop.store.get_fact(ATTEMPTS)
-    return () if fact is None else fact.list
+def _first_after(spans: list[Span], attempt: Attempt) -> Span | None:
+    first = next((span for span in spans if span.end_at > attempt.at), None)
+    return first if first is not None and first.mature else None
 
 
-def _first_after(loop: Loop, windows: list[Window], attempt: Attempt) -> Window | None:
-    later = [w for w in windows if w.end_at > attempt.at and w.rows]
-    return later[0] if later and is_mature(later[0], loop.project.monitoring) else None
-
-
-def _measure(loop: Loop, attempt: Attempt, window: Window, at: datetime) -> MeasuredAttempt | None:
-    rows = labelled_rows(loop, (window.batch,), at)
+def _measure(port: LearningPort, attempt: Attempt, span: Span, at: datetime) -> Measured | None:
+    rows = port.labelled_rows((span.batch,), at)
     if rows is None or rows.is_empty():
         return None
     try:
-        before, after = map(loop.models.load, (attempt.before, attempt.after))
+        before, after = (port.model(version) for version in (attempt.before, attempt.after))
     except RegistryError:
         return None
-    raw = raw_view(rows, loop.project)
+    raw = raw_view(rows, port.project)
     saved = paired_gain(
-        loop.project.task, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive
+        port.project.task, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive
     )
     gained = float(saved.mean())
-    return MeasuredAttempt(
-        **asdict(attempt), gained=gained, rows=rows.height, batch=window.batch, told=_summary(attempt, gained, rows)
+    return Measured(
+        **attempt.model_dump(),
+        gained=gained,
+        rows=rows.height,
+        batch=span.batch,
+        told=_in_words(attempt, gained, rows.height),
     )
 
 
-def _summary(attempt: Attempt, gained: float, rows: pl.DataFrame) -> str:
+def _in_words(attempt: Attempt, gained: float, rows: int) -> str:
     what = f"the {attempt.kind} of {instant(attempt.at)}, which made version {attempt.after}"
     verdict = "saved" if gained >= 0 else "cost"
     return (
         f"{what}, was forecast to save {attempt.forecast:.4f} a row; over version {attempt.before} it {verdict} "
-        f"{abs(gained):.4f} a row on the {rows.height} rows that were scored next"
+        f"{abs(gained):.4f} a row on the {rows} rows that were scored next"
     )

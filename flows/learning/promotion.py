@@ -1,4 +1,4 @@
-"""How a challenger ends: compared on fresh rows, then promoted, refused, or put before a person."""
+"""How a challenger ends: promoted, refused, or waiting for approval."""
 
 from __future__ import annotations
 
@@ -8,28 +8,13 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
-import polars as pl
-
-from homeostat.errors import HomeostatError, RegistryError
-from homeostat.flows.facts import (
-    BASELINE,
-    CHAMPION,
-    CLASSES,
-    TRAINING,
-    Classes,
-    FirstModel,
-    LastTraining,
-    Standing,
-)
-from homeostat.flows.labels import fair_share, measured_labels
+from homeostat.errors import HomeostatError
+from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, TRAINING, Classes, FirstModel, Standing
+from homeostat.flows.learning.port import Training
 from homeostat.flows.learning.proposals import close, forget_challenger, propose, withdraw
-from homeostat.flows.learning.rules import compare_scores, groups_of
 from homeostat.flows.loop import Loop, alert
-from homeostat.metrics import stand_for
-from homeostat.pipelines.models.features import raw_view
 from homeostat.project import Task
 from homeostat.records import ApprovalState, Decision, ModelRecord, Severity
-from homeostat.registry.promotion import Comparison
 from homeostat.store import Writer
 from homeostat.store.facts import Fact
 
@@ -97,39 +82,6 @@ def _answer_the_question(loop: Loop, write: Writer, at: datetime, version: int, 
     withdraw(loop, write, at, f"version {version} became champion", but=version)
 
 
-def compare(loop: Loop, champion: int, challenger: int, batches: tuple[str, ...], at: datetime) -> Comparison:
-    """Score both versions, now, on the labelled rows of `batches`."""
-    rows = labelled_rows(loop, batches, at, weighed=True)
-    return compare_rows(loop, champion, challenger, pl.DataFrame() if rows is None else rows, batches)
-
-
-def compare_rows(
-    loop: Loop, champion: int, challenger: int, rows: pl.DataFrame, batches: tuple[str, ...]
-) -> Comparison:
-    """Score both versions, now, on labelled rows that neither learned from, and compare their losses row by row.
-
-    Where the rows have a `propensity`, each counts for as many as it stands for.
-    """
-    try:
-        challenging, standing = loop.models.load(challenger), loop.models.load(champion)
-    except RegistryError as fault:
-        return Comparison(champion, challenger, 0, batches, {}, {}, str(fault))
-    if rows.is_empty():
-        return Comparison(champion, challenger, 0, batches, {}, {}, "no labelled rows came after the champion was made")
-    raw, task, labels = raw_view(rows, loop.project), loop.project.task, rows["label"]
-    mine, other = challenging.score(raw), standing.score(raw)
-    return compare_scores(
-        task,
-        labels,
-        champion=(champion, other),
-        challenger=(challenger, mine),
-        batches=batches,
-        positive=challenging.positive,
-        weights=stand_for(rows),
-        groups=groups_of(loop.project, rows),
-    )
-
-
 def settle(
     loop: Loop,
     at: datetime,
@@ -182,27 +134,8 @@ def _carry_out(
     return outcome
 
 
-def labelled_rows(loop: Loop, batches: tuple[str, ...], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
-    """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key.
-
-    Only labels that count for what is measured. Of likelier rows no more than of others (see
-    `homeostat.flows.labels`); or all of them, `weighed` by the `propensity` that then comes with them.
-    """
-    chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
-    rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
-    if rows is None:
-        return None
-    labels = measured_labels(loop, rows[loop.key], at)
-    if labels is None:
-        return None
-    found = rows.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
-    if weighed:
-        return found
-    return found.filter(pl.Series(fair_share(found, loop.key, "_batch"))).drop("propensity")
-
-
 def note_training(loop: Loop, write: Writer, at: datetime) -> None:
     """Note when was last trained, and on how many labels."""
     decision = loop.store.get_decision(at, "retraining")
     labels = decision.evidence.get("labels", 0) if decision is not None else 0
-    write.put_fact(TRAINING, LastTraining(at, labels))
+    write.put_fact(TRAINING, Training(at=at, labels=labels))

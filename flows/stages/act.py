@@ -9,25 +9,24 @@ from typing import Any
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
 from homeostat.flows.facts import PROBATION
+from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.learning.probation import get_probation, renewed
-from homeostat.flows.learning.promotion import Overtaken, compare, note_training, promote, settle, stands
-from homeostat.flows.learning.update import find_base, refresh
+from homeostat.flows.learning.promotion import Overtaken, note_training, promote, stands
+from homeostat.flows.learning.update import refresh
 from homeostat.flows.learning.versions import make_version
 from homeostat.flows.loop import Loop, alert
-from homeostat.flows.stages.decide import fresh_windows
-from homeostat.monitoring.retraining.forecast import RECALIBRATE, REFRESH
+from homeostat.monitoring.retraining.forecast import RECALIBRATE, REFRESH, RETRAIN
 from homeostat.pipelines.data.canonical import canonical_classes
 from homeostat.records import BatchState, Decision, FitCost, ModelRecord, Severity
 from homeostat.registry.foreign import Contract
-from homeostat.registry.promotion import decide_promotion
 
 
 def act(loop: Loop, at: datetime) -> dict[str, Any]:
     """Carry out the retraining decision of this tick; done again after a kill, it comes to the same end."""
     decision = loop.store.get_decision(at, "retraining")
     kind = decision.kind if decision is not None else "wait"
-    steps = {"train_first": _train_first, "adopt": _adopt, "retrain": _retrain, RECALIBRATE: refresh, REFRESH: refresh}
-    steps |= {"rollback": _roll_back}
+    steps = {"train_first": _train_first, "adopt": _adopt, "rollback": _roll_back}
+    steps |= dict.fromkeys((RECALIBRATE, REFRESH, RETRAIN), refresh)
     if kind not in steps:
         return _finish(loop, at, {"did": kind})
     if decision is not None and decision.model_version not in (None, loop.version_of("champion")):
@@ -77,7 +76,7 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
     """Put the root version of the champion's lineage back, because what came after it was worse."""
     decision, champion = loop.store.get_decision(at, "retraining"), loop.champion()
     assert decision is not None and champion is not None
-    probation = get_probation(loop, champion)
+    probation = get_probation(LoopPort(loop), champion)
     root = loop.store.get_model(probation.lineage)
     assert root is not None
     verdict = Decision(at, "rollback", "rollback", decision.reasons, {"from": champion.version}, root.version)
@@ -85,35 +84,6 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
     facts = {PROBATION.of(probation.lineage): renewed(probation, at)}
     promote(loop, at, root, verdict, outcome, facts, stands(loop, champion.version))
     return outcome
-
-
-def _retrain(loop: Loop, at: datetime) -> dict[str, Any]:
-    champion = loop.champion()
-    assert champion is not None
-    if find_base(loop) is not None:
-        return refresh(loop, at)
-    batches = _fresh_batches(loop, champion, at)
-    record = make_version(loop, at, batches)
-    comparison = compare(loop, champion.version, record.version, batches, at)
-    verdict = decide_promotion(comparison, loop.project, at)
-    if comparison.challenger_metrics:
-        record = dataclasses.replace(record, reference=dict(comparison.challenger_metrics))
-    outcome = {"did": "retrain", "version": record.version, "verdict": verdict.kind}
-    return settle(loop, at, record, verdict, outcome)
-
-
-def _fresh_batches(loop: Loop, champion: ModelRecord, at: datetime) -> tuple[str, ...]:
-    """The newest batches with enough labels to compare on, at most half of what is fresh: the rest is to learn from."""
-    windows = fresh_windows(loop, champion, at)
-    wanted = min(loop.project.gates.fresh_rows, max(sum(w.labels for w in windows) // 2, loop.project.gates.min_rows))
-    chosen: list[str] = []
-    labels = 0
-    for window in reversed(windows):
-        if labels >= wanted:
-            break
-        chosen.append(window.batch)
-        labels += window.labels
-    return tuple(reversed(chosen))
 
 
 def _could_not(loop: Loop, at: datetime, kind: str, fault: Exception) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Where labels come from: how many of those that count are known, and how many of them the model itself caused."""
+"""Labels that the model itself caused: how many there are, and what is said where they block training."""
 
 from __future__ import annotations
 
@@ -10,15 +10,6 @@ import polars as pl
 from homeostat.flows.loop import Loop, alert
 from homeostat.records import Decision, Severity
 from homeostat.store import Writer
-
-
-def count_labels(loop: Loop, at: datetime) -> int:
-    """How many rows have a label at `at`."""
-    labels = loop.lake.scan("feedback", at)
-    if labels is None:
-        return 0
-    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
-    return loop.lake.collect("feedback", counted).item()
 
 
 def count_caused(loop: Loop, at: datetime) -> int:

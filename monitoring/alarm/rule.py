@@ -41,10 +41,15 @@ def decide_alarm(champion: ModelRecord | None, watch: Watch | None, *, said: boo
 
 
 def is_mature(window: Window, settings: Monitoring) -> bool:
-    """Whether a window's labels are a fair sample: enough have come, or no more are waited for."""
-    if window.status is WindowStatus.UNKNOWN:
+    """Whether a window's labels are a fair sample; never where its metric is unknown."""
+    return is_fair_sample(window.status, window.coverage, settings)
+
+
+def is_fair_sample(status: WindowStatus, coverage: float, settings: Monitoring) -> bool:
+    """Whether labels are a fair sample of a batch: enough have come, or no more are waited for."""
+    if status is WindowStatus.UNKNOWN:
         return False
-    return window.status is WindowStatus.FINAL or window.coverage >= settings.min_coverage
+    return status is WindowStatus.FINAL or coverage >= settings.min_coverage
 
 
 def _name(stream: Stream) -> str:

@@ -15,8 +15,10 @@ from worlds import KILLED, after, eventful, live, run_apart
 from homeostat.errors import HomeostatError
 from homeostat.flows.facts import CHAMPION, Standing
 from homeostat.flows.learning.approvals import approve, describe, expire, list_open, reject
-from homeostat.flows.learning.promotion import compare, settle
+from homeostat.flows.learning.live import LoopPort
+from homeostat.flows.learning.promotion import settle
 from homeostat.flows.learning.proposals import alert_key
+from homeostat.flows.learning.step import compare
 from homeostat.flows.locks import exclusive
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.operations import manual
@@ -181,7 +183,7 @@ def test_of_two_people_who_decide_at_once_one_is_heard(folder: Path) -> None:
 def test_a_champion_approved_during_a_comparison_is_not_replaced_by_what_it_was_not_compared_with(folder: Path) -> None:
     loop = at_home(folder)
     batches = tuple(batch.id for batch in loop.store.list_batches()[4:])
-    found = compare(loop, 1, 2, batches, after(6.1))
+    found = compare(LoopPort(loop), 1, 2, batches, after(6.1))
     verdict = decide_promotion(found, loop.project, after(6.1))
     record = loop.store.get_model(2)
     assert verdict.kind == "ask" and record is not None

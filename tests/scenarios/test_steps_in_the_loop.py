@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from worlds import DAY, PROJECT, START, draw, write
 
-from homeostat.flows.learning.promotion import labelled_rows
+from homeostat.flows.learning.live import labelled_rows
 from homeostat.flows.learning.rules import kept_apart, share_apart
 from homeostat.flows.learning.versions import training_frame
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop

@@ -1,0 +1,240 @@
+"""What a step of learning goes by in the loop: the store, the lake and MLflow."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from homeostat.durations import instant
+from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
+from homeostat.flows.labels import fair_share, measured_labels
+from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
+from homeostat.flows.learning.versions import (
+    RECORD,
+    SOURCES,
+    count_sources,
+    key_of,
+    make_version,
+    read_record,
+    training_frame,
+)
+from homeostat.flows.loop import Loop
+from homeostat.hooks import Hooks
+from homeostat.monitoring.alarm.rule import is_mature
+from homeostat.monitoring.estimation.warning import warn_of_estimate
+from homeostat.monitoring.novelty import describe as describe_fact
+from homeostat.monitoring.novelty import gone_columns
+from homeostat.monitoring.retraining.probation import Probation
+from homeostat.pipelines.inference import ENSEMBLE as ENSEMBLE_FAMILY
+from homeostat.pipelines.models.ensemble import Ensemble, refresh_ensemble
+from homeostat.pipelines.models.members import MemberSpec
+from homeostat.project import Project
+from homeostat.records import ModelRecord
+from homeostat.registry.packing import read_manifest
+from homeostat.registry.registration import Registration
+
+
+@dataclass(frozen=True, slots=True)
+class LoopPort:
+    """A `LearningPort` over a loop's memory."""
+
+    loop: Loop
+
+    @property
+    def project(self) -> Project:
+        """The project."""
+        return self.loop.project
+
+    @property
+    def hooks(self) -> Hooks:
+        """Its hooks."""
+        return self.loop.hooks
+
+    def champion(self) -> ModelRecord | None:
+        """The champion's record; None before the first."""
+        return self.loop.champion()
+
+    def record(self, version: int) -> ModelRecord | None:
+        """The record of a version."""
+        return self.loop.store.get_model(version)
+
+    def standing_version(self, before: datetime) -> int | None:
+        """The newest version that was made before a time, champion or not."""
+        return self.loop.standing_version(before)
+
+    def manifest(self, version: int) -> Mapping[str, Any]:
+        """What a version is made of. Raises RegistryError where it is gone, or was made elsewhere."""
+        return read_manifest(self.loop.models.folder(version))
+
+    def model(self, version: int) -> Any:
+        """A version, its golden rows verified. Raises RegistryError where it is gone or damaged."""
+        return self.loop.models.load(version)
+
+    def spent(self) -> int:
+        """Rows x rounds of every fit after the first model."""
+        return sum(record.cost.row_rounds for record in self.loop.store.list_models()[1:])
+
+    def progress(self) -> Progress | None:
+        """How far learning has come; None before the first step."""
+        return self.loop.store.get_fact(ENSEMBLE)
+
+    def training(self) -> Training | None:
+        """The last training; None before the first."""
+        return self.loop.store.get_fact(TRAINING)
+
+    def accounts(self, at: datetime) -> Accounts:
+        """The accounts as of the tick before `at`."""
+        return Accounts.model_validate(self.loop.store.last_outcome("decide", at) or {})
+
+    def attempts(self) -> list[Attempt]:
+        """Steps that wait for their outcome, oldest first."""
+        fact = self.loop.store.get_fact(ATTEMPTS)
+        return [] if fact is None else list(fact.list)
+
+    def outcomes(self) -> list[Measured]:
+        """Outcomes so far, oldest first."""
+        fact = self.loop.store.get_fact(OUTCOMES)
+        return [] if fact is None else list(fact.list)
+
+    def probation(self, lineage: int) -> Probation | None:
+        """What is remembered of a lineage's probation."""
+        return self.loop.store.get_fact(PROBATION.of(lineage))
+
+    def count_labels(self, at: datetime) -> int:
+        """How many rows have a label at `at`."""
+        return count_labels(self.loop, at)
+
+    def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
+        """The scored batches with rows that ended by `at`, after `after` where it is given, oldest first."""
+        settings, windows = self.project.monitoring, self.loop.store.list_windows(after=after)
+        return [
+            Span(w.batch, w.end_at, w.rows, w.labels, w.coverage, w.model_version, is_mature(w, settings))
+            for w in windows
+            if w.end_at <= at and w.rows
+        ]
+
+    def broken_batches(self) -> set[str]:
+        """The batches in which a column that was there has gone."""
+        return {check.batch for check in self.loop.store.list_checks() if gone_columns(check.facts)}
+
+    def broken(self, at: datetime) -> str | None:
+        """What is wrong with the newest batch, where a column that was there has gone."""
+        checks = [check for check in self.loop.store.list_checks() if check.tick_at <= at]
+        gone = gone_columns(checks[-1].facts) if checks else ()
+        return f"of batch {checks[-1].batch}, {describe_fact(gone[0])}" if gone else None
+
+    def estimated_worse(self, at: datetime) -> str | None:
+        """Why labels of the newest batch are wanted, where it is estimated to be worse."""
+        champion = self.champion()
+        root = None if champion is None else self.record(champion.root_version)
+        windows = [w for w in self.loop.store.list_windows() if w.end_at <= at and w.rows]
+        warning = warn_of_estimate(champion, root, windows, self.project, at)
+        return None if warning is None else warning.body
+
+    def labelled_rows(self, batches: Sequence[str], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
+        """The inputs of batches whose label counts and is known at `at`; see `labelled_rows` of this module."""
+        return labelled_rows(self.loop, batches, at, weighed=weighed)
+
+    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
+        """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
+        frame = training_frame(self.loop, at, until=until, since=since, without=without)
+        return frame.filter(~pl.col("_batch").is_in(sorted(self.broken_batches())))
+
+    def made(self, at: datetime) -> ModelRecord | None:
+        """The version that was registered at this tick already, before a kill."""
+        version = self.loop.models.find(key_of(self.loop, at))
+        return None if version is None else read_record(self.loop, version)
+
+    def make(
+        self,
+        at: datetime,
+        base: int,
+        specs: tuple[MemberSpec, ...],
+        weights: Mapping[str, float],
+        rows: Rows,
+        until: datetime,
+    ) -> ModelRecord:
+        """Refit the members of `specs` of the version `base`, weigh all, and register what comes of it."""
+        sources: dict[str, int] = {}
+
+        def counted(ticks: int | None) -> pl.DataFrame:
+            frame = rows(ticks)
+            if frame.height > sum(sources.values()):
+                sources.clear()
+                sources.update(count_sources(frame))
+            return frame
+
+        origin = self.loop.models.folder(base)
+        made = refresh_ensemble(origin, specs, weights, counted, self.project, self.hooks)
+        return read_record(self.loop, _register(self.loop, at, made, until, sources))
+
+    def train(self, at: datetime, without: Sequence[str]) -> ModelRecord:
+        """Train every candidate on what is labelled, but not on these batches, and register the best; once a tick."""
+        return make_version(self.loop, at, without)
+
+
+def _register(loop: Loop, at: datetime, made: Ensemble, until: datetime, sources: Mapping[str, int]) -> int:
+    """Register an ensemble with its record; `sources` counts its labels by provenance."""
+    key = key_of(loop, at)
+    record = {
+        "key": key,
+        "as_of": at.isoformat(),
+        "family": ENSEMBLE_FAMILY,
+        "rows": made.rows,
+        "reference": {},
+        "cost": dataclasses.asdict(made.cost),
+        "trained_until": instant(until),
+        SOURCES: sources,
+    }
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "model"
+        made.save(folder)
+        (folder / RECORD).write_text(json.dumps(record, indent=1))
+        registration = Registration(
+            key,
+            at,
+            ENSEMBLE_FAMILY,
+            made.rows,
+            {},
+            made.cost,
+            {f"weight.{m['name']}": round(m["weight"], 6) for m in made.manifest["members"]},
+            lake_uri=loop.paths.lake_uri,
+            lake_versions=loop.lake.versions(),
+        )
+        return loop.models.register(folder, registration)
+
+
+def labelled_rows(loop: Loop, batches: Sequence[str], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
+    """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key.
+
+    Only labels that count for what is measured. Of likelier rows no more than of others (see
+    `homeostat.flows.labels`); or all of them, `weighed` by the `propensity` that then comes with them.
+    """
+    chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
+    rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
+    if rows is None:
+        return None
+    labels = measured_labels(loop, rows[loop.key], at)
+    if labels is None:
+        return None
+    known = rows.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    if weighed:
+        return known
+    return known.filter(pl.Series(fair_share(known, loop.key, "_batch"))).drop("propensity")
+
+
+def count_labels(loop: Loop, at: datetime) -> int:
+    """How many rows have a label at `at`."""
+    labels = loop.lake.scan("feedback", at)
+    if labels is None:
+        return 0
+    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
+    return loop.lake.collect("feedback", counted).item()

@@ -1,0 +1,209 @@
+"""What a step of learning needs: the live loop gives it from store, lake and MLflow, a backtest from memory.
+
+The step itself is written once, over this port: `settle_accounts`, `follow_probation`, `deliberate` and `take_step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Protocol
+
+import polars as pl
+from pydantic import BaseModel, PlainSerializer
+
+from homeostat.durations import instant
+from homeostat.hooks import Hooks
+from homeostat.monitoring.retraining.probation import Probation
+from homeostat.pipelines.models.members import MemberSpec
+from homeostat.project import Project
+from homeostat.records import ModelRecord
+
+Moment = Annotated[datetime, PlainSerializer(instant, return_type=str)]
+Rows = Callable[[int | None], pl.DataFrame]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A scored batch: when it ended, its rows and labels, who served it, and whether its labels are a fair sample."""
+
+    batch: str
+    end_at: datetime
+    rows: int
+    labels: int
+    coverage: float
+    model_version: int
+    mature: bool
+
+
+class Progress(BaseModel, frozen=True):
+    """How far learning in steps has come: the newest version, the last batch and the labels that it knows.
+
+    `champion` is the version that was champion after that step. `anew` says that everything was learned again because
+    of an alarm, and that nothing of it has been promoted yet.
+    """
+
+    version: int
+    until: Moment
+    labels: int
+    champion: int
+    anew: bool = False
+
+
+class Training(BaseModel, frozen=True):
+    """When a model was last trained or tried, and how many labels there were."""
+
+    at: Moment
+    labels: int
+
+
+class Accounts(BaseModel, frozen=True):
+    """Labels known so far, and the rows x rounds that retraining on everything costs: of all ticks, and of this one."""
+
+    labels: int = 0
+    full_cost: int = 0
+    full_cost_per_tick: int = 0
+
+
+class Attempt(BaseModel, frozen=True):
+    """A step that waits for its outcome: what it was forecast to save a row, and the versions before and after it."""
+
+    at: Moment
+    kind: str
+    forecast: float
+    before: int
+    after: int
+
+
+class Measured(Attempt, frozen=True):
+    """What a step really saved a row, on the `rows` labelled rows of the first batch after it; `told` says it."""
+
+    gained: float
+    rows: int
+    batch: str
+    told: str
+
+
+class Scoring(Protocol):
+    """A version that scores: `homeostat.pipelines.inference.Predictor`, or a model made elsewhere."""
+
+    positive: str | None
+
+    def score(self, rows: Any, /) -> pl.DataFrame:
+        """One row of prediction, score, classes, scores for each row."""
+        ...
+
+
+class LearningPort(Protocol):
+    """Where a step reads what it goes by, and makes a version. Times are the ends of ticks, versions are numbers."""
+
+    @property
+    def project(self) -> Project:
+        """The project."""
+        ...
+
+    @property
+    def hooks(self) -> Hooks:
+        """Its hooks."""
+        ...
+
+    def champion(self) -> ModelRecord | None:
+        """The champion's record; None before the first."""
+        ...
+
+    def record(self, version: int) -> ModelRecord | None:
+        """The record of a version."""
+        ...
+
+    def standing_version(self, before: datetime) -> int | None:
+        """The newest version that was made before a time, champion or not."""
+        ...
+
+    def manifest(self, version: int) -> Mapping[str, Any]:
+        """What a version is made of. Raises RegistryError where it is gone, or was made elsewhere."""
+        ...
+
+    def model(self, version: int) -> Any:
+        """A version, as a `Scoring`. Raises RegistryError where it is gone or damaged."""
+        ...
+
+    def spent(self) -> int:
+        """Rows x rounds of every fit after the first model."""
+        ...
+
+    def progress(self) -> Progress | None:
+        """How far learning has come; None before the first step."""
+        ...
+
+    def training(self) -> Training | None:
+        """The last training; None before the first."""
+        ...
+
+    def accounts(self, at: datetime) -> Accounts:
+        """The accounts as of the tick before `at`."""
+        ...
+
+    def attempts(self) -> list[Attempt]:
+        """Steps that wait for their outcome, oldest first."""
+        ...
+
+    def outcomes(self) -> list[Measured]:
+        """Outcomes so far, oldest first."""
+        ...
+
+    def probation(self, lineage: int) -> Probation | None:
+        """What is remembered of a lineage's probation."""
+        ...
+
+    def count_labels(self, at: datetime) -> int:
+        """How many rows have a label at `at`."""
+        ...
+
+    def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
+        """The scored batches with rows that ended by `at`, after `after` where it is given, oldest first."""
+        ...
+
+    def broken_batches(self) -> set[str]:
+        """The batches in which a column that was there has gone."""
+        ...
+
+    def broken(self, at: datetime) -> str | None:
+        """What is wrong with the newest batch, where a column that was there has gone."""
+        ...
+
+    def estimated_worse(self, at: datetime) -> str | None:
+        """Why labels of the newest batch are wanted, where it is estimated to be worse."""
+        ...
+
+    def labelled_rows(self, batches: Sequence[str], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
+        """The inputs of batches whose label is known at `at`, with `label` and `_batch`; sorted by event and key.
+
+        `weighed`: all of them, with the `propensity` of each label where it matters; else of likelier rows no more than
+        of others.
+        """
+        ...
+
+    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
+        """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
+        ...
+
+    def made(self, at: datetime) -> ModelRecord | None:
+        """The version that was made at this tick already, before a kill."""
+        ...
+
+    def make(
+        self,
+        at: datetime,
+        base: int,
+        specs: tuple[MemberSpec, ...],
+        weights: Mapping[str, float],
+        rows: Rows,
+        until: datetime,
+    ) -> ModelRecord:
+        """Refit the members of `specs` of the version `base`, weigh all, and keep what comes of it as a version."""
+        ...
+
+    def train(self, at: datetime, without: Sequence[str]) -> ModelRecord:
+        """Train every candidate on what is labelled, but not on these batches, and keep the best as a version."""
+        ...

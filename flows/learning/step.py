@@ -1,0 +1,254 @@
+"""A step of learning: the newest version's members are reweighed and refitted, and what comes of it is compared.
+
+Of the rows of the batches that have become mature since the last step a share, drawn by their keys, is kept from
+learning: it is what champion and challenger are compared on now. The next step learns from it too. The live loop and a
+backtest take the same step, each over its own `LearningPort`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from homeostat.errors import DataError, RegistryError
+from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
+from homeostat.flows.learning.probation import get_probation
+from homeostat.flows.learning.rules import compare_scores, groups_of, kept_apart, mean_losses, share_apart
+from homeostat.flows.loop import tick_index
+from homeostat.metrics import stand_for
+from homeostat.monitoring.retraining.forecast import RETRAIN
+from homeostat.pipelines.inference import MEMBERS
+from homeostat.pipelines.models.ensemble import weights_of
+from homeostat.pipelines.models.features import raw_view
+from homeostat.pipelines.models.members import FIRST, follow, list_specs
+from homeostat.project import Project
+from homeostat.records import Decision, ModelRecord
+from homeostat.registry.promotion import Comparison, decide_promotion
+
+MOST_BATCHES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What the next step starts from: a version, the end of the last batch it knows, the labels it knew whole.
+
+    `anew` says that everything was learned anew because of an alarm, and that nothing of it has been promoted yet.
+    """
+
+    version: int
+    manifest: Mapping[str, Any]
+    until: datetime
+    labels: int
+    anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What was made and compared: the version, the verdict on it, how far learning has come, what to wait for.
+
+    Without members nothing is learned in steps, and there is neither `progress` nor `attempt`.
+    """
+
+    record: ModelRecord
+    verdict: Decision
+    progress: Progress | None = None
+    attempt: Attempt | None = None
+
+
+def find_base(port: LearningPort) -> Base | None:
+    """The version to go on from: the newest one made, or the champion.
+
+    None where the policy does not learn in steps, or the version has no members of ours.
+    """
+    progress, champion = port.progress(), port.champion()
+    if champion is None or port.project.retraining.policy != "forecast":
+        return None
+    if progress is None or champion.version not in (progress.version, progress.champion):
+        version, since = champion.version, champion.promoted_at or champion.as_of
+        progress = Progress(version=version, until=since, labels=champion.rows, champion=version)
+    try:
+        manifest = port.manifest(progress.version)
+    except RegistryError:
+        return None
+    base = Base(progress.version, manifest, progress.until, progress.labels, progress.anew)
+    return base if _usable(port, manifest) else None
+
+
+def _usable(port: LearningPort, manifest: Mapping[str, Any]) -> bool:
+    made_of = {feature["name"] for feature in manifest["features"]}
+    plain = port.hooks.build_features is None
+    same = made_of == set(port.project.data.features) if plain else manifest["hooks"] == port.hooks.digest
+    return same and "hook" not in {member["family"] for member in manifest.get("members", ())} | {manifest["family"]}
+
+
+def new_spans(port: LearningPort, base: Base, at: datetime) -> list[Span]:
+    """The mature batches after what a base knows, oldest first, the newest `MOST_BATCHES`; none that is broken."""
+    broken = port.broken_batches()
+    return [s for s in port.spans(at, base.until) if s.mature and s.batch not in broken][-MOST_BATCHES:]
+
+
+def fresh_count(project: Project, spans: Sequence[Span]) -> int:
+    """About how many rows of these batches a comparison would have."""
+    labels = sum(span.labels for span in spans)
+    return int(labels * share_apart(project, labels))
+
+
+def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
+    """Take the step that was decided at `at`: make a challenger and compare it.
+
+    The challenger belongs to the champion's lineage, unless everything was learned anew because of an alarm. Raises
+    DataError where there are no labelled rows to compare on.
+    """
+    base, champion = find_base(port), port.champion()
+    assert base is not None and champion is not None
+    spans = new_spans(port, base, at)
+    batches = tuple(span.batch for span in spans)
+    rows = port.labelled_rows(batches, at, weighed=True) if batches else None
+    if rows is None or rows.is_empty():
+        raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
+    kept = kept_apart(rows[port.project.data.key], share_apart(port.project, rows.height))
+    apart = rows.filter(kept)
+    record = port.made(at) or _make(port, at, base, spans, rows.filter(~kept), apart, decision)
+    comparison = compare_rows(port, champion.version, record.version, apart, batches)
+    verdict = _judge(port, at, comparison, champion, spans[-1])
+    verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
+    anew = base.anew or (decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet")
+    reference = dict(comparison.challenger_metrics) or record.reference
+    record = dataclasses.replace(record, lineage=None if anew else champion.root_version, reference=reference)
+    promoted = verdict.kind == "promote"
+    progress = Progress(
+        version=record.version,
+        until=spans[-1].end_at,
+        labels=decision.evidence["labels"] if decision.kind == RETRAIN else base.labels,
+        champion=record.version if promoted else champion.version,
+        anew=anew and not promoted,
+    )
+    gain = decision.evidence.get("gain", 0.0)
+    attempt = Attempt(at=at, kind=decision.kind, forecast=gain, before=champion.version, after=record.version)
+    return Step(record, verdict, progress, attempt)
+
+
+def train_anew(port: LearningPort, at: datetime) -> Step:
+    """Train every candidate again on all but the newest labelled batches, and compare the best on those.
+
+    Raises DataError where there are too few labelled rows to learn from.
+    """
+    champion = port.champion()
+    assert champion is not None
+    batches = _fresh_batches(port, champion, at)
+    record = port.train(at, batches)
+    comparison = compare(port, champion.version, record.version, batches, at)
+    reference = dict(comparison.challenger_metrics) or record.reference
+    return Step(dataclasses.replace(record, reference=reference), decide_promotion(comparison, port.project, at))
+
+
+def fresh_spans(port: LearningPort, champion: ModelRecord | None, at: datetime) -> list[Span]:
+    """The mature batches that came after the champion was made, so that it learned from none; oldest first."""
+    return [] if champion is None else [span for span in port.spans(at, champion.as_of) if span.mature]
+
+
+def _fresh_batches(port: LearningPort, champion: ModelRecord, at: datetime) -> tuple[str, ...]:
+    """The newest batches with enough labels to compare on, at most half of what is fresh: the rest is to learn from."""
+    spans, gates = fresh_spans(port, champion, at), port.project.gates
+    wanted = min(gates.fresh_rows, max(sum(span.labels for span in spans) // 2, gates.min_rows))
+    chosen: list[str] = []
+    labels = 0
+    for span in reversed(spans):
+        if labels >= wanted:
+            break
+        chosen.append(span.batch)
+        labels += span.labels
+    return tuple(reversed(chosen))
+
+
+def _judge(port: LearningPort, at: datetime, comparison: Comparison, champion: ModelRecord, newest: Span) -> Decision:
+    """The verdict on a challenger; refused too where trust must be earned first."""
+    verdict = decide_promotion(comparison, port.project, at)
+    late = tick_index(port.project, at) - tick_index(port.project, newest.end_at)
+    doubt = get_probation(port, champion).doubt(late)
+    if doubt is None or verdict.kind == "refuse":
+        return verdict
+    return dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, doubt))
+
+
+def _make(
+    port: LearningPort,
+    at: datetime,
+    base: Base,
+    spans: Sequence[Span],
+    learn: pl.DataFrame,
+    apart: pl.DataFrame,
+    decision: Decision,
+) -> ModelRecord:
+    """Make the challenger: its weights follow the new batches, its members learn from all but the rows kept apart."""
+    names, end = decision.evidence.get("members"), spans[-1].end_at
+    specs = tuple(spec for spec in list_specs(port.project) if names is None or spec.name in names)
+    weights = _followed(port, weights_of(base.manifest), spans, learn)
+    return port.make(at, base.version, specs, weights, _rows_until(port, at, end, apart), end)
+
+
+def _rows_until(port: LearningPort, at: datetime, end: datetime, apart: pl.DataFrame) -> Rows:
+    """What may be learned from: labelled rows of the last so many ticks up to `end`, without those kept apart."""
+    without = apart[port.project.data.key]
+
+    def rows(ticks: int | None) -> pl.DataFrame:
+        since = None if ticks is None else end - ticks * port.project.loop.tick
+        return port.training_rows(at, end, since, without)
+
+    return rows
+
+
+def _followed(
+    port: LearningPort, weights: dict[str, float], spans: Sequence[Span], rows: pl.DataFrame
+) -> dict[str, float]:
+    """The weights after the new batches, each member's loss as of the version that stood when a batch was scored."""
+    for span in spans:
+        mine, standing = rows.filter(pl.col("_batch") == span.batch), port.standing_version(span.end_at)
+        if not mine.is_empty() and standing is not None:
+            weights = follow(weights, _member_losses(port, standing, mine))
+    return weights
+
+
+def _member_losses(port: LearningPort, version: int, rows: pl.DataFrame) -> dict[str, float]:
+    model, raw = port.model(version), raw_view(rows, port.project)
+    together = model.score(raw)
+    alone = model.score_members(raw) if MEMBERS in model.manifest else {FIRST: together}
+    return mean_losses(port.project.task, rows["label"], together, alone, model.positive)
+
+
+def compare(port: LearningPort, champion: int, challenger: int, batches: tuple[str, ...], at: datetime) -> Comparison:
+    """Score both versions, now, on the labelled rows of `batches`."""
+    rows = port.labelled_rows(batches, at, weighed=True)
+    return compare_rows(port, champion, challenger, pl.DataFrame() if rows is None else rows, batches)
+
+
+def compare_rows(
+    port: LearningPort, champion: int, challenger: int, rows: pl.DataFrame, batches: tuple[str, ...]
+) -> Comparison:
+    """Score both versions, now, on labelled rows that neither learned from, and compare their losses row by row.
+
+    Where the rows have a `propensity`, each counts for as many as it stands for.
+    """
+    try:
+        challenging, standing = port.model(challenger), port.model(champion)
+    except RegistryError as fault:
+        return Comparison(champion, challenger, 0, batches, {}, {}, str(fault))
+    if rows.is_empty():
+        return Comparison(champion, challenger, 0, batches, {}, {}, "no labelled rows came after the champion was made")
+    raw, labels = raw_view(rows, port.project), rows["label"]
+    mine, other = challenging.score(raw), standing.score(raw)
+    return compare_scores(
+        port.project.task,
+        labels,
+        champion=(champion, other),
+        challenger=(challenger, mine),
+        batches=batches,
+        positive=challenging.positive,
+        weights=stand_for(rows),
+        groups=groups_of(port.project, rows),
+    )
