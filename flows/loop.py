@@ -16,6 +16,7 @@ from homeostat.durations import instant
 from homeostat.hooks import Hooks, load_hooks
 from homeostat.lake import Lake
 from homeostat.metrics import positive_class
+from homeostat.monitoring.drift import require_measures
 from homeostat.monitoring.retraining.policies import get_policy
 from homeostat.project import Project, load_project
 from homeostat.records import Alert, ModelRecord, Scope, Severity
@@ -82,6 +83,7 @@ def open_loop(folder: Path | str, scope: Scope) -> Loop:
     """Open a project in a scope; once per process, until its files change."""
     project = load_project(folder)
     get_policy(project)
+    require_measures(project)
     files = [project.file, project.folder / "hooks.py"]
     stamp = tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
     return _open(str(project.folder), scope, stamp)

@@ -1,24 +1,37 @@
-"""Drift of a batch against the champion's reference rows, measured by Evidently with pinned methods."""
+"""Drift of a batch against the champion's reference rows, measured by Evidently."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
-from functools import cache
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from zlib import crc32
 
 import polars as pl
 
+from homeostat.monitoring.drift.measures import ColumnKind, DriftMeasure, find_measure, name_for_evidently
+from homeostat.monitoring.drift.page import column_metric, write_page
 from homeostat.records import ColumnDrift, DriftResult
 from homeostat.sections.steering import Monitoring
 
-NUMERIC_METHOD = "wasserstein"
-CATEGORICAL_METHOD = "jensenshannon"
+if TYPE_CHECKING:
+    import pandas as pd
+    from evidently.core.report import Snapshot
+
 _DIGITS = 9
-_GREY, _BLUE = "#9aa3ad", "#2f6db3"
+
+
+@dataclass(frozen=True, slots=True)
+class _Sample:
+    """Present values of a column on both sides, and how it is measured."""
+
+    kind: ColumnKind
+    name: str
+    measure: DriftMeasure
+    reference: pl.Series
+    current: pl.Series
 
 
 def check_drift(
@@ -35,31 +48,26 @@ def check_drift(
 
     Both frames: one row a thing scored, with the named columns where they exist (numeric, or text), and
     `event_at`, by which rows are put in order. At most `settings.sample` present values a column and side
-    are used, evenly spaced, so the same frames always give the same answer. Numeric columns: Wasserstein
-    distance over the reference's standard deviation; categorical: Jensen-Shannon distance, the rarest
-    values of a wide column taken together. A column that cannot be measured is reported with
-    `drifted=None` and the reason, and the rest goes on. Under `settings.min_rows` rows on a side nothing
-    is measured and no page is written.
+    are used, evenly spaced, so the same frames always give the same answer. Unless the settings name other
+    measures, numeric columns: Wasserstein distance over the reference's standard deviation; categorical:
+    Jensen-Shannon distance, the rarest values of a wide column taken together. A column that cannot be
+    measured is reported with `drifted=None` and the reason, and the rest goes on. Under `settings.min_rows`
+    rows on a side nothing is measured and no page is written. Raises ProjectError where the settings name a
+    measure that is not known, or one fails.
     """
     if short := _too_few(reference.height, current.height, settings.min_rows):
         return DriftResult("unknown", None, (), reference.height, current.height, short)
-    columns = dict.fromkeys(numeric, NUMERIC_METHOD) | dict.fromkeys(categorical, CATEGORICAL_METHOD)
+    kinds = dict.fromkeys(numeric, ColumnKind.NUMERIC) | dict.fromkeys(categorical, ColumnKind.CATEGORICAL)
     reference, current = _by_time(reference), _by_time(current)
-    pairs: dict[str, tuple[pl.Series, pl.Series]] = {}
-    left_out: dict[str, str] = {}
-    for name, method in columns.items():
-        pair = _prepare(reference, current, name, method, settings)
-        if isinstance(pair, str):
-            left_out[name] = pair
-        else:
-            pairs[name] = pair
+    samples = {name: _prepare(reference, current, name, kind, settings) for name, kind in kinds.items()}
+    usable = {name: sample for name, sample in samples.items() if isinstance(sample, _Sample)}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        scores, run = _measure(pairs, columns, settings.drift_threshold) if pairs else ({}, None)
-        found = tuple(_column(name, method, scores, left_out, settings) for name, method in columns.items())
-        result = _result(found, reference.height, current.height, settings)
+        scores, run = _measure(usable, settings.drift_threshold) if usable else ({}, None)
+        columns = tuple(_column(name, sample, scores, settings) for name, sample in samples.items())
+        result = _result(columns, reference.height, current.height, settings)
         if page is not None and run is not None:
-            _write_page(page, title, run, result)
+            write_page(page, title, run, result)
     return result
 
 
@@ -74,13 +82,11 @@ def _by_time(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sort("event_at", maintain_order=True) if "event_at" in frame.columns else frame
 
 
-def _column(
-    name: str, method: str, scores: dict[str, float], left_out: dict[str, str], settings: Monitoring
-) -> ColumnDrift:
-    if name in left_out:
-        return ColumnDrift(name, None, None, None, None, left_out[name])
+def _column(name: str, sample: _Sample | str, scores: Mapping[str, float], settings: Monitoring) -> ColumnDrift:
+    if isinstance(sample, str):
+        return ColumnDrift(name, None, None, None, None, sample)
     score = round(scores[name], _DIGITS)
-    return ColumnDrift(name, method, score, settings.drift_threshold, score >= settings.drift_threshold)
+    return ColumnDrift(name, sample.name, score, settings.drift_threshold, score >= settings.drift_threshold)
 
 
 def _result(
@@ -96,13 +102,23 @@ def _result(
 
 
 def _prepare(
-    reference: pl.DataFrame, current: pl.DataFrame, name: str, method: str, settings: Monitoring
-) -> tuple[pl.Series, pl.Series] | str:
-    """Two samples of present values of one column, or the reason why it cannot be measured."""
+    reference: pl.DataFrame, current: pl.DataFrame, column: str, kind: ColumnKind, settings: Monitoring
+) -> _Sample | str:
+    """Present values of one column on both sides, or the reason why it cannot be measured."""
     for side, frame in (("current", current), ("reference", reference)):
-        if name not in frame.columns:
+        if column not in frame.columns:
             return f"absent from the {side} rows"
-    before, after = _present(reference[name], method), _present(current[name], method)
+    before, after = _present(reference[column], kind), _present(current[column], kind)
+    if reason := _unusable(before, after, settings):
+        return reason
+    name, measure = find_measure(kind, settings)
+    before, after = _spaced(before, settings.sample), _spaced(after, settings.sample)
+    if measure.pools:
+        before, after = _pool(before, after, settings.drift_threshold)
+    return _Sample(kind, name, measure, before, after)
+
+
+def _unusable(before: pl.Series, after: pl.Series, settings: Monitoring) -> str | None:
     if not len(before) and not len(after):
         return "all values missing on both sides"
     if not len(after):
@@ -113,12 +129,11 @@ def _prepare(
         return short.replace("rows;", "values present;")
     if before.n_unique() == 1 and after.n_unique() == 1 and before[0] == after[0]:
         return "the same single value on both sides"
-    pair = _spaced(before, settings.sample), _spaced(after, settings.sample)
-    return pair if method == NUMERIC_METHOD else _pool(*pair, settings.drift_threshold)
+    return None
 
 
-def _present(values: pl.Series, method: str) -> pl.Series:
-    if method == CATEGORICAL_METHOD:
+def _present(values: pl.Series, kind: ColumnKind) -> pl.Series:
+    if kind is ColumnKind.CATEGORICAL:
         return values.drop_nulls().cast(pl.String)
     values = values.cast(pl.Float64, strict=False).drop_nulls()
     return values.filter(values.is_finite())
@@ -149,125 +164,41 @@ def _pool(before: pl.Series, after: pl.Series, threshold: float) -> tuple[pl.Ser
     return before.replace(names), after.replace(names)
 
 
-def _measure(
-    pairs: dict[str, tuple[pl.Series, pl.Series]], methods: dict[str, str], threshold: float
-) -> tuple[dict[str, float], Any]:
+def _measure(samples: Mapping[str, _Sample], threshold: float) -> tuple[dict[str, float], Snapshot]:
     """Evidently's score of each column, and the run that holds its picture of them."""
     from evidently import DataDefinition, Dataset, Report
 
-    metrics = [_drift_metric()(column=name, method=methods[name], threshold=threshold) for name in pairs]
-    definition = DataDefinition(
-        numerical_columns=[name for name in pairs if methods[name] == NUMERIC_METHOD],
-        categorical_columns=[name for name in pairs if methods[name] == CATEGORICAL_METHOD],
-    )
-    sides = [
-        Dataset.from_pandas(_padded({name: pair[i] for name, pair in pairs.items()}), data_definition=definition)
-        for i in (0, 1)
+    metric = column_metric()
+    metrics = [
+        metric(column=name, method=name_for_evidently(sample.name, sample.measure), threshold=threshold)
+        for name, sample in samples.items()
     ]
-    run = Report(metrics, include_tests=False).run(sides[1], sides[0])
-    found: Any = run.metric_results
-    return {metric.column: float(found[metric.metric_id].value) for metric in metrics}, run
+    definition = DataDefinition(
+        numerical_columns=[name for name, sample in samples.items() if sample.kind is ColumnKind.NUMERIC],
+        categorical_columns=[name for name, sample in samples.items() if sample.kind is ColumnKind.CATEGORICAL],
+    )
+    reference, current = (
+        Dataset.from_pandas(_padded(side), data_definition=definition)
+        for side in (
+            {name: sample.reference for name, sample in samples.items()},
+            {name: sample.current for name, sample in samples.items()},
+        )
+    )
+    run = Report(metrics, include_tests=False).run(current, reference)
+    return {metric.column: _value(run, metric.metric_id) for metric in metrics}, run
 
 
-def _padded(columns: dict[str, pl.Series]) -> Any:
+def _value(run: Snapshot, metric: str) -> float:
+    from evidently.core.metric_types import SingleValue
+
+    result = run.metric_results[metric]
+    assert isinstance(result, SingleValue)
+    return float(result.value)
+
+
+def _padded(columns: Mapping[str, pl.Series]) -> pd.DataFrame:
     """A pandas frame of columns of unequal length; Evidently drops the padding column by column."""
     longest = max(len(values) for values in columns.values())
     return pl.DataFrame(
         {name: values.extend_constant(None, longest - len(values)) for name, values in columns.items()}
     ).to_pandas()
-
-
-@cache
-def _drift_metric() -> Any:
-    """Evidently's drift metric of one column, drawn as a row of a table.
-
-    Its own picture costs four times what the measurement costs, because Plotly objects are built one by
-    one; here the same bars are written as plain data.
-    """
-    from evidently.metrics import ValueDrift
-    from evidently.metrics.column_statistics import ValueDriftCalculation
-
-    class ColumnDriftCalculation(ValueDriftCalculation):
-        def _render(self, result: Any, options: Any, color_options: Any) -> list[Any]:
-            return [_table([result])]
-
-    class ColumnDriftMetric(ValueDrift):
-        def to_calculation(self) -> Any:
-            return ColumnDriftCalculation(self.get_metric_id(), self)
-
-    return ColumnDriftMetric
-
-
-def _table(found: list[Any]) -> Any:
-    from evidently.legacy.renderers import html_widgets as ui
-
-    def row(drift: Any) -> Any:
-        sides = (("reference", drift.reference, _GREY), ("current", drift.current, _BLUE))
-        bars = [_bars(name, side.distribution, color) for name, side, color in sides]
-        layout = {
-            "barmode": "group",
-            "bargap": 0.1,
-            "yaxis": {"title": {"text": "share"}, "tickformat": ".0%"},
-        }
-        figure = ui.BaseWidgetInfo(type="big_graph", title="", size=2, params={"data": bars, "layout": layout})
-        fields = {
-            "column": drift.column_name,
-            "reference": {"x": bars[0]["x"], "y": bars[0]["y"]},
-            "current": {"x": bars[1]["x"], "y": bars[1]["y"]},
-            "drift": "Detected" if drift.drift_detected else "Not detected",
-            "method": drift.stattest_name,
-            "score": round(drift.drift_score, 6),
-        }
-        return ui.RichTableDataRow(fields, ui.RowDetails().with_part("Distribution", figure))
-
-    def histogram(title: str, field: str, color: str) -> Any:
-        look = {"xField": "x", "yField": "y", "color": color}
-        return ui.ColumnDefinition(title, field, ui.ColumnType.HISTOGRAM, options=look)
-
-    head = [
-        ui.ColumnDefinition("Column", "column"),
-        histogram("Reference", "reference", _GREY),
-        histogram("Current", "current", _BLUE),
-        ui.ColumnDefinition("Drift", "drift"),
-        ui.ColumnDefinition("Method", "method"),
-        ui.ColumnDefinition("Score", "score", sort=ui.SortDirection.DESC),
-    ]
-    return ui.rich_table_data(columns=head, data=[row(drift) for drift in found])
-
-
-def _bars(name: str, side: Any, color: str) -> dict[str, Any]:
-    places: list[Any] = [value if isinstance(value, str) else float(value) for value in side.x]
-    if len(places) == len(side.y) + 1:
-        places = [(low + high) / 2 for low, high in pairwise(places)]
-    by_place = sorted(zip(places, side.y, strict=True), key=lambda pair: pair[0])
-    total = float(sum(side.y)) or 1.0
-    return {
-        "type": "bar",
-        "name": name,
-        "x": [place for place, _ in by_place],
-        "y": [float(count) / total for _, count in by_place],
-        "marker": {"color": color},
-    }
-
-
-def _write_page(page: Path, title: str, run: Any, result: DriftResult) -> None:
-    from evidently.core.metric_types import render_widgets
-    from evidently.legacy.renderers import html_widgets as ui
-
-    tables = [widget for found in run.metric_results.values() for widget in found.get_widgets()]
-    table = tables[0]
-    table.params["rowsPerPage"] = len(tables)
-    table.params["data"] = [row for each in tables for row in each.params["data"]]
-    table.additionalGraphs = [graph for each in tables for graph in each.additionalGraphs]
-    measured = [column for column in result.columns if column.drifted is not None]
-    drifted = sum(bool(column.drifted) for column in measured)
-    figures = [
-        ui.CounterData("drifted columns", f"{drifted} of {len(measured)}"),
-        ui.CounterData("reference rows", f"{result.reference_rows:,}"),
-        ui.CounterData("current rows", f"{result.current_rows:,}"),
-    ]
-    widgets = [ui.header_text(label=title), ui.counter(counters=figures), table]
-    if rest := [[column.column, column.reason] for column in result.columns if column.drifted is None]:
-        widgets.append(ui.table_data(title="Not measured", column_names=["Column", "Why"], data=rest))
-    page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_widgets([ui.group_widget(title="", widgets=widgets)]), encoding="utf-8")

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from added_packages import installed_package
 from typer.testing import CliRunner
 
 from homeostat.console.main import app
 from homeostat.errors import DataError
-from homeostat.extensions import load_extensions
 from homeostat.hooks import Hooks
 from homeostat.pipelines.data.source_types import SOURCE_TYPES, open_address
 from homeostat.pipelines.data.sources import load_inputs
@@ -177,31 +177,16 @@ def test_a_source_that_is_broken_is_one_line(write, tmp_path):
     assert message_of(project_of(source, tmp_path))
 
 
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A package that adds a source type, installed beside ours."""
-    site = tmp_path / "site"
-    facts = site / "our_sources-1.0.dist-info"
-    facts.mkdir(parents=True)
-    (site / "our_sources.py").write_text(PACKAGE)
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: our-sources\nVersion: 1.0\n")
-    (facts / "entry_points.txt").write_text("[homeostat]\nours = our_sources\n")
-    monkeypatch.syspath_prepend(site)
-    load_extensions.cache_clear()
-    yield
-    SOURCE_TYPES.remove("json lines")
-    load_extensions.cache_clear()
-
-
-@pytest.mark.usefixtures("installed")
 def test_a_project_is_made_and_checked_from_a_source_type_that_a_package_adds(tmp_path):
     folder = tmp_path / "project"
     folder.mkdir()
     labelled = rows(400).with_columns(y=pl.col("id") % 2)
     labelled.write_ndjson(folder / "rows.jsonl")
     run = CliRunner()
-    made = run.invoke(app, ["init", str(folder / "rows.jsonl"), str(folder)])
+    with installed_package(tmp_path / "site", PACKAGE):
+        made = run.invoke(app, ["init", str(folder / "rows.jsonl"), str(folder)])
+        checked = run.invoke(app, ["check", str(folder), "--json"])
+        SOURCE_TYPES.remove("json lines")
     assert made.exit_code == 0, made.output
-    checked = run.invoke(app, ["check", str(folder), "--json"])
     assert checked.exit_code == 0, checked.output
     assert ["ok", "data.inputs", "400 rows are sound"] in json.loads(checked.stdout)["findings"]
