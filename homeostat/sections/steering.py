@@ -80,7 +80,7 @@ class Retraining(Section):
 class Labeling(Section):
     """`[labeling]`: whom to ask for labels, how many answers a `period`, and which rows to ask about."""
 
-    backend: Literal["console", "label-studio", "hook"] = "console"
+    backend: str = "console"
     budget: Annotated[Whole, Field(ge=0)] = 0
     period: Duration = timedelta(days=7)
     annotators: Annotated[Whole, Field(ge=1)] = 1

@@ -190,3 +190,16 @@ def test_a_project_is_made_and_checked_from_a_source_type_that_a_package_adds(tm
     assert made.exit_code == 0, made.output
     assert checked.exit_code == 0, checked.output
     assert ["ok", "data.inputs", "400 rows are sound"] in json.loads(checked.stdout)["findings"]
+
+
+def test_a_check_names_the_key_of_a_part_that_no_package_adds(tmp_path):
+    rows(400).with_columns(y=pl.col("id") % 2).write_csv(tmp_path / "rows.csv")
+    run = CliRunner()
+    run.invoke(app, ["init", str(tmp_path / "rows.csv")])
+    for key, value in (("labeling", 'backend = "consul"'), ("monitoring", 'numeric_drift = "consul"')):
+        file = tmp_path / "homeostat.toml"
+        text = file.read_text()
+        file.write_text(f"{text}\n[{key}]\n{value}\n")
+        checked = run.invoke(app, ["check", str(tmp_path)])
+        assert f"{key}.{value.split()[0]}: there is no" in str(checked.exception), checked.output
+        file.write_text(text)
