@@ -14,9 +14,11 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.flows.facts import BASELINE, CHALLENGER, CHAMPION, FirstModel, Standing
+from homeostat.flows.labeling.backends import Backend, find_backend
 from homeostat.hooks import Hooks, load_hooks
 from homeostat.lake import Lake
 from homeostat.metrics import positive_class
+from homeostat.monitoring.drift import require_measures
 from homeostat.monitoring.retraining.policies import get_policy
 from homeostat.pipelines.models.families import check_candidates
 from homeostat.project import Project, load_project
@@ -57,6 +59,10 @@ class Loop:
         stated = self.project.data.positive
         return None if stated is None else positive_class((), stated)
 
+    def backend(self) -> Backend:
+        """Where people answer. Raises HomeostatError where it lacks what it needs."""
+        return find_backend(self.project)(self.project, self.hooks, self.paths.model_name)
+
     def key_dtype(self) -> pl.DataType | None:
         """The type of the key in the lake; None before the first row."""
         schema = self.lake.schema("inputs")
@@ -86,11 +92,21 @@ class Loop:
 def open_loop(folder: Path | str, scope: Scope) -> Loop:
     """Open a project in a scope; once per process, until its files change."""
     project = load_project(folder)
-    get_policy(project)
-    check_candidates(project)
+    require_known_names(project)
     files = [project.file, project.folder / "hooks.py"]
     stamp = tuple(f.stat().st_mtime_ns if f.exists() else 0 for f in files)
     return _open(str(project.folder), scope, stamp)
+
+
+def require_known_names(project: Project) -> None:
+    """Raise ProjectError where the project names something that no extension goes by.
+
+    A policy, an estimator family, a drift measure, or a labeling backend.
+    """
+    get_policy(project)
+    check_candidates(project)
+    require_measures(project)
+    find_backend(project)
 
 
 @lru_cache(maxsize=64)

@@ -47,12 +47,15 @@ class Extensions(Generic[T]):
         """The same as a decorator of a class or a function."""
         return lambda item: self.add(name, item)
 
-    def get(self, name: str) -> T:
-        """What is known under a name. Raises ProjectError that lists the known names."""
+    def get(self, name: str, where: str = "") -> T:
+        """What is known under a name. Raises ProjectError that lists the known names.
+
+        `where` begins the message: the key of the project file that gives the name, as in "homeostat.toml: a.b: ".
+        """
         load_extensions()
         if name not in self._known:
             known = ", ".join(sorted(self._known))
-            raise ProjectError(f"there is no {self.kind} named {name!r}.", f"Known: {known}.")
+            raise ProjectError(f"{where}there is no {self.kind} named {name!r}.", f"Known: {known}.")
         return self._known[name]
 
     def names(self) -> tuple[str, ...]:

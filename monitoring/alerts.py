@@ -1,16 +1,60 @@
-"""Carry alerts to people through Apprise; addresses hold secrets and are never shown."""
+"""Carry alerts to people. Addresses hold secrets and are never shown. A package adds its own way to `ALERT_ROUTES`."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from homeostat.extensions import Extensions
 from homeostat.project import Project
 from homeostat.records import Alert, Severity
 
 log = logging.getLogger("homeostat.alerts")
 _LEVELS = {Severity.INFO: logging.INFO, Severity.WARNING: logging.WARNING, Severity.CRITICAL: logging.ERROR}
+
+
+class AlertRoute(Protocol):
+    """One way to carry alerts: what an address in a variable of `[notify.routes]` may look like, and how it is used."""
+
+    def takes(self, address: str) -> bool:
+        """Whether an address is of this kind; nothing is sent."""
+        ...
+
+    def send(self, alert: Alert, address: str) -> str | None:
+        """Send an alert. Returns None, or why it was not delivered, without the address."""
+        ...
+
+
+class Apprise:
+    """Every service that Apprise knows, by its addresses, as in `json://host/path`."""
+
+    def takes(self, address: str) -> bool:
+        """Whether Apprise can read the address."""
+        import apprise
+
+        _silence()
+        return bool(apprise.Apprise().add(address))
+
+    def send(self, alert: Alert, address: str) -> str | None:
+        """Send an alert with its title, its body and its severity."""
+        import apprise
+
+        _silence()
+        kinds = {
+            Severity.INFO: apprise.NotifyType.INFO,
+            Severity.WARNING: apprise.NotifyType.WARNING,
+            Severity.CRITICAL: apprise.NotifyType.FAILURE,
+        }
+        service = apprise.Apprise()
+        service.add(address)
+        sent = service.notify(title=alert.title, body=alert.body, notify_type=kinds[alert.severity])
+        return None if sent else "its server refused the alert or cannot be reached."
+
+
+ALERT_ROUTES: Extensions[AlertRoute] = Extensions("alert route")
+ALERT_ROUTES.add("apprise", Apprise())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,28 +97,27 @@ def deliver(alert: Alert, addresses: Sequence[Address] = ()) -> Delivery:
 
 
 def can_read(address: str) -> bool:
-    """Whether Apprise can make sense of an address; nothing is sent."""
-    import apprise
+    """Whether some alert route takes an address; nothing is sent."""
+    return find_route(address) is not None
 
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-    return bool(apprise.Apprise().add(address))
+
+def find_route(address: str) -> AlertRoute | None:
+    """The route that takes an address, of several the one added last; None where none does."""
+    return next((known for _, known in reversed(list(ALERT_ROUTES.items())) if known.takes(address)), None)
 
 
 def _send(alert: Alert, address: Address) -> str | None:
-    import apprise
-
-    kinds = {
-        Severity.INFO: apprise.NotifyType.INFO,
-        Severity.WARNING: apprise.NotifyType.WARNING,
-        Severity.CRITICAL: apprise.NotifyType.FAILURE,
-    }
-    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
-    logging.getLogger("urllib3").setLevel(logging.WARNING)
     try:
-        service = apprise.Apprise()
-        if not service.add(address.url):
+        known = find_route(address.url)
+        if known is None:
             return f"{address.name}: not an address Apprise can read; see its list of services."
-        sent = service.notify(title=alert.title, body=alert.body, notify_type=kinds[alert.severity])
+        problem = known.send(alert, address.url)
     except Exception as fault:
         return f"{address.name}: {type(fault).__name__} while sending."
-    return None if sent else f"{address.name}: its server refused the alert or cannot be reached."
+    return None if problem is None else f"{address.name}: {problem}"
+
+
+def _silence() -> None:
+    """Keep addresses out of the log: Apprise and urllib3 write them."""
+    logging.getLogger("apprise").setLevel(logging.CRITICAL + 1)
+    logging.getLogger("urllib3").setLevel(logging.WARNING)

@@ -51,11 +51,13 @@ def init(
 
 def check(folder: Folder = HERE, as_json: AsJson = False) -> None:
     """Is the project sound: its file, its data, its hooks."""
+    from homeostat.flows.loop import require_known_names
     from homeostat.hooks import load_hooks
     from homeostat.pipelines.setup.soundness import check_project
     from homeostat.project import load_project
 
     project = load_project(folder)
+    require_known_names(project)
     findings = check_project(project, load_hooks(project.folder))
     errors = [f for f in findings if f.level == "error"]
     if as_json:

@@ -13,7 +13,7 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
 from homeostat.flows.facts import DRAWN, LastDraw
-from homeostat.flows.labeling.backends import BackendError, open_backend
+from homeostat.flows.labeling.backends import BackendError, find_backend
 from homeostat.flows.labeling.items import list_items
 from homeostat.flows.labeling.pool import Pool, chances_now, chances_of, find_pool, said_of
 from homeostat.flows.loop import Loop, alert, tick_index
@@ -28,8 +28,8 @@ Chosen = list[tuple[Any, Purpose, float | None]]
 def ask(loop: Loop, at: datetime) -> dict[str, Any]:
     """Decide what to ask for, keep the tasks, and hand out those that were not yet; returns their counts."""
     settings = loop.project.labeling
-    if not settings.budget or (loop.replaying and settings.backend != "hook"):
-        # In a replay nobody can be asked but the hook: what people said of the past is in the source of labels.
+    if not settings.budget or (loop.replaying and not find_backend(loop.project).answers_in_replay):
+        # In a replay people cannot be asked: what they said of the past is in the source of labels.
         return _done(loop, at, {})
     decision = loop.store.get_decision(at, "labeling") or _choose(loop, at)
     outcome = {"decision": decision.kind, **{p.value: decision.evidence[p.value] for p in Purpose}}
@@ -134,7 +134,7 @@ def _tasks(loop: Loop, at: datetime, chosen: Chosen) -> list[LabelTask]:
 def _hand_out(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
     waiting = [task for task in loop.store.list_tasks(TaskState.OPEN) if task.sent_at is None]
     try:
-        names = open_backend(loop).send(list_items(loop, waiting)) if waiting else {}
+        names = loop.backend().send(list_items(loop, waiting)) if waiting else {}
     except BackendError as fault:
         return _could_not(loop, at, outcome | {"waiting": len(waiting), "problem": str(fault)})
     with loop.store.write("ask") as write:

@@ -15,7 +15,7 @@ from homeostat.durations import instant
 from homeostat.errors import DataError
 from homeostat.flows.facts import BOARD, COST, CURSOR, AnnotatorBoard
 from homeostat.flows.labeling.answers import check_now, classes_of, keep_answers
-from homeostat.flows.labeling.backends import BackendError, open_backend
+from homeostat.flows.labeling.backends import BackendError
 from homeostat.flows.labeling.items import list_items
 from homeostat.flows.labeling.pool import chances_of
 from homeostat.flows.labeling.programmatic import label_by_rule
@@ -53,7 +53,7 @@ def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
     waiting = _waiting(loop, at)
     cursor = loop.store.get_fact(CURSOR) or {}
     try:
-        fetched = open_backend(loop).fetch(cursor, list_items(loop, waiting), at)
+        fetched = loop.backend().fetch(cursor, list_items(loop, waiting), at)
     except BackendError as fault:
         return {"answers": 0, "refused": 0, "problem": str(fault)}
     checked = check_now(loop, fetched.answers)
@@ -64,9 +64,9 @@ def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
         if checked.refused:
             title, body = f"{len(checked.refused)} answers do not count", checked.refused[0].detail
             write.append_alert(alert(at, Severity.WARNING, "answers", title, body))
-        if fetched.told:
+        if fetched.warnings:
             title = "something is amiss where people answer"
-            write.append_alert(alert(at, Severity.WARNING, "backend", title, " ".join(fetched.told)))
+            write.append_alert(alert(at, Severity.WARNING, "backend", title, " ".join(fetched.warnings)))
     return {"answers": len(checked.accepted), "refused": len(checked.refused)}
 
 

@@ -7,18 +7,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from homeostat.flows.labeling.answers import classes_of
-from homeostat.flows.labeling.exchange import Item
+from homeostat.flows.labeling.exchange import Item, shown_columns
 from homeostat.flows.loop import Loop
 from homeostat.pipelines.data.sources import FOREVER
-from homeostat.project import Project
 from homeostat.records import LabelTask
-
-
-def shown_columns(project: Project) -> list[str]:
-    """The columns a person is shown: text, image and those of `labeling.show`; all features where none is named."""
-    labeling = project.labeling
-    named = [column for column in (labeling.text, *labeling.show, labeling.image) if column is not None]
-    return list(dict.fromkeys(named or project.data.features))
 
 
 def list_items(loop: Loop, tasks: Sequence[LabelTask]) -> list[Item]:
@@ -33,5 +25,5 @@ def _read_rows(loop: Loop, tasks: Sequence[LabelTask]) -> dict[str, dict[str, ob
     if dtype is None or not tasks:
         return {}
     keys = pl.Series([task.key for task in tasks], dtype=pl.String).cast(dtype, strict=False).drop_nulls()
-    found = loop.lake.latest("inputs", loop.key, FOREVER, keys=keys)
-    return {} if found is None else {str(row[loop.key]): row for row in found.iter_rows(named=True)}
+    rows = loop.lake.latest("inputs", loop.key, FOREVER, keys=keys)
+    return {} if rows is None else {str(row[loop.key]): row for row in rows.iter_rows(named=True)}

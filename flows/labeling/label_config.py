@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as xml
 
-from homeostat.flows.labeling.exchange import Item
-from homeostat.flows.labeling.items import shown_columns
+from homeostat.flows.labeling.exchange import Item, shown_columns
 from homeostat.project import Project, Task
 
 TASK, KEY = "homeostat_task", "homeostat_key"

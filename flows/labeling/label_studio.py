@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
-from homeostat.flows.labeling.exchange import BackendError, Fetched, Item
+from homeostat.flows.labeling.exchange import Backend, BackendError, Cursor, Fetched, Item
 from homeostat.flows.labeling.label_config import TASK, fits, make_config, make_task, read_label
 from homeostat.flows.labeling.server_faults import asked_wait, may_pass, tell_fault, without_secrets
-from homeostat.flows.loop import Loop
-from homeostat.project import Task
+from homeostat.hooks import Hooks
+from homeostat.project import Project, Task
 from homeostat.records import Answer
 
 URL, API_KEY = "LABEL_STUDIO_URL", "LABEL_STUDIO_API_KEY"
@@ -30,14 +30,14 @@ PUSHED, PULLED, LOOKED_UP = 20, 100, 100
 T = TypeVar("T")
 
 
-class LabelStudio:
+class LabelStudio(Backend):
     """A project of a Label Studio server, found by the name of the model or made."""
 
     timeout = 30.0
     waits = (1.0, 2.0, 4.0)
 
-    def __init__(self, loop: Loop) -> None:
-        self.project, self.title = loop.project, loop.paths.model_name
+    def __init__(self, project: Project, hooks: Hooks, title: str) -> None:
+        super().__init__(project, hooks, title)
         address = _needed(URL, os.environ.get("LABEL_STUDIO_URL"))
         key = _needed(API_KEY, os.environ.get("LABEL_STUDIO_API_KEY"))
         if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
@@ -56,27 +56,31 @@ class LabelStudio:
             sent |= self._try("tasks were pushed", lambda chunk=chunk: self._push(where, chunk))
         return sent
 
-    def fetch(self, cursor: Mapping[str, Any], tasks: Sequence[Item], now: datetime) -> Fetched:
+    def fetch(self, cursor: Cursor, tasks: Sequence[Item], now: datetime) -> Fetched:
         """Pull the annotations that came or changed since the cursor. Raises BackendError."""
-        found = self._find_project()
-        if found is None:
-            if any(item.task.remote for item in tasks):
-                raise BackendError(
-                    f"Label Studio at {self.url}: the project {self.title!r} was deleted there.",
-                    "Put it back from its backup, or let the open tasks expire; new tasks make a new project.",
-                )
-            return Fetched((), dict(cursor))
-        known = cursor if cursor.get("project") == found.id else {}
+        project = self._find_project()
+        if project is None:
+            return self._without_project(cursor, tasks)
+        known = cursor if cursor.get("project") == project.id else {}
         seen, before = dict(known.get("seen", {})), _time(known.get("at"))
         answers, newest = list[Answer](), before
-        for task in self._changed(found.id, before):
+        for task in self._changed(project.id, before):
             answers += self._read(task, before, seen)
             newest = max(filter(None, (newest, _time(task.updated_at))))
-        gone = self._gone(found.id, tasks)
-        told = [line for remote, line in gone.items() if remote not in known.get("gone", ())]
+        gone = self._gone(project.id, tasks)
+        warnings = tuple(line for remote, line in gone.items() if remote not in known.get("gone", ()))
         kept = {name: at for name, at in seen.items() if newest and datetime.fromisoformat(at) >= newest - OVERLAP}
         at = None if newest is None else instant(newest)
-        return Fetched(tuple(answers), {"project": found.id, "at": at, "seen": kept, "gone": sorted(gone)}, tuple(told))
+        return Fetched(tuple(answers), {"project": project.id, "at": at, "seen": kept, "gone": sorted(gone)}, warnings)
+
+    def _without_project(self, cursor: Cursor, tasks: Sequence[Item]) -> Fetched:
+        """Nothing was answered where no project was made yet; one that was deleted is a fault."""
+        if any(item.task.remote for item in tasks):
+            raise BackendError(
+                f"Label Studio at {self.url}: the project {self.title!r} was deleted there.",
+                "Put it back from its backup, or let the open tasks expire; new tasks make a new project.",
+            )
+        return Fetched((), dict(cursor))
 
     def _find_project(self) -> Any:
         pages = self._try("its projects were listed", lambda: list(self.client.projects.list(title=self.title)))
@@ -86,13 +90,13 @@ class LabelStudio:
         """The id of the project, made where there is none; its labeling config is mended where it does not fit."""
         if not classes and self.project.task is not Task.REGRESSION:
             raise BackendError("Label Studio: no class is known yet.", "Name them in data.classes of the project file.")
-        found, config = self._find_project(), make_config(self.project, classes)
-        if found is None:
+        project, config = self._find_project(), make_config(self.project, classes)
+        if project is None:
             return self._try("the project was made", lambda: self._make_project(config))
-        if not fits(found.label_config or "", self.project, classes):
-            change = lambda: self.client.projects.update(found.id, label_config=config)  # noqa: E731
+        if not fits(project.label_config or "", self.project, classes):
+            change = lambda: self.client.projects.update(project.id, label_config=config)  # noqa: E731
             self._try("the labeling config was changed", change)
-        return found.id
+        return project.id
 
     def _make_project(self, config: str) -> int:
         # The name is looked up again: an earlier try may have made the project before its answer was lost.
@@ -121,9 +125,8 @@ class LabelStudio:
         """What the tasks are called there, by their own id; the first of those that are there twice."""
         ids = [item.task.id for item in items]
         rules = [_rule(f"data.{TASK}", "equal", "String", name) for name in ids]
-        found = self._list(where, {"filters": {"conjunction": "or", "items": rules}})
         there: dict[str, int] = {}
-        for task in found:
+        for task in self._list(where, {"filters": {"conjunction": "or", "items": rules}}):
             name = str((task.data or {}).get(TASK))
             there[name] = min(task.id, there.get(name, task.id))
         return {name: str(there[name]) for name in ids if name in there}
@@ -138,33 +141,33 @@ class LabelStudio:
         while True:
             rules = [] if since is None else [_rule("updated_at", "greater_or_equal", "Datetime", instant(since))]
             query = {"ordering": ["tasks:updated_at"], "filters": {"conjunction": "and", "items": rules}}
-            found = self._try(
+            tasks = self._try(
                 "annotations were pulled",
                 lambda q=query, p=page: self._list(where, q, "all", page=p, page_size=PULLED),
             )
-            yield from (task for task in found if (task.id, str(task.updated_at)) not in seen)
-            seen |= {(task.id, str(task.updated_at)) for task in found}
-            if len(found) < PULLED:
+            yield from (task for task in tasks if (task.id, str(task.updated_at)) not in seen)
+            seen |= {(task.id, str(task.updated_at)) for task in tasks}
+            if len(tasks) < PULLED:
                 return
-            last = _time(found[-1].updated_at)
+            last = _time(tasks[-1].updated_at)
             since, page = (last, 1) if last != since else (since, page + 1)
 
     def _read(self, task: Any, before: datetime | None, seen: dict[str, str]) -> list[Answer]:
         """The answers of a task that were not read before; what was read is noted in `seen`."""
         name, answers = (task.data or {}).get(TASK) or f"task {task.id} of Label Studio", []
-        for each in task.annotations or []:
-            said = each if isinstance(each, dict) else each.model_dump()
-            number, at = str(said["id"]), _time(said["updated_at"])
+        for given in task.annotations or []:
+            annotation = given if isinstance(given, dict) else given.model_dump()
+            number, at = str(annotation["id"]), _time(annotation["updated_at"])
             assert at is not None
             old = before is not None and number not in seen and at < before - OVERLAP
             if old or seen.get(number) == instant(at):
                 continue
             seen[number] = instant(at)
-            label = None if said["was_cancelled"] else read_label(said["result"] or [])
-            answers.append(Answer(name, self._person(said["completed_by"]), label, at, number))
+            label = None if annotation["was_cancelled"] else read_label(annotation["result"] or [])
+            answers.append(Answer(name, self._person(annotation["completed_by"]), label, at, number))
         return answers
 
-    def _person(self, who: Any) -> str:
+    def _person(self, who: int | dict[str, Any]) -> str:
         if isinstance(who, dict):
             return who.get("email") or who.get("username") or f"user {who.get('id')}"
         if who not in self._people:
@@ -178,8 +181,7 @@ class LabelStudio:
         for start in range(0, len(names := list(sent)), LOOKED_UP):
             chosen = [int(name) for name in names[start : start + LOOKED_UP]]
             query = {"selectedItems": {"all": False, "included": chosen}}
-            found = self._try("tasks were looked up", lambda q=query: self._list(where, q))
-            for task in found:
+            for task in self._try("tasks were looked up", lambda q=query: self._list(where, q)):
                 sent.pop(str(task.id), None)
         lost = "was deleted there; nobody can answer it, and it expires"
         return {name: f"Label Studio at {self.url}: the task of {task.key!r} {lost}." for name, task in sent.items()}
@@ -221,5 +223,5 @@ def _rule(column: str, operator: str, kind: str, value: str) -> dict[str, str]:
     return {"filter": f"filter:tasks:{column}", "operator": operator, "type": kind, "value": value}
 
 
-def _time(value: Any) -> datetime | None:
+def _time(value: object) -> datetime | None:
     return None if value is None else datetime.fromisoformat(str(value))

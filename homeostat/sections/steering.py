@@ -61,6 +61,8 @@ class Monitoring(Section):
     min_coverage: Annotated[Number, Field(ge=0, le=1)] = 0.5
     sample: Annotated[Whole, Field(ge=200)] = 2000
     min_rows: Annotated[Whole, Field(ge=1)] = 200
+    numeric_drift: str = "wasserstein"
+    categorical_drift: str = "jensenshannon"
     drift_threshold: Annotated[Number, Field(gt=0)] = 0.1
     drift_share: Annotated[Number, Field(gt=0, le=1)] = 0.5
 
@@ -80,7 +82,7 @@ class Retraining(Section):
 class Labeling(Section):
     """`[labeling]`: whom to ask for labels, how many answers a `period`, and which rows to ask about."""
 
-    backend: Literal["console", "label-studio", "hook"] = "console"
+    backend: str = "console"
     budget: Annotated[Whole, Field(ge=0)] = 0
     period: Duration = timedelta(days=7)
     annotators: Annotated[Whole, Field(ge=1)] = 1

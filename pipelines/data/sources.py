@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import polars as pl
 
@@ -14,21 +14,15 @@ from homeostat.durations import instant
 from homeostat.errors import HomeostatError, ProjectError
 from homeostat.hooks import Hooks
 from homeostat.pipelines.data.posted import frame_inputs
-from homeostat.pipelines.data.sql import open_sql
-from homeostat.pipelines.data.tables import (
-    CLOUD,
-    FrameTable,
-    Table,
-    open_file,
-    open_frame,
-    read_typed,
-    require_columns,
-    type_text,
-)
+from homeostat.pipelines.data.source_types import open_address
+from homeostat.pipelines.data.tables import FrameTable, Table, open_frame, require_columns
+from homeostat.pipelines.data.text_types import read_typed, type_text
 from homeostat.pipelines.data.times import INSTANT, check_time_type, parse_times
 from homeostat.project import Project, Task
 from homeostat.sections.data import Source
 
+Which = Literal["inputs", "feedback"]
+LoadHook = Callable[[Path, datetime], object]
 FOREVER = datetime(2250, 1, 1, tzinfo=UTC)
 """A bound past every clock, and within what nanoseconds since 1970 can say."""
 
@@ -82,21 +76,25 @@ def load_feedback(project: Project, hooks: Hooks, since: datetime | None, until:
     if not _has_source(project, hooks, "feedback"):
         return pl.DataFrame(schema={data.key: pl.String, data.target: pl.String, "available_at": INSTANT})
     table = open_source(project, hooks, "feedback", until)
-    more = [c for c in (data.feedback.action, data.feedback.propensity) if c is not None]
-    require_columns(table, [data.key, data.target, *more])
-    if known is not None:
-        require_columns(table, [known], "the column of data.feedback.known_at, and others,")
-    wanted = [data.key, data.target, *more] + ([known] if known is not None else [])
-    keep = [data.feedback.propensity] if data.feedback.propensity is not None else []
-    rows = _read(table, wanted, known, since, until, project, keep=keep)
+    columns = [data.key, data.target, *filter(None, (data.feedback.action, data.feedback.propensity))]
+    require_columns(table, columns)
     if known is None:
+        rows = _read_feedback(table, columns, None, None, until, project)
         frame = rows.with_columns(pl.lit(None, INSTANT).alias("available_at"))
     else:
+        require_columns(table, [known], "the column of data.feedback.known_at, and others,")
+        rows = _read_feedback(table, [*columns, known], known, since, until, project)
         at = _times(rows, known, project, table.where).alias("available_at")
         inside = at <= until if since is None else (at > since) & (at <= until)
         frame = _within(rows.with_columns(at), inside, since)
-    frame = frame.select(data.key, data.target, *more, "available_at")
-    return frame.sort("available_at", data.key, nulls_last=True, maintain_order=True)
+    return frame.select(*columns, "available_at").sort("available_at", data.key, nulls_last=True, maintain_order=True)
+
+
+def _read_feedback(
+    table: Table, columns: list[str], time: str | None, since: datetime | None, until: datetime, project: Project
+) -> pl.DataFrame:
+    propensity = project.data.feedback.propensity
+    return _read(table, columns, time, since, until, project, keep=[] if propensity is None else [propensity])
 
 
 def date_labels(labels: pl.DataFrame, inputs: pl.DataFrame, project: Project) -> pl.DataFrame:
@@ -128,7 +126,7 @@ def span(project: Project, hooks: Hooks) -> Span:
         table = open_source(project, hooks, "feedback", FOREVER)
         require_columns(table, [data.feedback.known_at])
         labels = _times(table.read([data.feedback.known_at]), data.feedback.known_at, project, table.where)
-    return Span(_end(inputs.min()), _end(inputs.max()), _end(labels.max()), len(inputs))
+    return Span(_end(inputs, last=False), _end(inputs), _end(labels), len(inputs))
 
 
 def has_inputs(project: Project, hooks: Hooks) -> bool:
@@ -141,18 +139,25 @@ def has_feedback(project: Project, hooks: Hooks) -> bool:
     return project.data.feedback.posted or _has_source(project, hooks, "feedback")
 
 
-def _has_source(project: Project, hooks: Hooks, which: str) -> bool:
-    return getattr(project.data, which).uri is not None or getattr(hooks, f"load_{which}") is not None
+def _has_source(project: Project, hooks: Hooks, which: Which) -> bool:
+    source, hook = _source_of(project, hooks, which)
+    return source.uri is not None or hook is not None
 
 
-def open_source(project: Project, hooks: Hooks, which: str, until: datetime) -> Table:
-    """Open the "inputs" or the "feedback" of a project: a file, a database or a hook's frame."""
-    source: Source = getattr(project.data, which)
-    hook = getattr(hooks, f"load_{which}")
+def _source_of(project: Project, hooks: Hooks, which: Which) -> tuple[Source, LoadHook | None]:
+    if which == "inputs":
+        return project.data.inputs, hooks.load_inputs
+    return project.data.feedback, hooks.load_feedback
+
+
+def open_source(project: Project, hooks: Hooks, which: Which, until: datetime) -> Table:
+    """Open the inputs or the feedback of a project: what its uri leads to, or a hook's frame.
+
+    Raises DataError or ProjectError, in one line.
+    """
+    source, hook = _source_of(project, hooks, which)
     if source.uri is not None:
-        if "://" in source.uri and not source.uri.startswith((*CLOUD, "file://")):
-            return open_sql(source.uri, source.table, source.query, project.folder)
-        return open_file(source.uri, project.folder)
+        return open_address(source, project.folder)
     if hook is None:
         raise ProjectError(
             f"{project.file}: data.{which}: no uri, and hooks.py has no load_{which}.",
@@ -170,7 +175,7 @@ def as_text(keys: pl.Series) -> pl.Series:
     return keys.cast(pl.String)
 
 
-def _call(hook: Callable[..., Any], folder: Path, until: datetime, where: str) -> Any:
+def _call(hook: LoadHook, folder: Path, until: datetime, where: str) -> object:
     try:
         return hook(folder, until)
     except HomeostatError:
@@ -211,8 +216,9 @@ def _within(frame: pl.DataFrame, inside: pl.Series, since: datetime | None) -> p
     return frame.filter(inside.fill_null(since is None))
 
 
-def _end(value: Any) -> datetime | None:
-    return value.astimezone(UTC) if value is not None else None
+def _end(times: pl.Series, last: bool = True) -> datetime | None:
+    end = times.max() if last else times.min()
+    return end.astimezone(UTC) if isinstance(end, datetime) else None
 
 
 __all__ = [

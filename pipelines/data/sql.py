@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +15,9 @@ from sqlalchemy import exc
 from sqlalchemy.pool import NullPool
 
 from homeostat.errors import DataError
+from homeostat.pipelines.data.files import Files
 from homeostat.pipelines.data.tables import first_line
+from homeostat.sections.data import Source
 
 _SLACK = timedelta(days=2)
 
@@ -34,11 +36,11 @@ class SqlTable:
     ) -> pl.DataFrame:
         """Read some columns of at least the rows whose `time` lies in [low, high). Raises DataError."""
         query = sa.select(*(sa.column(name) for name in columns)).select_from(self.rows)
-        with _told(self.where, self.engine.url), self.engine.connect() as connection:
+        with _in_one_line(self.where, self.engine.url), self.engine.connect() as connection:
             if time is not None:
                 query = self._bounded(query, connection, time, low, high)
-            found = connection.execute(query).fetchall()
-        return pl.DataFrame([_series(name, [row[i] for row in found]) for i, name in enumerate(columns)])
+            rows = connection.execute(query).fetchall()
+        return pl.DataFrame([_series(name, [row[i] for row in rows]) for i, name in enumerate(columns)])
 
     def _bounded(
         self, query: sa.Select[Any], connection: sa.Connection, time: str, low: datetime | None, high: datetime | None
@@ -53,6 +55,18 @@ class SqlTable:
         return query
 
 
+class Databases:
+    """Tables and queries of any database that SQLAlchemy reaches."""
+
+    def takes(self, uri: str) -> bool:
+        """Whether the address has a scheme that does not name files."""
+        return "://" in uri and not Files().takes(uri)
+
+    def open(self, source: Source, folder: Path) -> SqlTable:
+        """Open the table or the query of a source. Raises DataError."""
+        return open_sql(source.uri or "", source.table, source.query, folder)
+
+
 def open_sql(uri: str, table: str | None, query: str | None, folder: Path) -> SqlTable:
     """Open a table (`schema.table` too) or a query at a SQLAlchemy URL; SQLite paths are relative to `folder`.
 
@@ -65,11 +79,11 @@ def open_sql(uri: str, table: str | None, query: str | None, folder: Path) -> Sq
     where = url.render_as_string(hide_password=True)
     if (table is None) == (query is None):
         raise DataError(f"{where}: a database needs a table or a query, one of the two.")
-    with _told(where, url):
+    with _in_one_line(where, url):
         engine = sa.create_engine(_settle(url, folder), poolclass=NullPool)
     rows = _table(table) if table else sa.text((query or "").strip().rstrip(";")).columns().subquery("source")
     where = f"{where} {table}" if table else f"{where} (query)"
-    with _told(where, url), engine.connect() as connection:
+    with _in_one_line(where, url), engine.connect() as connection:
         head = connection.execute(sa.select(sa.text("*")).select_from(rows).limit(0))
         return SqlTable(where, engine, rows, list(head.keys()))
 
@@ -89,7 +103,7 @@ def _settle(url: sa.URL, folder: Path) -> sa.URL:
 
 
 @contextmanager
-def _told(where: str, url: sa.URL) -> Iterator[None]:
+def _in_one_line(where: str, url: sa.URL) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as fault:
@@ -103,8 +117,8 @@ def _told(where: str, url: sa.URL) -> Iterator[None]:
         raise DataError(f"{where}: the database says: {line}.", "Check uri, table and query.") from None
 
 
-def _like(shown: Any, at: datetime) -> Any:
-    """The bound in the form the column's values have; None where it cannot be told."""
+def _like(shown: object, at: datetime) -> datetime | date | str | None:
+    """The bound in the form the column's values have; None where that is not known."""
     if isinstance(shown, datetime):
         return at.astimezone(UTC) if shown.tzinfo else at.astimezone(UTC).replace(tzinfo=None)
     if isinstance(shown, date):
@@ -112,7 +126,7 @@ def _like(shown: Any, at: datetime) -> Any:
     return f"{at.astimezone(UTC):%Y-%m-%d}" if isinstance(shown, str) else None
 
 
-def _series(name: str, values: list[Any]) -> pl.Series:
+def _series(name: str, values: Sequence[object]) -> pl.Series:
     aware = next((v for v in values if isinstance(v, datetime)), None)
     if aware is not None and aware.tzinfo is not None:
         values = [v.astimezone(UTC) if isinstance(v, datetime) else v for v in values]

@@ -1,4 +1,4 @@
-"""What a source's address opens: files read lazily, or the frame a hook returned. Databases: the module `sql`."""
+"""Rows of a source as a table: which columns it has, and how a slice of it is read. Databases: the module `sql`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import polars as pl
 
 from homeostat.errors import DataError, ProjectError
 from homeostat.pipelines.data.times import roughly_within
 
-CLOUD = ("s3://", "s3a://", "gs://", "az://", "abfs://", "abfss://", "https://", "http://")
+Stamp = tuple[tuple[str, int, int], ...]
+"""What files looked like when they were opened: path, time of change in ns, and size in bytes."""
 _DELIMITERS = {";": "';'", "\t": "a tab", "|": "'|'"}
 
 
@@ -46,7 +46,7 @@ class FrameTable:
     frame: pl.LazyFrame
     schema: pl.Schema
     text: bool = False
-    stamp: tuple[Any, ...] = ()
+    stamp: Stamp = ()
 
     @property
     def columns(self) -> list[str]:
@@ -66,28 +66,7 @@ class FrameTable:
             raise unreadable(self.where, fault) from fault
 
 
-def open_file(uri: str, folder: Path) -> FrameTable:
-    """Open a CSV or Parquet path, folder or glob, relative to `folder`, absolute or in an object store.
-
-    CSV columns are text; in Parquet they have their own types. Raises DataError where nothing is there, a
-    file is empty or it cannot be read.
-    """
-    cloud = uri.startswith(CLOUD)
-    paths = [uri] if cloud else _find(uri, folder)
-    if not cloud and (empty := [path for path in paths if Path(path).stat().st_size == 0]):
-        raise DataError(f"{empty[0]}: the file is empty.", "Write it again, or give another uri.")
-    where = uri if cloud or len(paths) > 1 else paths[0]
-    csv = not _is_parquet(paths[0], cloud)
-    try:
-        frame = _scan_csv(paths) if csv else pl.scan_parquet(paths, glob=cloud)
-        schema = frame.collect_schema()
-    except (pl.exceptions.PolarsError, OSError) as fault:
-        raise unreadable(where, fault) from fault
-    stamp = () if cloud else tuple((path, Path(path).stat().st_mtime_ns, Path(path).stat().st_size) for path in paths)
-    return FrameTable(where, frame, schema, csv, stamp)
-
-
-def open_frame(made: Any, where: str) -> FrameTable:
+def open_frame(made: object, where: str) -> FrameTable:
     """Wrap what a hook returned: a polars or pandas frame. Raises ProjectError for anything else."""
     if isinstance(made, pl.DataFrame | pl.LazyFrame):
         frame = made.lazy()
@@ -120,52 +99,6 @@ def require_columns(table: Table, wanted: Iterable[str], what: str = "columns") 
     )
 
 
-def type_text(table: FrameTable, columns: Iterable[str], floats: Iterable[str] = ()) -> dict[str, pl.DataType]:
-    """Say which text columns of a CSV hold, as a whole, integers or booleans; of `floats`, also numbers.
-
-    Only what keeps its meaning counts: "007" stays text, while a column of "3.0" holds integers. Columns that
-    stay text are left out. One pass over the file, remembered until the file changes.
-    """
-    key = (table.stamp, tuple(sorted(columns)), tuple(sorted(floats)))
-    if not table.stamp:
-        return _type_text(table, *key[1:])
-    if key not in _typed:
-        if len(_typed) >= 64:
-            _typed.clear()
-        _typed[key] = _type_text(table, *key[1:])
-    return dict(_typed[key])
-
-
-_typed: dict[Any, dict[str, pl.DataType]] = {}
-_FORMS: dict[str, tuple[pl.DataType, str]] = {
-    "whole": (pl.Int64(), r"^(?:0|-?[1-9]\d{0,17}|-?[1-9]\d{0,14}\.0+|-?0\.0+)$"),
-    "float": (pl.Float64(), r"^-?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?$"),
-    "bool": (pl.Boolean(), r"^(?:[Tt]rue|[Ff]alse|TRUE|FALSE)$"),
-}
-
-
-def _type_text(table: FrameTable, columns: tuple[str, ...], floats: tuple[str, ...]) -> dict[str, pl.DataType]:
-    tried = [(c, form) for c in columns for form in _FORMS if form != "float" or c in floats]
-    checks = [
-        (pl.col(c).str.contains(_FORMS[form][1]).all() & (pl.col(c).count() > 0)).alias(f"{form} {c}")
-        for c, form in tried
-    ]
-    if not checks:
-        return {}
-    try:
-        found = table.frame.select(checks).collect().row(0, named=True)
-    except (pl.exceptions.PolarsError, OSError) as fault:
-        raise unreadable(table.where, fault) from fault
-    return {c: _FORMS[form][0] for c, form in reversed(tried) if found[f"{form} {c}"]}
-
-
-def read_typed(text: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """Turn text that `type_text` found to hold a type into that type."""
-    if dtype == pl.Boolean:
-        return text.str.to_lowercase() == "true"
-    return text.str.replace(r"\.0+$", "").cast(dtype) if dtype == pl.Int64 else text.cast(dtype)
-
-
 def unreadable(where: str, fault: BaseException) -> DataError:
     """Turn a reader's fault into one clear line."""
     text = first_line(fault)
@@ -183,37 +116,6 @@ def unreadable(where: str, fault: BaseException) -> DataError:
 def first_line(fault: BaseException) -> str:
     """The first line of a fault's message, without its full stop."""
     return (str(fault).strip().splitlines() or [type(fault).__name__])[0].rstrip(".: ")
-
-
-def _find(uri: str, folder: Path) -> list[str]:
-    path = folder / Path(uri.removeprefix("file://"))
-    if path.is_dir():
-        for ending in ("*.parquet", "*.csv"):
-            if found := sorted(str(file) for file in path.glob(ending)):
-                return found
-        raise DataError(f"{path}: no .parquet or .csv file in this folder.")
-    if path.is_file():
-        return [str(path)]
-    if not any(sign in uri for sign in "*?["):
-        raise DataError(f"{path}: no such file.", "Check the uri in the project file.")
-    root = Path(path.absolute().anchor)
-    pattern = str(path.absolute().relative_to(root))
-    if found := sorted(str(file) for file in root.glob(pattern) if file.is_file()):
-        return found
-    raise DataError(f"{path}: no file matches.", "Check the uri in the project file.")
-
-
-def _is_parquet(path: str, cloud: bool) -> bool:
-    ending = path.lower().rsplit(".", 1)[-1]
-    if cloud or ending in ("parquet", "pq", "csv", "tsv", "txt"):
-        return ending not in ("csv", "tsv", "txt", "gz")
-    with Path(path).open("rb") as file:
-        return file.read(4) == b"PAR1"
-
-
-def _scan_csv(paths: list[str]) -> pl.LazyFrame:
-    tab = "\t" if paths[0].lower().endswith((".tsv", ".tsv.gz")) else ","
-    return pl.scan_csv(paths, infer_schema=False, separator=tab, glob=paths[0].startswith(CLOUD))
 
 
 def _with_nearest(column: str, actual: list[str]) -> str:

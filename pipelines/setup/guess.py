@@ -14,9 +14,12 @@ import polars as pl
 
 from homeostat.durations import format_duration, instant
 from homeostat.errors import DataError
-from homeostat.pipelines.data.tables import open_file, read_typed, require_columns, type_text
+from homeostat.pipelines.data.source_types import open_address
+from homeostat.pipelines.data.tables import FrameTable, require_columns
+from homeostat.pipelines.data.text_types import read_typed, type_text
 from homeostat.pipelines.data.times import parse_times
 from homeostat.project import Task
+from homeostat.sections.data import Source
 
 _KEY = re.compile(r"(^|_)(id|key|uuid|guid)$|(Id|ID|Key)$")
 _TIME = re.compile(r"(^|_)(at|time|timestamp|datetime|date|day|ts)($|_)|(time|date|Time|Date|At)$", re.IGNORECASE)
@@ -80,13 +83,13 @@ def guess_project(file: Path, folder: Path | None = None) -> Guess:
 
 
 def _read(file: Path) -> pl.DataFrame:
-    table = open_file(str(file.absolute()), Path())
+    table = open_address(Source(uri=str(file.absolute())), Path())
     if len(table.columns) == 1:
         require_columns(table, ["a key, a time and a target"])
     frame = table.read(table.columns)
     if frame.is_empty():
         raise DataError(f"{file}: it holds no rows.", "Give a file with data in it.")
-    if not table.text:
+    if not isinstance(table, FrameTable) or not table.text:
         return frame
     types = type_text(table, table.columns, table.columns)
     return frame.with_columns(read_typed(pl.col(column), dtype) for column, dtype in types.items())

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from homeostat.console.main import app
 from homeostat.errors import HomeostatError
 from homeostat.flows.labeling.answers import Checked, check_now, keep_answers
-from homeostat.flows.labeling.backends import open_backend
+from homeostat.flows.labeling.backends import Backend, Cursor, Fetched, Item
 from homeostat.flows.labeling.items import list_items
 from homeostat.flows.loop import Loop, open_loop
 from homeostat.flows.operations.manual import ingest
@@ -115,32 +115,32 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.loop = make_loop(folder, self.backend)
         self.cursor: Mapping[str, Any] = {}
-        self.told: list[str] = []
+        self.messages: list[str] = []
 
     def send(self) -> dict[str, str | None]:
         """Hand all tasks out, and note what the backend calls them."""
         items = list_items(self.loop, self.loop.store.list_tasks())
-        sent = open_backend(self.loop).send(items)
+        sent = self.loop.backend().send(items)
         note_sent(self.loop, sent)
         return sent
 
     def see(self, task: str) -> dict[str, Any]:
         """What a person sees of a task's row."""
-        found = {each["task"]: each for each in json.loads(self.run("next", "--as", "eve", "--json"))}
-        return found[task]["shown"]
+        waiting = {item["task"]: item for item in json.loads(self.run("next", "--as", "eve", "--json"))}
+        return waiting[task]["shown"]
 
     def answer(self, task: str, who: str, label: str | None) -> None:
         """Answer; None passes."""
-        self.told.append(self.run("next", "--as", who, "--task", task, "--answer", label or "s"))
+        self.messages.append(self.run("next", "--as", who, "--task", task, "--answer", label or "s"))
 
     def collect(self) -> str:
-        """Take in what came; returns what was told of answers that do not count."""
+        """Take in what came; returns the messages about answers that do not count."""
         items = list_items(self.loop, self.loop.store.list_tasks())
-        fetched = open_backend(self.loop).fetch(self.cursor, items, now())
+        fetched = self.loop.backend().fetch(self.cursor, items, now())
         self.cursor = json.loads(json.dumps(fetched.cursor))
         checked = take_answers(self.loop, fetched.answers, now())
-        said, self.told = [*self.told, *(each.detail for each in checked.refused)], []
-        return "\n".join(said)
+        messages, self.messages = [*self.messages, *(refused.detail for refused in checked.refused)], []
+        return "\n".join(messages)
 
     def run(self, action: str, *args: str) -> str:
         """What a command of `homeostat label` says."""
@@ -167,8 +167,8 @@ class Sheet(Place):
         """The row of a task in the sheet."""
         self.run("export", "--out", str(self.file))
         with self.file.open(encoding="utf-8", newline="") as lines:
-            found = {row["task"]: row for row in csv.DictReader(lines)}[task]
-        return {"words": found["words"], "x": float(found["x"])}
+            row = {row["task"]: row for row in csv.DictReader(lines)}[task]
+        return {"words": row["words"], "x": float(row["x"])}
 
     def answer(self, task: str, who: str, label: str | None) -> None:
         """Fill a row in."""
@@ -178,7 +178,7 @@ class Sheet(Place):
         """Read the sheet back, whole each time."""
         with self.file.open("w", encoding="utf-8", newline="") as lines:
             csv.writer(lines).writerows([("task", "who", "label"), *self.rows])
-        self.told = [self.run("import", str(self.file))]
+        self.messages = [self.run("import", str(self.file))]
         return super().collect()
 
 
@@ -196,6 +196,39 @@ class Hook(Place):
         """Let the hook say it from now on."""
         self.rows.append((task.rpartition("/")[2], who, label))
         (self.folder / "said.json").write_text(json.dumps(self.rows))
+
+
+class FolderBackend(Backend):
+    """Tasks and answers in files of the project's folder: a backend as a package would add it."""
+
+    def send(self, items: Sequence[Item]) -> dict[str, str | None]:
+        """Write all tasks down, by their ids."""
+        shown = {item.task.id: dict(item.shown) for item in items}
+        (self.project.folder / "tasks.json").write_text(json.dumps(shown))
+        return {name: f"tasks.json#{name}" for name in shown}
+
+    def fetch(self, cursor: Cursor, tasks: Sequence[Item], now: datetime) -> Fetched:
+        """Read the lines that were added since."""
+        file, first = self.project.folder / "answers.jsonl", int(cursor.get("lines", 0))
+        lines = file.read_text().splitlines() if file.exists() else []
+        answers = [json.loads(line) for line in lines[first:]]
+        given = tuple(Answer(task, who, label, datetime.fromisoformat(at)) for task, who, label, at in answers)
+        return Fetched(given, {"lines": len(lines)})
+
+
+class Folder(Place):
+    """Files that a person edits."""
+
+    backend = "folder"
+
+    def see(self, task: str) -> dict[str, Any]:
+        """What was written down of a task."""
+        return json.loads((self.loop.project.folder / "tasks.json").read_text())[task]
+
+    def answer(self, task: str, who: str, label: str | None) -> None:
+        """Add a line."""
+        with (self.loop.project.folder / "answers.jsonl").open("a") as file:
+            file.write(json.dumps([task, who, label, now().isoformat()]) + "\n")
 
 
 class LabelStudioPlace(Place):

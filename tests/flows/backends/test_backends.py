@@ -1,4 +1,4 @@
-"""What holds wherever people answer: the console, a sheet, a hook, and a real Label Studio server."""
+"""What holds wherever people answer: the console, a sheet, a hook, a real Label Studio server, a backend of others."""
 
 from __future__ import annotations
 
@@ -7,15 +7,23 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from backends.places import ANN, BEN, Console, Hook, LabelStudioPlace, Place, Sheet, put_tasks
+from backends.places import ANN, BEN, Console, Folder, FolderBackend, Hook, LabelStudioPlace, Place, Sheet, put_tasks
 from backends.studio import TOKEN
 
-PLACES = {"console": Console, "sheet": Sheet, "hook": Hook}
+from homeostat.errors import ProjectError
+from homeostat.flows.labeling.backends import BACKENDS
+from homeostat.flows.loop import open_loop
+from homeostat.records import Scope
+
+PLACES = {"console": Console, "sheet": Sheet, "hook": Hook, "folder": Folder}
 
 
 @pytest.fixture(params=[*PLACES, "label-studio"])
 def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     """A place where people answer, of each kind."""
+    if request.param == "folder":
+        BACKENDS.add("folder", FolderBackend)
+        request.addfinalizer(lambda: BACKENDS.remove("folder"))
     if request.param in PLACES:
         yield PLACES[request.param](tmp_path / "p")
         return
@@ -90,3 +98,11 @@ def test_a_task_that_is_sent_again_is_the_same_task(place: Place) -> None:
     place.answer(tasks[0], ANN, "bug")
     place.collect()
     assert given(place) == [("0", ANN, "bug")]
+
+
+def test_a_backend_that_nobody_knows_is_told_with_its_key(tmp_path: Path) -> None:
+    folder = Console(tmp_path / "p").loop.project.folder
+    file = folder / "homeostat.toml"
+    file.write_text(file.read_text().replace('"console"', '"consul"'))
+    with pytest.raises(ProjectError, match=r"toml: labeling.backend: there is no labeling backend named 'consul'"):
+        open_loop(folder, Scope.LIVE)

@@ -41,13 +41,13 @@ class Desk:
 
     def send(self) -> dict[str, str | None]:
         """Push all tasks."""
-        sent = LabelStudio(self.loop).send(list_items(self.loop, self.loop.store.list_tasks()))
+        sent = self.loop.backend().send(list_items(self.loop, self.loop.store.list_tasks()))
         note_sent(self.loop, sent)
         return sent
 
     def fetch(self) -> Fetched:
         """Pull, and remember the cursor as the store would."""
-        fetched = LabelStudio(self.loop).fetch(self.cursor, list_items(self.loop, self.loop.store.list_tasks()), now())
+        fetched = self.loop.backend().fetch(self.cursor, list_items(self.loop, self.loop.store.list_tasks()), now())
         self.cursor = json.loads(json.dumps(fetched.cursor))
         return fetched
 
@@ -182,10 +182,10 @@ def test_a_variable_that_is_missing_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", TOKEN)
     monkeypatch.delenv(name)
     with pytest.raises(HomeostatError, match=f"{name} is not set"):
-        LabelStudio(loop)
+        loop.backend()
     monkeypatch.setenv("LABEL_STUDIO_URL", "localhost:8080")
     with pytest.raises(HomeostatError, match="LABEL_STUDIO"):
-        LabelStudio(loop)
+        loop.backend()
 
 
 def test_a_task_deleted_there_is_told_once_and_the_others_go_on(make_desk: Any) -> None:
@@ -196,10 +196,10 @@ def test_a_task_deleted_there_is_told_once_and_the_others_go_on(make_desk: Any) 
     desk.studio.annotate(second, ANN, [say("bug")])
     fetched = desk.fetch()
     assert [answer.label for answer in fetched.answers] == ["bug"]
-    assert [line.partition(": ")[2] for line in fetched.told] == [
+    assert [line.partition(": ")[2] for line in fetched.warnings] == [
         "the task of '0' was deleted there; nobody can answer it, and it expires."
     ]
-    assert desk.fetch().told == ()
+    assert desk.fetch().warnings == ()
 
 
 def test_a_project_deleted_there_is_told_and_made_anew_by_the_next_push(make_desk: Any) -> None:
