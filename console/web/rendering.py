@@ -17,7 +17,7 @@ from homeostat.console.web.security.dependencies import person_of
 from homeostat.console.web.site import Site
 from homeostat.console.web.static_files import HERE, static
 from homeostat.durations import instant
-from homeostat.monitoring.report.story import count, metric_name, number, told_text
+from homeostat.monitoring.report.story import count, format_text, metric_name, number
 
 TABS = ("overview", "decisions", "label", "approve", "alerts", "ask")
 EMPTY = "none"
@@ -78,7 +78,7 @@ def environment() -> Environment:
         "number": number,
         "count": count,
         "metric": metric_name,
-        "told": told_text,
+        "told": format_text,
         "sentence": lambda text: text[:1].upper() + text[1:],
     }
     return made
