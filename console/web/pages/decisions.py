@@ -11,6 +11,7 @@ from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
 from homeostat.console.web.journal_text import QUIET_ACTS, Chapter, list_versions, name_kind, tell_story
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import live, page
 from homeostat.console.web.site import Site
 from homeostat.durations import instant
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
 
 router = APIRouter(include_in_schema=False)
+PAGES.add("decisions", Page(router, "Decisions", place=20))
 
 CHAPTERS = 20
 """How many times a page tells of."""

@@ -9,12 +9,14 @@ from typing import Any
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.project_card import look_at, look_at_services
 from homeostat.console.web.rendering import live, page
 from homeostat.console.web.site import Site
 from homeostat.monitoring.report.decisions import LOOKS
 
 router = APIRouter(include_in_schema=False)
+PAGES.add("overview", Page(router, "Overview", place=10))
 SIGNS = {sign.value: asdict(look) for sign, look in LOOKS.items()}
 """How the picture shows what the loop did, for its script."""
 
