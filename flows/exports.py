@@ -14,10 +14,10 @@ from homeostat.errors import DataError
 from homeostat.flows.facts import TARGET
 from homeostat.flows.labeling.collect import spent_on_labels
 from homeostat.flows.labels import with_labels
-from homeostat.flows.learning.promotion import SMALL_STEPS
 from homeostat.flows.loop import Loop
 from homeostat.metrics import compute_metrics, stand_for
-from homeostat.monitoring.report.page import Mark, ReportData, write_report
+from homeostat.monitoring.report.page import ReportData, write_report
+from homeostat.monitoring.report.story import mark_decision
 from homeostat.project import Task
 from homeostat.records import Role, Window, WindowStatus
 from homeostat.store import rows as plain
@@ -77,7 +77,7 @@ def report_data(loop: Loop, summary: dict[str, Any]) -> ReportData:
         windows=tuple(store.list_windows()),
         baseline=tuple(store.list_windows(Role.BASELINE)),
         drift=tuple((c.tick_at, c.drift.share, c.drift.status) for c in store.list_checks()),
-        marks=tuple(m for d in decisions if (m := _mark(d)) is not None),
+        marks=tuple(m for d in decisions if (m := mark_decision(d)) is not None),
         decisions=decisions,
         alerts=tuple(store.list_alerts()),
         summary=summary,
@@ -189,19 +189,6 @@ def _estimates(windows: Sequence[Window]) -> dict[str, Any]:
         "estimate_error": sum(errors) / len(errors) if errors else None,
         "estimate_held": sum(held) / len(held) if held else None,
     }
-
-
-def _mark(decision: Any) -> Mark | None:
-    kinds = {
-        ("alarm", "alarm"): "alarm",
-        ("retraining", "retrain"): "retraining",
-        ("promotion", "promote"): "promotion",
-        ("promotion", "refuse"): "refusal",
-        ("rollback", "rollback"): "rollback",
-    }
-    kind = None if decision.evidence.get("step") in SMALL_STEPS else kinds.get((decision.stage, decision.kind))
-    version = f"version {decision.model_version}: " if decision.model_version else ""
-    return None if kind is None else Mark(decision.tick_at, kind, version + "; ".join(decision.reasons))
 
 
 def write_table(frame: pl.DataFrame, file: Path) -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
@@ -16,10 +16,9 @@ from homeostat.console.arguments import person
 from homeostat.console.faults import append_fault
 from homeostat.console.web.api.app import add_api
 from homeostat.console.web.errors import status_of
-from homeostat.console.web.pages import alerts as pages_alerts
-from homeostat.console.web.pages import approve, ask, decisions, login, overview
-from homeostat.console.web.pages import label as pages_label
+from homeostat.console.web.pages.page import list_pages
 from homeostat.console.web.rendering import page
+from homeostat.console.web.security.dependencies import at_least
 from homeostat.console.web.security.middleware import Guard
 from homeostat.console.web.security.policy import Gate
 from homeostat.console.web.security.request import API
@@ -29,8 +28,6 @@ from homeostat.console.web.security.users import ACCESS_FILE
 from homeostat.console.web.site import Site
 from homeostat.console.web.static_files import HERE, Statics
 from homeostat.errors import HomeostatError
-
-PAGES = (login, overview, decisions, pages_label, approve, pages_alerts, ask)
 
 
 def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
@@ -46,8 +43,8 @@ def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
     app.add_exception_handler(HTTPException, _tell_refusal)
     app.add_exception_handler(RequestValidationError, _tell_misfit)
     app.add_api_route("/healthz", _healthz, include_in_schema=False)
-    for module in PAGES:
-        app.include_router(module.router)
+    for _, entry in list_pages():
+        app.include_router(entry.router, dependencies=[Depends(at_least(entry.role))])
     add_api(app)
     return app
 

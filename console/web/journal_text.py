@@ -1,4 +1,4 @@
-"""The journal as a story: its links in words, grouped by the tick at which they were said."""
+"""The journal as a story: its links in words, grouped by their tick."""
 
 from __future__ import annotations
 
@@ -9,73 +9,48 @@ from itertools import groupby
 from typing import Any
 
 from homeostat.console.web.pages.evidence import Block, describe_evidence
-from homeostat.monitoring.report.story import told_text
+from homeostat.monitoring.report.decisions import Meaning, Sign, meaning_of
+from homeostat.monitoring.report.story import format_text
 from homeostat.records import JournalEntry
 from homeostat.store.narrow import DECIDED
 
-QUIET_DECISIONS = ("accept", "quiet", "standing", "wait")
-"""Answers of policies that change nothing."""
-QUIET_ACTS = ("answer", "answer_undone")
-"""Acts of people one by one, of which a later link tells what came of them together."""
-DECISIONS = {
-    ("alarm", "alarm"): ("alarm", "Alarm: the model is getting worse"),
-    ("alarm", "quiet"): ("", "No alarm"),
-    ("alarm", "standing"): ("alarm", "The alarm stands"),
-    ("labeling", "ask"): ("person", "Asked people for labels"),
-    ("labeling", "wait"): ("", "Asked nobody for labels"),
-    ("promotion", "ask"): ("person", "Put version {version} before a person"),
-    ("promotion", "promote"): ("promotion", "Promoted version {version}"),
-    ("promotion", "refuse"): ("refusal", "Refused version {version}"),
-    ("retraining", "adopt"): ("retraining", "Decided to start with the given model"),
-    ("retraining", "fix_data"): ("alarm", "Decided not to train: the data need mending"),
-    ("retraining", "label"): ("person", "Decided to wait for labels"),
-    ("retraining", "recalibrate"): ("step", "Decided to recalibrate the champion"),
-    ("retraining", "refresh"): ("step", "Decided to refresh the champion"),
-    ("retraining", "rollback"): ("rollback", "Decided to roll back"),
-    ("retraining", "retrain"): ("retraining", "Decided to retrain"),
-    ("retraining", "train_first"): ("retraining", "Decided to train the first model"),
-    ("retraining", "wait"): ("", "Decided not to train"),
-    ("rollback", "rollback"): ("rollback", "Rolled back to version {version}"),
-    ("validation", "accept"): ("", "Took the batch in"),
-    ("validation", "hold"): ("alarm", "Held the batch in quarantine"),
-}
-"""What a decision is called, and its sign, by its question and answer."""
 ACTS = {
-    "act_failed": ("alarm", "Training failed"),
-    "alert_acknowledged": ("person", "{who} sees to an alert"),
-    "alert_reopened": ("person", "{who} opened an alert again"),
-    "alert_snoozed": ("person", "{who} put an alert off"),
-    "alert_woke": ("alarm", "An alert that was put off was told again"),
-    "answer": ("person", "{who} labelled a row"),
-    "answer_refused": ("refusal", "Did not count an answer of {who}"),
-    "answer_undone": ("person", "{who} took a label back"),
-    "approval_approved": ("person", "{who} approved version {version}"),
-    "approval_expired": ("refusal", "Nobody decided on version {version} in time"),
-    "approval_rejected": ("refusal", "{who} rejected version {version}"),
-    "approval_superseded": ("step", "Version {version} no longer waits for approval"),
-    "champion_moved": ("promotion", "Followed MLflow to another champion"),
-    "champion_refused": ("alarm", "The champion could not be loaded"),
-    "labelers": ("step", "Measured the labeling functions"),
-    "labels_settled": ("step", "Took labels in from people"),
-    "outcome": ("step", "Measured what an earlier step was worth"),
-    "release": ("person", "Released rows from quarantine"),
-    "rescore": ("person", "Scored corrected rows again"),
-    "train": ("retraining", "Trained by hand"),
+    "act_failed": Meaning("Training failed", Sign.ALARM),
+    "alert_acknowledged": Meaning("{who} acknowledged an alert", Sign.PERSON),
+    "alert_reopened": Meaning("{who} reopened an alert", Sign.PERSON),
+    "alert_snoozed": Meaning("{who} snoozed an alert", Sign.PERSON),
+    "alert_woke": Meaning("A snoozed alert was sent again", Sign.ALARM),
+    "answer": Meaning("{who} labelled a row", Sign.PERSON, quiet=True),
+    "answer_refused": Meaning("Refused an answer from {who}", Sign.REFUSAL),
+    "answer_undone": Meaning("{who} took a label back", Sign.PERSON, quiet=True),
+    "approval_approved": Meaning("{who} approved version {version}", Sign.PERSON),
+    "approval_expired": Meaning("The approval of version {version} expired", Sign.REFUSAL),
+    "approval_rejected": Meaning("{who} rejected version {version}", Sign.PERSON),
+    "approval_superseded": Meaning("Version {version} no longer waits for approval", Sign.STEP),
+    "champion_moved": Meaning("Adopted the champion that was set in MLflow", Sign.PROMOTION),
+    "champion_refused": Meaning("The champion could not be loaded", Sign.ALARM),
+    "labelers": Meaning("Measured the labeling functions", Sign.STEP),
+    "labels_settled": Meaning("Took in labels from people", Sign.STEP),
+    "outcome": Meaning("Measured what an earlier step was worth", Sign.STEP),
+    "release": Meaning("Released rows from quarantine", Sign.PERSON),
+    "rescore": Meaning("Scored corrected rows again", Sign.PERSON),
+    "train": Meaning("Trained by hand", Sign.RETRAINING),
 }
-"""What an act is called, and its sign, by the kind of its link."""
+"""What each act means, by the kind of its entry."""
+QUIET_ACTS = tuple(kind for kind, meaning in ACTS.items() if meaning.quiet)
+"""Acts of people one by one; a later entry says what came of them together."""
 _SENTENCES = ("told", "why", "detail", "problem", "note")
 _PEOPLE = ("by", "who")
 _VERSIONS = ("version", "challenger", "after")
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
-    """One link as it is told: `sign` names its icon, `reasons` are sentences, `blocks` its evidence."""
+class Entry:
+    """One link of the journal in words: `sign` names its icon, `reasons` are sentences, `blocks` its evidence."""
 
     seq: int
     hash: str
-    kind: str
-    sign: str
+    sign: Sign
     title: str
     reasons: tuple[str, ...]
     blocks: tuple[Block, ...]
@@ -87,48 +62,44 @@ class Telling:
 
 @dataclass(frozen=True, slots=True)
 class Chapter:
-    """What was said at one time, in the order in which it was said; `quiet` counts what was left out."""
+    """What was decided and done at one time, in order; `quiet` counts the entries that were left out."""
 
     at: datetime
-    tellings: tuple[Telling, ...]
+    entries: tuple[Entry, ...]
     quiet: int
 
 
 def tell_story(links: Sequence[JournalEntry], *, everything: bool, only: str | None = None) -> list[Chapter]:
-    """Chapters, newest first; what changed nothing is left out unless `everything` is asked for.
+    """Chapters, newest first; entries that changed nothing are left out unless `everything` is set.
 
-    With `only`, none but the links of that kind are told.
+    With `only`, just the links of that kind.
     """
     newest = sorted(links, key=lambda link: (-link.at.timestamp(), link.seq))
     chapters = []
-    for at, together in groupby(newest, key=lambda link: link.at):
-        told = [tell(link) for link in together if only is None or link.kind == only]
-        shown = tuple(each for each in told if everything or not each.quiet)
-        chapters.append(Chapter(at, shown, len(told) - len(shown)))
+    for at, group in groupby(newest, key=lambda link: link.at):
+        entries = [describe_link(link) for link in group if only is None or link.kind == only]
+        shown = tuple(entry for entry in entries if everything or not entry.quiet)
+        chapters.append(Chapter(at, shown, len(entries) - len(shown)))
     return chapters
 
 
-def tell(link: JournalEntry) -> Telling:
+def describe_link(link: JournalEntry) -> Entry:
     """One link of the journal in words."""
-    body = link.body
-    decided = link.kind.startswith(DECIDED)
-    sign, title = _name(link.kind, body, decided)
+    body, decided = link.body, link.kind.startswith(DECIDED)
+    version, who = _version(body), next((str(body[name]) for name in _PEOPLE if body.get(name)), None)
+    meaning = meaning_of(link.kind.removeprefix(DECIDED), str(body.get("decision"))) if decided else _act(link)
     reasons = body.get("reasons") or [str(body[name]) for name in _SENTENCES if body.get(name)]
-    evidence = body.get("evidence", {}) if decided else _rest(body)
-    quiet = body.get("decision") in QUIET_DECISIONS if decided else link.kind in QUIET_ACTS
-    who = next((str(body[name]) for name in _PEOPLE if body.get(name)), None)
-    return Telling(
-        link.seq,
-        link.hash,
-        link.kind,
-        sign,
-        title,
-        tuple(told_text(each) for each in reasons),
-        tuple(describe_evidence(evidence)),
-        bool(quiet),
-        who,
-        _version(body),
-        decided,
+    return Entry(
+        seq=link.seq,
+        hash=link.hash,
+        sign=meaning.sign,
+        title=meaning.title.format(version=version or "?", who=body.get("who") or body.get("by") or "Somebody"),
+        reasons=tuple(format_text(reason) for reason in reasons),
+        blocks=tuple(describe_evidence(body.get("evidence", {}) if decided else _rest(body))),
+        quiet=meaning.quiet,
+        who=who,
+        version=version,
+        decided=decided,
     )
 
 
@@ -142,15 +113,9 @@ def name_kind(kind: str) -> str:
     return f"decisions on {decided}" if decided != kind else kind.replace("_", " ")
 
 
-def _name(kind: str, body: Mapping[str, Any], decided: bool) -> tuple[str, str]:
-    words = {"version": _version(body) or "?", "who": body.get("who") or body.get("by") or "somebody"}
-    if not decided:
-        sign, title = ACTS.get(kind, ("person" if body.get("by") else "step", name_kind(kind).capitalize()))
-        return sign, title.format(**words)
-    stage, answer = kind.removeprefix(DECIDED), str(body.get("decision"))
-    fallback = ("step", f"{stage.capitalize()}: {answer.replace('_', ' ')}")
-    sign, title = DECISIONS.get((stage, answer), fallback)
-    return sign, title.format(**words)
+def _act(link: JournalEntry) -> Meaning:
+    sign = Sign.PERSON if link.body.get("by") else Sign.STEP
+    return ACTS.get(link.kind) or Meaning(name_kind(link.kind).capitalize(), sign)
 
 
 def _version(body: Mapping[str, Any]) -> int | None:
@@ -166,4 +131,4 @@ def _rest(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def list_versions(chapters: Iterable[Chapter]) -> set[int]:
     """The versions that a story names."""
-    return {t.version for chapter in chapters for t in chapter.tellings if t.version is not None}
+    return {entry.version for chapter in chapters for entry in chapter.entries if entry.version is not None}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -13,13 +14,13 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 
 from homeostat.console.output import format_cell
+from homeostat.console.web.pages.page import list_pages, list_tabs
 from homeostat.console.web.security.dependencies import person_of
 from homeostat.console.web.site import Site
 from homeostat.console.web.static_files import HERE, static
 from homeostat.durations import instant
-from homeostat.monitoring.report.story import count, metric_name, number, told_text
+from homeostat.monitoring.report.story import count, format_text, metric_name, number
 
-TABS = ("overview", "decisions", "label", "approve", "alerts", "ask")
 EMPTY = "none"
 
 
@@ -31,15 +32,16 @@ def page(request: Request, template: str, status: int = 200, **shown: Any) -> Re
 def render(request: Request, template: str, **shown: Any) -> str:
     """The text of a template with what every page needs."""
     site: Site = request.app.state.site
+    person = person_of(request)
     context = {
         "request": request,
         "site": site,
-        "person": person_of(request),
+        "person": person,
         "csrf": request.state.csrf,
         "signed_in": request.state.way == "session",
         "projects": [found.project.name for found in site.projects() if found.project],
         "project": None,
-        "tabs": TABS,
+        "tabs": list_tabs(person.role),
         "tab": "overview",
         "now": site.clock(),
     }
@@ -58,11 +60,16 @@ def live(request: Request, template: str, state: str, **shown: Any) -> Response:
     return HTMLResponse(render(request, template, token=token, **shown))
 
 
-@lru_cache
 def environment() -> Environment:
-    """The templates, with filters for cells, times, numbers and parts of addresses."""
+    """The templates of all pages, with filters for cells, times, numbers and parts of addresses."""
+    folders = [page.templates for _, page in list_pages() if page.templates is not None]
+    return _environment((HERE / "templates", *folders))
+
+
+@lru_cache
+def _environment(folders: tuple[Path, ...]) -> Environment:
     made = Environment(
-        loader=FileSystemLoader(HERE / "templates"),
+        loader=FileSystemLoader(folders),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -78,7 +85,7 @@ def environment() -> Environment:
         "number": number,
         "count": count,
         "metric": metric_name,
-        "told": told_text,
+        "told": format_text,
         "sentence": lambda text: text[:1].upper() + text[1:],
     }
     return made

@@ -10,6 +10,7 @@ from typing import Any
 from homeostat.errors import HomeostatError
 from homeostat.flows.loop import Loop
 from homeostat.installation import find_mlflow_url, find_service_url
+from homeostat.monitoring.report.decisions import meaning_of
 from homeostat.registry.pages import version_page
 
 
@@ -21,7 +22,7 @@ def leave_artifacts(loop: Loop, at: str, outcomes: Mapping[str, Mapping[str, Any
     from prefect.artifacts import create_markdown_artifact, create_table_artifact
 
     key = artifact_key(loop.project.name)
-    table = [{"stage": stage, "did": words_of(outcome)} for stage, outcome in outcomes.items()]
+    table = [{"stage": stage, "did": describe_outcome(outcome, stage)} for stage, outcome in outcomes.items()]
     create_table_artifact(table=table, key=f"{key}-tick", description=f"The tick of {loop.project.name} at {at}.")
     if lines := list_links(loop):
         create_markdown_artifact(markdown="\n".join(lines), key=f"{key}-links", description=f"As of {at}.")
@@ -32,8 +33,18 @@ def artifact_key(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "project"
 
 
-def words_of(outcome: Mapping[str, Any]) -> str:
-    """What a stage did, in a line."""
+def describe_outcome(outcome: Mapping[str, Any], stage: str = "") -> str:
+    """What a stage did, in a line.
+
+    >>> describe_outcome({"rows": 24, "batches": 1}, "ingest")
+    'rows 24, batches 1'
+    >>> describe_outcome({"alarm": "quiet", "decision": "wait", "reasons": ["no new labels"]}, "decide")
+    'No alarm; Decided not to train: no new labels'
+    """
+    if stage == "decide" and {"alarm", "decision"} <= set(outcome):
+        alarm, retraining = meaning_of("alarm", outcome["alarm"]), meaning_of("retraining", outcome["decision"])
+        reasons = "; ".join(outcome.get("reasons", ()))
+        return f"{alarm.title}; {retraining.title}" + (f": {reasons}" if reasons else "")
     return ", ".join(f"{name} {value}" for name, value in outcome.items()) or "nothing to do"
 
 

@@ -17,7 +17,7 @@ from homeostat.flows.events import ALERT_RAISED, RETRAINING_DECIDED, announce
 from homeostat.flows.locks import claim
 from homeostat.flows.loop import Loop, open_loop
 from homeostat.flows.operations import between, manual
-from homeostat.flows.orchestration.artifacts import leave_artifacts, words_of
+from homeostat.flows.orchestration.artifacts import describe_outcome, leave_artifacts
 from homeostat.flows.orchestration.orphaned_runs import end_orphaned_ticks
 from homeostat.flows.stages.sequence import STAGES, due_slots, list_due, run_stage, run_tick
 from homeostat.records import Scope
@@ -29,7 +29,7 @@ LIVE = Scope.LIVE.value
 
 
 def may_pass(_task: Any, _run: Any, state: Any) -> bool:
-    """Whether a failure may pass by itself: what a person must mend, and what is a bug, is not tried again."""
+    """Whether a failure may pass by itself: a mistake that a person must fix, or a bug, is not retried."""
     fault = state.result(raise_on_failure=False)
     if isinstance(fault, HomeostatError):
         return False
@@ -47,7 +47,7 @@ def _stage_task(stage: str) -> Any:
     )
     def run(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
         outcome = run_stage(folder, scope, stage, at)
-        get_run_logger().info("%s: %s", stage, words_of(outcome))
+        get_run_logger().info("%s: %s", stage, describe_outcome(outcome, stage))
         if stage == "decide" and scope == LIVE and outcome.get("decision") != "wait":
             announce(RETRAINING_DECIDED, project, {"at": at, "kind": outcome.get("decision")})
         return outcome
@@ -116,11 +116,11 @@ def _skipped(why: str) -> Any:
     return Completed(message=f"skipped: {why}")
 
 
-def _told(loop: Loop, outcome: Any) -> Any:
-    """Tell what was done between ticks, and wake whoever delivers the alerts it raised."""
+def _report(loop: Loop, outcome: Any) -> Any:
+    """Log what was done between ticks, and wake the delivery of the alerts it raised."""
     if outcome.get("skipped"):
         return _skipped(outcome["skipped"])
-    get_run_logger().info("%s", words_of(outcome))
+    get_run_logger().info("%s", describe_outcome(outcome))
     if waiting := loop.store.list_alerts(undelivered=True):
         announce(ALERT_RAISED, loop.project.name, {"alerts": [alert.key for alert in waiting]})
     return outcome
@@ -168,13 +168,13 @@ def sweep(folder: str, project: str, scope: str = LIVE) -> Any:
 @flow(name="arrivals", flow_run_name=_run_name("arrivals"))
 def arrivals(folder: str, project: str, scope: str = LIVE) -> Any:
     """Take in and score what is new now, as a batch of its own between ticks."""
-    return _between(folder, project, scope, lambda loop: _told(loop, between.arrivals(loop, _now())))
+    return _between(folder, project, scope, lambda loop: _report(loop, between.arrivals(loop, _now())))
 
 
 @flow(name="labels", flow_run_name=_run_name("labels"))
 def labels(folder: str, project: str, scope: str = LIVE) -> Any:
     """Collect answers and take in the labels known by now."""
-    return _between(folder, project, scope, lambda loop: _told(loop, between.labels(loop, _now())))
+    return _between(folder, project, scope, lambda loop: _report(loop, between.labels(loop, _now())))
 
 
 @flow(name="deliver", flow_run_name=_run_name("deliver"))
@@ -183,7 +183,7 @@ def deliver(folder: str, project: str, scope: str = LIVE) -> Any:
 
     def work(loop: Loop) -> Any:
         outcome = between.deliver(loop, _now())
-        get_run_logger().info("%s", words_of(outcome))
+        get_run_logger().info("%s", describe_outcome(outcome))
         return outcome
 
     return _between(folder, project, scope, work)
@@ -196,7 +196,7 @@ def retrain(folder: str, project: str, scope: str = LIVE) -> Any:
     def work(loop: Loop) -> Any:
         if list_due(loop, _now()):
             return _skipped("a tick is due, which comes first")
-        return _told(loop, manual.retrain(loop, _now(), between.WHO))
+        return _report(loop, manual.retrain(loop, _now(), between.WHO))
 
     return _between(folder, project, scope, work)
 
@@ -218,7 +218,7 @@ def _stage_flow(stage: str) -> Any:
             if slots:
                 return _in_turn(loop, folder, project, scope, slots[0], stage, asked=at is not None)
             if stage in WITHOUT_TICK and loop.store.last_tick("notify") is not None:
-                return _told(loop, WITHOUT_TICK[stage](loop, _now()))
+                return _report(loop, WITHOUT_TICK[stage](loop, _now()))
             return _skipped("no tick is due")
 
         return _claimed(folder, scope, work)

@@ -8,7 +8,8 @@ from typing import Any
 
 from homeostat.flows.loop import Loop
 from homeostat.metrics import better
-from homeostat.monitoring.report.series import MARK_KINDS, build_series
+from homeostat.monitoring.report.decisions import MARKED_KINDS
+from homeostat.monitoring.report.series import build_series
 from homeostat.monitoring.report.story import metric_name
 from homeostat.records import Role
 
@@ -32,7 +33,7 @@ def _read(loop: Loop, start: datetime | None, end: datetime | None, _state: tupl
     after, before = start and start - INSTANT, end and end + INSTANT
     points = [p for p in store.list_points(after=after, before=before) if p.metric == loop.project.metric]
     first = store.list_points(Role.BASELINE, after=after, before=before) if loop.replaying else []
-    gists = store.list_gists(sorted({kind for _, kind in MARK_KINDS}), after=after, before=before)
+    gists = store.list_gists(MARKED_KINDS, after=after, before=before)
     span = store.span()
     return {
         "metric": metric_name(loop.project.metric),

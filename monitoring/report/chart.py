@@ -9,40 +9,36 @@ from typing import Any
 
 from homeostat.durations import instant
 from homeostat.metrics import better
+from homeostat.monitoring.report.decisions import LOOKS, Sign
 from homeostat.monitoring.report.estimate_chart import estimate_traces
-from homeostat.monitoring.report.story import ReportData, metric_name, number, told_text
+from homeostat.monitoring.report.story import ReportData, format_text, metric_name, number
 from homeostat.records import Window, WindowStatus
 
-MARKS = {
-    "alarm": ("alarm", "diamond"),
-    "retraining": ("retrained", "circle"),
-    "promotion": ("promoted", "triangle-up"),
-    "refusal": ("refused", "x"),
-    "rollback": ("rolled back", "triangle-down"),
-}
+_LOUDEST = (Sign.ALARM, Sign.ROLLBACK, Sign.PROMOTION, Sign.REFUSAL, Sign.RETRAINING)
+"""Of which sign the line through the panels has the colour, where several fall on one tick."""
 _METRIC_HEIGHT, _LANE_HEIGHT, _SMALL_HEIGHT, _GAP = 330, 24, 72, 46
 
 
 def build_chart(data: ReportData) -> dict[str, Any]:
     """Plotly's data and layout, panels above each other on one time axis; "@name" stands for a colour of the page."""
-    kinds = _marks_seen(data)
-    heights = [_METRIC_HEIGHT, max(_LANE_HEIGHT * len(kinds), 1), _SMALL_HEIGHT, _SMALL_HEIGHT]
+    signs = _marks_seen(data)
+    heights = [_METRIC_HEIGHT, max(_LANE_HEIGHT * len(signs), 1), _SMALL_HEIGHT, _SMALL_HEIGHT]
     domains, total = _domains(heights)
     traces = [
         *estimate_traces(_in_order(data.windows), data.metric),
         _line(data.baseline, data.metric, "first model", "@base", 1.75),
         _line(data.windows, data.metric, "loop", "@loop", 2.5),
-        *[_marks(data, kind) for kind in kinds],
+        *[_marks(data, sign) for sign in signs],
         _coverage(data.windows),
         *_drift(data),
     ]
     titles = [
         f"<b>{metric_name(data.metric)}</b> per tick, {_direction(data.metric)} is better",
-        "<b>What the loop did</b>" if kinds else "",
+        "<b>What the loop did</b>" if signs else "",
         "<b>Coverage</b>, rows whose truth is known",
         "<b>Drift</b>, share of columns that moved",
     ]
-    layout: dict[str, Any] = _layout(domains, total, titles, kinds) | {"shapes": _shapes(data, domains)}
+    layout: dict[str, Any] = _layout(domains, total, titles, signs) | {"shapes": _shapes(data, domains)}
     layout["annotations"] += _end_labels(data)
     layout["xaxis"]["range"] = _time_range(data)
     layout["meta"] = {"ticks": len({window.end_at for window in (*data.windows, *data.baseline)})}
@@ -50,9 +46,9 @@ def build_chart(data: ReportData) -> dict[str, Any]:
     return {"data": traces, "layout": layout}
 
 
-def _marks_seen(data: ReportData) -> list[str]:
-    seen = {mark.kind for mark in data.marks}
-    return [kind for kind in MARKS if kind in seen] + sorted(seen - set(MARKS))
+def _marks_seen(data: ReportData) -> list[Sign]:
+    seen = {mark.sign for mark in data.marks}
+    return [sign for sign in LOOKS if sign in seen]
 
 
 def _direction(metric: str) -> str:
@@ -69,10 +65,10 @@ def _domains(heights: Sequence[int]) -> tuple[list[tuple[float, float]], int]:
 
 
 def _layout(
-    domains: Sequence[tuple[float, float]], total: int, titles: Sequence[str], kinds: Sequence[str]
+    domains: Sequence[tuple[float, float]], total: int, titles: Sequence[str], signs: Sequence[Sign]
 ) -> dict[str, Any]:
     plain = {"gridcolor": "@grid", "zeroline": False, "fixedrange": True, "tickfont": {"color": "@soft"}}
-    lane = {"tickvals": list(range(len(kinds))), "ticktext": [MARKS.get(kind, (kind,))[0] for kind in kinds]}
+    lane = {"tickvals": list(range(len(signs))), "ticktext": [LOOKS[sign].label for sign in signs]}
     whole = {"tickformat": ".0%", "tickvals": [0, 0.5, 1], "range": [0, 1.04]}
     titled = [
         {"text": text, "xref": "paper", "yref": "paper", "x": 0, "y": high, "yshift": 7, "xanchor": "left",
@@ -96,7 +92,7 @@ def _layout(
                   "spikemode": "across", "spikethickness": 1, "spikecolor": "@soft", "spikedash": "dot",
                   "hoverformat": "%Y-%m-%d %H:%M"},
         "yaxis": plain | {"domain": domains[0], "nticks": 6},
-        "yaxis2": plain | lane | {"domain": domains[1], "range": [len(kinds) - 0.5, -0.5], "gridcolor": "@grid"},
+        "yaxis2": plain | lane | {"domain": domains[1], "range": [len(signs) - 0.5, -0.5], "gridcolor": "@grid"},
         "yaxis3": plain | whole | {"domain": domains[2]},
         "yaxis4": plain | whole | {"domain": domains[3]},
         "annotations": titled,
@@ -137,20 +133,23 @@ def _hover(window: Window, name: str) -> str:
     return f"{told}; {number(window.realized_low)} to {number(window.realized_high)} once its labels are there"
 
 
-def _marks(data: ReportData, kind: str) -> dict[str, Any]:
-    label, symbol = MARKS.get(kind, (kind, "square"))
-    shown = sorted((mark for mark in data.marks if mark.kind == kind), key=lambda mark: (mark.at, mark.text))
-    color = f"@{kind}" if kind in MARKS else "@refusal"
+def _marks(data: ReportData, sign: Sign) -> dict[str, Any]:
+    look = LOOKS[sign]
+    shown = sorted((mark for mark in data.marks if mark.sign == sign), key=lambda mark: (mark.at, mark.text))
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": label,
+        "name": look.label,
         "x": [instant(mark.at) for mark in shown],
-        "y": [_marks_seen(data).index(kind)] * len(shown),
+        "y": [_marks_seen(data).index(sign)] * len(shown),
         "yaxis": "y2",
-        "text": [f"{label}: {_wrapped(told_text(mark.text, data.clock))}" for mark in shown],
+        "text": [f"{look.label}: {_wrapped(format_text(mark.text, data.clock))}" for mark in shown],
         "hovertemplate": "%{text}<extra></extra>",
-        "marker": {"symbol": symbol, "size": 11 if symbol.startswith("tri") else 9, "color": color},
+        "marker": {
+            "symbol": look.symbol,
+            "size": 11 if look.symbol.startswith("tri") else 9,
+            "color": f"@{look.colour}",
+        },
     }
 
 
@@ -199,14 +198,13 @@ def _drift(data: ReportData) -> list[dict[str, Any]]:
 
 
 def _shapes(data: ReportData, domains: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
-    ordered = ["alarm", "rollback", "promotion", "refusal", "retraining"]
-    loudest: dict[str, str] = {}
-    for kind in reversed(ordered):
-        loudest |= {instant(mark.at): kind for mark in data.marks if mark.kind == kind}
+    loudest: dict[str, Sign] = {}
+    for sign in reversed(_LOUDEST):
+        loudest |= {instant(mark.at): sign for mark in data.marks if mark.sign == sign}
     lines = [
         {"type": "line", "xref": "x", "yref": "paper", "x0": at, "x1": at, "y0": domains[1][0], "y1": domains[0][1],
-         "layer": "below", "opacity": 0.45, "line": {"color": f"@{kind}", "width": 1, "dash": "dot"}}
-        for at, kind in sorted(loudest.items())
+         "layer": "below", "opacity": 0.45, "line": {"color": f"@{LOOKS[sign].colour}", "width": 1, "dash": "dot"}}
+        for at, sign in sorted(loudest.items())
     ]  # fmt: skip
     limit = {"type": "line", "xref": "paper", "yref": "y4", "x0": 0, "x1": 1, "y0": data.drift_limit,
              "y1": data.drift_limit, "line": {"color": "@soft", "width": 1, "dash": "dash"}}  # fmt: skip

@@ -10,21 +10,21 @@ from typing import Any
 
 from homeostat.metrics import gain
 from homeostat.monitoring.report.chart import build_chart
+from homeostat.monitoring.report.decisions import meaning_of
 from homeostat.monitoring.report.story import (
     Mark,
     ReportData,
     count,
     difference,
+    format_text,
+    format_time,
     metric_name,
     number,
     period,
     seconds,
-    told,
-    told_text,
 )
 from homeostat.records import Decision, Severity
 
-QUIET = frozenset({"wait", "accept", "quiet", "standing"})
 SHOWN_DECISIONS, SHOWN_ALERTS = 40, 20
 _STAGES = ("validation", "alarm", "retraining", "promotion", "rollback")
 
@@ -86,12 +86,12 @@ def _rank(decision: Decision) -> int:
 def _row(decision: Decision, data: ReportData, repeated: bool) -> dict[str, Any]:
     about_champion = decision.stage == "retraining"
     return {
-        "at": told(decision.tick_at, data.clock),
+        "at": format_time(decision.tick_at, data.clock),
         "stage": decision.stage,
         "kind": decision.kind,
-        "quiet": decision.kind in QUIET,
+        "quiet": meaning_of(decision.stage, decision.kind).quiet,
         "version": None if about_champion else decision.model_version,
-        "reasons": "for the same reason" if repeated else told_text("; ".join(decision.reasons), data.clock),
+        "reasons": "for the same reason" if repeated else format_text("; ".join(decision.reasons), data.clock),
     }
 
 
@@ -106,10 +106,10 @@ def _alerts(data: ReportData) -> list[dict[str, Any]]:
         loud += not quiet
         rows.append(
             {
-                "at": told(alert.at, data.clock),
+                "at": format_time(alert.at, data.clock),
                 "severity": alert.severity.value,
-                "title": told_text(alert.title, data.clock),
-                "body": told_text(alert.body, data.clock),
+                "title": format_text(alert.title, data.clock),
+                "body": format_text(alert.body, data.clock),
                 "quiet": quiet,
                 "old": loud > SHOWN_ALERTS,
             }

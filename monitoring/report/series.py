@@ -8,6 +8,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
+from homeostat.monitoring.report.decisions import mark_of
 from homeostat.records import WindowStatus
 from homeostat.store.narrow import Gist, Point
 
@@ -15,19 +16,6 @@ LIMIT = 800
 """How many points a series has at most."""
 MARKS_LIMIT = 200
 """How many marks there are at most before those of one kind that fall on one point become one."""
-MARK_KINDS = {
-    ("alarm", "alarm"): "alarm",
-    ("retraining", "retrain"): "retraining",
-    ("retraining", "train_first"): "retraining",
-    ("promotion", "promote"): "promotion",
-    ("promotion", "refuse"): "refusal",
-    ("rollback", "rollback"): "rollback",
-    ("retraining", "refresh"): "step",
-    ("retraining", "recalibrate"): "step",
-}
-"""Which decisions are marked, by their question and answer; a small step is marked once, where it was decided."""
-SMALL_STEPS = ("recalibrate", "refresh")
-
 Share = tuple[datetime, float | None, str]
 
 
@@ -123,14 +111,9 @@ def _round(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def mark_of(gist: Gist) -> str | None:
-    """As what a decision is marked; None where it is not, as a small step is not."""
-    return None if gist.step in SMALL_STEPS else MARK_KINDS.get((gist.stage, gist.kind))
-
-
 def _marks(gists: Sequence[Gist], ends: Sequence[datetime]) -> list[list[Any]]:
-    marked = [(gist, kind) for gist in gists if (kind := mark_of(gist)) is not None]
-    marked.sort(key=lambda each: (each[0].tick_at, each[1]))
+    marked = [(gist, sign) for gist in gists if (sign := mark_of(gist.stage, gist.kind, gist.step)) is not None]
+    marked.sort(key=lambda mark: (mark[0].tick_at, mark[1]))
     if len(marked) <= MARKS_LIMIT or not ends:
         return [[int(g.tick_at.timestamp()), kind, _told(g), 1] for g, kind in marked]
     last = len(ends) - 1

@@ -1,4 +1,4 @@
-"""What a report tells: its data, and how its numbers, times and names are written."""
+"""The data of a report, and how its numbers, times and names are written."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any
 
 from homeostat.durations import format_duration
+from homeostat.monitoring.report.decisions import Sign, mark_in_report
 from homeostat.project import Task
 from homeostat.records import Alert, Decision, Window
 
@@ -31,10 +32,10 @@ _LONG_COUNT = re.compile(r"(?<![\w.:'\"/-])\d{5,}(?![\w.:'\"/-])")
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Something the loop did at one moment; `kind` is one of alarm, retraining, promotion, refusal, rollback."""
+    """Something the loop did at one moment, as the chart marks it."""
 
     at: datetime
-    kind: str
+    sign: Sign
     text: str
 
 
@@ -62,9 +63,16 @@ class ReportData:
 
     @property
     def clock(self) -> time:
-        """The time of day, in UTC, at which nearly all ticks fall: it is said once and left out of the tables."""
+        """The time of day, in UTC, of nearly all ticks: the report says it once and leaves it out of its tables."""
         times = Counter(window.end_at.astimezone(UTC).time() for window in self.windows)
         return min(times, key=lambda at: (-times[at], at)) if times else time()
+
+
+def mark_decision(decision: Decision) -> Mark | None:
+    """The mark of a decision on the report's chart; None where it has none."""
+    sign = mark_in_report(decision)
+    version = f"version {decision.model_version}: " if decision.model_version else ""
+    return None if sign is None else Mark(decision.tick_at, sign, version + "; ".join(decision.reasons))
 
 
 def metric_name(metric: str) -> str:
@@ -76,24 +84,24 @@ def metric_name(metric: str) -> str:
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
 
 
-def told(at: datetime, clock: time = time()) -> str:
+def format_time(at: datetime, clock: time = time()) -> str:
     """A moment in UTC; the time of day is left out where it is the usual one.
 
-    >>> told(datetime(2013, 3, 1, 5, tzinfo=UTC), time(5)), told(datetime(2013, 3, 1, 6, tzinfo=UTC), time(5))
-    ('2013-03-01', '2013-03-01 06:00')
+    >>> [format_time(datetime(2013, 3, 1, hour, tzinfo=UTC), time(5)) for hour in (5, 6)]
+    ['2013-03-01', '2013-03-01 06:00']
     """
     at = at.astimezone(UTC)
     return at.strftime("%Y-%m-%d" if at.time() == clock else "%Y-%m-%d %H:%M")
 
 
-def told_text(text: str, clock: time = time()) -> str:
+def format_text(text: str, clock: time = time()) -> str:
     """A reason as a page shows it: instants short, long counts in groups of three.
 
-    >>> told_text("31761 labels since batch 2013-03-01T05:00:00Z", time(5))
+    >>> format_text("31761 labels since batch 2013-03-01T05:00:00Z", time(5))
     '31,761 labels since batch 2013-03-01'
     """
-    short = _INSTANT.sub(lambda found: told(datetime.fromisoformat(found[0]), clock), text)
-    return _LONG_COUNT.sub(lambda found: f"{int(found[0]):,}", short)
+    short = _INSTANT.sub(lambda match: format_time(datetime.fromisoformat(match[0]), clock), text)
+    return _LONG_COUNT.sub(lambda match: f"{int(match[0]):,}", short)
 
 
 def period(data: ReportData) -> str:
@@ -103,7 +111,7 @@ def period(data: ReportData) -> str:
         return how_often
     at = f" at {data.clock:%H:%M} UTC" if data.clock != time() and data.tick >= timedelta(days=1) else ""
     first, last = min(w.start_at for w in data.windows), max(w.end_at for w in data.windows)
-    return f"{how_often}{at}, {told(first, data.clock)} to {told(last, data.clock)}"
+    return f"{how_often}{at}, {format_time(first, data.clock)} to {format_time(last, data.clock)}"
 
 
 def number(value: float, signed: bool = False) -> str:

@@ -151,22 +151,22 @@ def test_the_series_of_a_part_of_the_time_hold_that_part_alone(base: str) -> Non
 
 def test_decisions_tell_what_changed_something_and_the_rest_when_asked(page: Page, base: str) -> None:
     page.goto(f"{base}/projects/small/decisions")
-    few = page.locator(".telling").count()
-    assert few > 0 and page.locator(".telling.quiet").count() == 0
+    few = page.locator(".entry").count()
+    assert few > 0 and page.locator(".entry.quiet").count() == 0
     assert "Promoted version 1" in page.locator(".story").inner_text()
     page.get_by_label("also what changed nothing").check()
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**everything=true*")
-    assert page.locator(".telling").count() > few and page.locator(".telling.quiet").count() > 0
+    assert page.locator(".entry").count() > few and page.locator(".entry.quiet").count() > 0
     page.locator("select[name=kind]").select_option("decide_promotion")
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**kind=decide_promotion*")
-    assert {name.split(" version")[0] for name in page.locator(".telling h3").all_inner_texts()} <= {
+    assert {name.split(" version")[0] for name in page.locator(".entry h3").all_inner_texts()} <= {
         "Promoted",
         "Refused",
     }
-    page.locator(".telling details summary").first.click()
-    assert page.locator(".telling details .evidence dd").first.is_visible()
+    page.locator(".entry details summary").first.click()
+    assert page.locator(".entry details .evidence dd").first.is_visible()
 
 
 def test_an_edited_journal_is_seen(page: Page, shelf: Path, tmp_path: Path) -> None:

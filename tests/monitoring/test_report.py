@@ -7,6 +7,7 @@ import pytest
 
 from homeostat.monitoring.report import page as report
 from homeostat.monitoring.report import story
+from homeostat.monitoring.report.decisions import Sign
 from homeostat.monitoring.report.page import Mark, ReportData, build_chart, write_report
 from homeostat.project import Task
 from homeostat.records import Alert, Decision, Severity, Window, WindowStatus
@@ -31,7 +32,7 @@ DATA = ReportData(
     windows=WINDOWS,
     baseline=(window(0, 0.7), window(2, 0.65)),
     drift=((AT, 0.6, "drift"), (AT + WEEK, None, "unknown")),
-    marks=(Mark(AT, "retraining", "enough new labels"), Mark(AT, "promotion", "version 2 is better")),
+    marks=(Mark(AT, Sign.RETRAINING, "enough new labels"), Mark(AT, Sign.PROMOTION, "version 2 is better")),
     decisions=(
         Decision(AT, "retraining", "wait", ("nothing new",)),
         Decision(AT, "promotion", "promote", ("a <script>alert(1)</script> gain",), {}, 2),
@@ -68,7 +69,7 @@ def test_the_same_data_in_any_order_give_the_same_bytes(page, tmp_path):
 
 def test_what_others_wrote_is_text_and_never_markup(page, tmp_path):
     assert "<script>alert" not in own(page) and "&lt;script&gt;alert(1)" in page and "a gain &amp; more" in page
-    mark = Mark(AT, "alarm", "</script><b>worse</b>")
+    mark = Mark(AT, Sign.ALARM, "</script><b>worse</b>")
     write_report(tmp_path / "report.html", replace(DATA, project="</title><i>", marks=(mark,)))
     written = own((tmp_path / "report.html").read_text(encoding="utf-8"))
     assert "<b>worse" not in written and "</title><i>" not in written
@@ -135,9 +136,9 @@ def test_a_project_without_any_batch_has_a_page(tmp_path):
     assert "No batch has been scored yet" in page and "unknown" in page and len(page) < 100_000
 
 
-def test_windows_without_any_label_and_marks_of_an_unheard_kind_are_drawn():
-    chart = build_chart(replace(DATA, windows=(WINDOWS[1],), baseline=(), marks=(Mark(AT, "erasure", "one row"),)))
-    assert chart["layout"]["yaxis2"]["ticktext"] == ["erasure"]
+def test_windows_without_any_label_and_marks_that_no_decision_has_are_drawn():
+    chart = build_chart(replace(DATA, windows=(WINDOWS[1],), baseline=(), marks=(Mark(AT, Sign.PERSON, "one row"),)))
+    assert chart["layout"]["yaxis2"]["ticktext"] == ["by a person"]
 
 
 def rows_of(page, heading):

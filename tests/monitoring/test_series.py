@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from homeostat.monitoring.report.series import MARKS_LIMIT, build_series, mark_of
+from homeostat.monitoring.report.decisions import mark_of
+from homeostat.monitoring.report.series import MARKS_LIMIT, build_series
 from homeostat.store.narrow import Gist, Point
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -74,7 +75,7 @@ def test_many_ticks_become_one_point_that_is_no_surer_than_the_least_sure_of_the
 def test_what_changed_the_loop_is_marked_and_a_small_step_once(
     stage: str, kind: str, step: str | None, mark: str | None
 ) -> None:
-    assert mark_of(gist(0, stage, kind, step)) == mark
+    assert mark_of(stage, kind, step) == mark
 
 
 @given(WINDOWS, SHARES, st.integers(1, 30))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fastapi import APIRouter, Request, Response
 
 from homeostat.console.web.pages.acts import MOST_TYPED, Approver, Text, Viewer, back_to, may, site_of
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.security.dependencies import Role
 from homeostat.durations import parse_duration
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
 
 router = APIRouter(prefix="/projects/{name}/alerts", include_in_schema=False)
+PAGES.add("alerts", Page(router, "Alerts", place=50))
 SPANS = {"1h": "1 hour", "1d": "1 day", "1w": "1 week"}
 SHOWN = {"open": "open", "quiet": "quiet", "seen": "seen to", "all": "all"}
 SAID = {"acknowledge": "Noted that you see to it.", "snooze": "It is quiet until then.", "reopen": "It is open again."}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, Form, Request, Response
 
 from homeostat.console.web.pages.acts import MOST_TYPED, Approver, Text, Viewer, back_to, may, site_of
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.security.dependencies import Person, Role
 from homeostat.errors import HomeostatError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from homeostat.records import Approval
 
 router = APIRouter(prefix="/projects/{name}/approve", include_in_schema=False)
+PAGES.add("approve", Page(router, "Approve", place=40))
 ACTS = {"approve": "Approve", "reject": "Reject", "rollback": "Go back to"}
 MEASURES = {
     "selection_rate": "selection rate (demographic parity difference)",

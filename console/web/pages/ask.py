@@ -8,12 +8,14 @@ from fastapi import APIRouter, Request, Response
 
 from homeostat.console.label_origins import describe_origin, describe_sources
 from homeostat.console.web.pages.evidence import describe_evidence, value_of
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.site import Site
 from homeostat.errors import DataError
 from homeostat.registry.pages import version_page
 
 router = APIRouter(include_in_schema=False)
+PAGES.add("ask", Page(router, "Ask", place=60))
 
 
 @router.get("/projects/{name}/ask")

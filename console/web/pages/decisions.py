@@ -10,23 +10,19 @@ from urllib.parse import quote
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import RedirectResponse
 
-from homeostat.console.web.journal_text import (
-    QUIET_ACTS,
-    QUIET_DECISIONS,
-    Chapter,
-    list_versions,
-    name_kind,
-    tell_story,
-)
+from homeostat.console.web.journal_text import QUIET_ACTS, Chapter, list_versions, name_kind, tell_story
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import live, page
 from homeostat.console.web.site import Site
 from homeostat.durations import instant
+from homeostat.monitoring.report.decisions import QUIET_KINDS
 from homeostat.registry.pages import evidently_page, run_page, version_page
 
 if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
 
 router = APIRouter(include_in_schema=False)
+PAGES.add("decisions", Page(router, "Decisions", place=20))
 
 CHAPTERS = 20
 """How many times a page tells of."""
@@ -44,7 +40,7 @@ def decisions(
     if tick is not None:
         until = tick
     times = loop.store.list_journal_times(
-        quiet=() if everything else QUIET_DECISIONS,
+        quiet=() if everything else QUIET_KINDS,
         hidden=() if everything else QUIET_ACTS,
         only=chosen,
         before=until,
@@ -110,7 +106,7 @@ def _read(text: str) -> datetime | None:
 def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> dict[str, Any]:
     """Addresses: of each tick's check and flow run, and of each version's page; only what is known."""
     mlflow, prefect, name = site.mlflow_url(loop), site.prefect_url(), loop.project.name
-    ticks = [chapter.at for chapter in chapters if any(each.decided for each in chapter.tellings)]
+    ticks = [chapter.at for chapter in chapters if any(entry.decided for entry in chapter.entries)]
     found: dict[str, Any] = {"checks": {}, "reports": {}, "flows": {}, "versions": {}}
     if mlflow:
         checks, model = loop.store.list_check_runs(ticks), loop.paths.model_name

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from homeostat.monitoring.report.story import METRIC_NAMES, told_text
+from homeostat.monitoring.report.story import METRIC_NAMES, format_text
 
 MANY = 24
 """How many rows of a table or entries of a list are shown; how many more there are is said."""
@@ -120,7 +120,7 @@ def value_of(value: Any, key: str = "") -> str:
         return _listed(value)
     if isinstance(value, Mapping):
         return "; ".join(f"{name_of(str(name))} {value_of(part, str(name))}" for name, part in value.items())
-    return told_text(str(value))
+    return format_text(str(value))
 
 
 def _figure(value: float) -> str:

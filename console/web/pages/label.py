@@ -11,6 +11,7 @@ from fastapi import APIRouter, Form, HTTPException, Request, Response
 from homeostat.console.cards import are_numbered
 from homeostat.console.web.images import is_elsewhere, read_picture
 from homeostat.console.web.pages.acts import Annotator, Text, Viewer, back_to, is_partial, may, site_of
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.security.dependencies import Role, person_of
 from homeostat.errors import HomeostatError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
 
 router = APIRouter(prefix="/projects/{name}/label", include_in_schema=False)
+PAGES.add("label", Page(router, "Label", place=30))
 HELD: OrderedDict[tuple[str, int, int], dict[str, Any]] = OrderedDict()
 MOST_HELD = 32
 SAFE = {

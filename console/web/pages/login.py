@@ -7,12 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request, Response
 from fastapi.responses import RedirectResponse
 
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.security.origins import safe_next
 from homeostat.console.web.security.policy import Gate
+from homeostat.console.web.security.roles import Role
 from homeostat.console.web.security.sessions import HOURS
 
 router = APIRouter(include_in_schema=False)
+PAGES.add("login", Page(router, role=Role.NOBODY))
 
 
 @router.get("/login")

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, HTTPException, Request, Response
 from fastapi.responses import JSONResponse, RedirectResponse
 
+from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.project_card import look_at, look_at_services
 from homeostat.console.web.rendering import live, page
 from homeostat.console.web.site import Site
+from homeostat.monitoring.report.decisions import LOOKS
 
 router = APIRouter(include_in_schema=False)
+PAGES.add("overview", Page(router, "Overview", place=10))
+SIGNS = {sign.value: asdict(look) for sign, look in LOOKS.items()}
+"""How the picture shows what the loop did, for its script."""
 
 
 @router.get("/")
@@ -36,7 +42,7 @@ def project(name: str) -> Response:
 @router.get("/projects/{name}/overview")
 def one(request: Request, name: str) -> Response:
     """Where a project stands, and its loop over time."""
-    return page(request, "project.html", project=name, token="none", **_one(request, name))
+    return page(request, "project.html", project=name, token="none", signs=SIGNS, **_one(request, name))
 
 
 @router.get("/projects/{name}/fragments/standing")

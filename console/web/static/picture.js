@@ -1,13 +1,10 @@
 // The loop over time: three plots on one time axis, read from the server for what is shown, never more than it can show.
 "use strict";
 (() => {
-  const KINDS = {
-    alarm: ["alarm", "diamond"], retraining: ["retrained", "circle"], step: ["small step", "dot"],
-    promotion: ["promoted", "up"], refusal: ["refused", "cross"], rollback: ["rolled back", "down"],
-  };
   const DAY = 86400, PARTS = { quarter: 91 * DAY, month: 30 * DAY };
   const home = document.getElementById("picture");
   if (!home || typeof uPlot === "undefined") return;
+  const SIGNS = JSON.parse(home.dataset.signs);
   const $ = (name) => document.getElementById("picture-" + name);
   const stage = $("plots"), readout = $("readout"), told = $("told"), legend = $("legend"), table = $("table");
   let data = null, shown = null, plots = [], at = null, asked = 0, part = "all";
@@ -91,7 +88,7 @@
     }
     if (data.first[i] != null) said.push(`first model ${figure(data.first[i])}`);
     said.push(`coverage ${share(data.coverage[i])}`, `drift ${share(data.drift[i])}`);
-    for (const [, kind, text, count] of marksOf(i)) said.push(`${KINDS[kind][0]}${count > 1 ? " " + count + " times, last " : ": "}${text}`);
+    for (const [, kind, text, count] of marksOf(i)) said.push(`${SIGNS[kind].label}${count > 1 ? " " + count + " times, last " : ": "}${text}`);
     return said;
   }
 
@@ -125,8 +122,8 @@
     stage.replaceChildren();
     if (!data.at.length) return;
     const look = Object.fromEntries(["ink", "soft", "grid", "line", "card", "loop", "base", "drift", "cover", "cover-early",
-      "estimate", "estimate-band", "spread", "alarm", "retraining", "promotion", "refusal", "rollback"].map((n) => [n, color(n)]));
-    look.step = look.retraining;
+      "estimate", "estimate-band", "spread"].map((n) => [n, color(n)]));
+    for (const [kind, sign] of Object.entries(SIGNS)) look[kind] = color(sign.colour);
     plots = [metricPlot(look), lanePlot(look), sharePlot(look, "coverage"), sharePlot(look, "drift")].filter(Boolean);
     explain(look);
   }
@@ -255,7 +252,7 @@
     });
   }
 
-  const lanes = () => Object.keys(KINDS).filter((kind) => data.marks.some((m) => m[1] === kind));
+  const lanes = () => Object.keys(SIGNS).filter((kind) => data.marks.some((m) => m[1] === kind));
 
   function lanePlot(look) {
     const kinds = lanes();
@@ -266,7 +263,7 @@
       return data.marks.reduce((best, m) => (spot(m) < spot(best) ? m : best));
     };
     const options = base(look, 24 * kinds.length + 12, {
-      axis: { splits: () => kinds.map((_, i) => i), values: () => kinds.map((kind) => KINDS[kind][0]), },
+      axis: { splits: () => kinds.map((_, i) => i), values: () => kinds.map((kind) => SIGNS[kind].label), },
       click: (u) => opened(nearestMark(u)[0]),
       extra: { series: [{}, { show: true, stroke: "transparent", points: { show: false } }] },
     });
@@ -274,7 +271,7 @@
     options.scales.y = { range: () => [-0.6, kinds.length - 0.4], dir: -1 };
     options.hooks.draw = [(u) => clip(u, (ctx) => {
       for (const [seconds, kind, , count] of data.marks) {
-        shape(ctx, KINDS[kind][1], u.valToPos(seconds, "x", true), u.valToPos(kinds.indexOf(kind), "y", true), look[kind], count > 1 ? 1.25 : 1);
+        shape(ctx, SIGNS[kind].symbol, u.valToPos(seconds, "x", true), u.valToPos(kinds.indexOf(kind), "y", true), look[kind], count > 1 ? 1.25 : 1);
       }
     })];
     return new uPlot(options, [data.at, data.at.map(() => null)], stage);
@@ -290,16 +287,16 @@
     };
     ctx.fillStyle = ctx.strokeStyle = fill;
     if (form === "diamond") return polygon([0, -1.2], [1.2, 0], [0, 1.2], [-1.2, 0]);
-    if (form === "up") return polygon([0, -1.1], [1.15, 0.9], [-1.15, 0.9]);
-    if (form === "down") return polygon([0, 1.1], [1.15, -0.9], [-1.15, -0.9]);
+    if (form === "triangle-up") return polygon([0, -1.1], [1.15, 0.9], [-1.15, 0.9]);
+    if (form === "triangle-down") return polygon([0, 1.1], [1.15, -0.9], [-1.15, -0.9]);
     ctx.beginPath();
-    if (form === "cross") {
+    if (form === "x") {
       ctx.lineWidth = 2.4 * devicePixelRatio;
       ctx.moveTo(x - 0.8 * r, y - 0.8 * r); ctx.lineTo(x + 0.8 * r, y + 0.8 * r);
       ctx.moveTo(x + 0.8 * r, y - 0.8 * r); ctx.lineTo(x - 0.8 * r, y + 0.8 * r);
       return ctx.stroke();
     }
-    ctx.arc(x, y, form === "dot" ? 0.6 * r : r, 0, 2 * Math.PI);
+    ctx.arc(x, y, form === "circle-dot" ? 0.6 * r : r, 0, 2 * Math.PI);
     return ctx.fill();
   }
 
@@ -339,7 +336,7 @@
     if (data.per > 1) entries.push(["band", look.loop, "from the lowest to the highest tick"]);
     if (data.estimated.some((v) => v != null)) entries.push(["dash", look.estimate, "estimated before labels came, with its interval"]);
     if (data.first.some((v) => v != null)) entries.push(["line", look.base, "first model, kept for ever"]);
-    for (const kind of lanes()) entries.push([KINDS[kind][1], look[kind], KINDS[kind][0]]);
+    for (const kind of lanes()) entries.push([SIGNS[kind].symbol, look[kind], SIGNS[kind].label]);
     legend.replaceChildren(...entries.map(([form, fill, text]) => {
       const item = document.createElement("li"), canvas = document.createElement("canvas"), ctx = canvas.getContext("2d");
       canvas.width = 22 * devicePixelRatio; canvas.height = 14 * devicePixelRatio;
@@ -371,7 +368,7 @@
       const between = (low, high) => (low == null ? "–" : `${figure(low)} to ${figure(high)}`);
       const cells = [figure(data.realized[i]), data.status[i] ?? "–", between(data.low[i], data.high[i]),
         data.estimated[i] == null ? "–" : `${figure(data.estimated[i])} (${between(data.estimated_low[i], data.estimated_high[i])})`,
-        share(data.coverage[i]), share(data.drift[i]), data.version[i] ?? "–", marksOf(i).map(([, kind, what]) => `${KINDS[kind][0]}: ${what}`).join(". ") || "–"];
+        share(data.coverage[i]), share(data.drift[i]), data.version[i] ?? "–", marksOf(i).map(([, kind, what]) => `${SIGNS[kind].label}: ${what}`).join(". ") || "–"];
       for (const cell of cells) row.insertCell().textContent = cell;
     }
     table.querySelector(".sheet").replaceChildren(made);
