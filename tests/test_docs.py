@@ -24,6 +24,7 @@ from homeostat.console.main import app
 from homeostat.durations import parse_duration
 from homeostat.hooks import HOOK_NAMES, load_hooks
 from homeostat.project import Project, load_project
+from homeostat.store.schema import Base
 
 HEREDOC = re.compile(r"<<'(\w+)'\n(.*?)^\1$", re.MULTILINE | re.DOTALL)
 OPTION = re.compile(r"(?<![\w-])--[a-z][\w-]*")
@@ -237,6 +238,13 @@ def run(command: list[str], folder: Path) -> str:
     done = subprocess.run(command, cwd=folder, env={**environ, "PATH": path}, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+# Storage
+
+
+def test_every_table_of_the_store_is_documented_and_no_other() -> None:
+    assert set(rows(parts(read("docs/reference/storage.md"), 2)["The store"])) == set(Base.metadata.tables)
 
 
 # The first project
