@@ -7,9 +7,11 @@ import re
 from pathlib import Path
 
 import pytest
-from documents import FENCE, PACKAGES, PAGES, ROOT, every_page, parts, read, rows, table
+from documents import FENCE, PACKAGES, PAGES, ROOT, every_page, fences, parts, read, rows, table
 
+from homeostat.extensions import Extensions
 from homeostat.flows.stages.sequence import STAGES, WORK
+from homeostat.monitoring.drift import DRIFT_MEASURES
 
 ARCHITECTURE = "docs/explanation/architecture.md"
 PRIVATE = re.compile(
@@ -94,3 +96,21 @@ def sentences(text: str) -> list[str]:
 def test_sentences_are_short() -> None:
     lengths = sorted(len(s.split()) for page in PAGES for s in sentences(prose(page)))
     assert lengths[len(lengths) // 2] < 18
+
+
+# Extension points
+
+
+def test_the_registries_of_the_extension_guide_exist() -> None:
+    named = re.findall(r"`(homeostat[\w.]+)\.([A-Z_]+)`", read("docs/guides/extend.md"))
+    registries = [getattr(importlib.import_module(module), name) for module, name in named]
+    assert len(registries) >= 6 and all(isinstance(registry, Extensions) for registry in registries)
+
+
+def test_the_example_of_the_extension_guide_registers_what_its_project_selects() -> None:
+    guide = read("docs/guides/extend.md")
+    exec(fences(guide, "python")[0], {})
+    try:
+        assert "median" in DRIFT_MEASURES.names() and 'numeric_drift = "median"' in guide
+    finally:
+        DRIFT_MEASURES.remove("median")
