@@ -1,0 +1,196 @@
+"""State of an earlier release is opened, told as that release told it, and goes on as that release would have gone on.
+
+What the earlier release said lies in the archive beside its state; `tests/fixtures/README.md` says how it was made.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from typer.testing import CliRunner
+from worlds import after, live
+
+from homeostat.console.main import app
+from homeostat.flows.learning.approvals import approve, list_open
+from homeostat.flows.locks import claim
+from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.replay.run import replay
+from homeostat.records import Scope
+
+ARCHIVE = Path(__file__).parents[1] / "fixtures" / "state-0.1.0.tar.xz"
+SCOPES = ("small.live", "small.replay", "asked.live")
+ROLES = ("champion", "challenger", "baseline")
+WINDOW = (
+    "start", "end", "rows", "coverage", "status", "metric", "realized", "estimated", "estimated_low", "estimated_high",
+    "model_version",
+)  # fmt: skip
+STATUS = (
+    "project", "scope", "champion", "champion_since", "last_tick", "next_tick", "batches_waiting", "batches_held",
+    "metric", "realized", "realized_status", "realized_at", "coverage", "alerts_undelivered", "alerts_open",
+    "alerts_critical", "challengers_waiting", "labels_waiting",
+)  # fmt: skip
+WHY = ("key", "prediction", "score", "event_at", "scored_at", "batch", "model_version", "reasons", "times_scored")
+LABEL = ("label", "known_at", "provenance", "who", "propensity")
+PROMOTION = ("at", "decision", "reasons")
+REPLAYED, LIVED, ASKED_LIVED, MORE = 8, 14, 6, 3
+"""The ticks at which the earlier release stopped (`make_state.py`), and how many more it would have gone on for."""
+
+
+def unpack(place: Path) -> Path:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(place, filter="data")
+    return place
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Path:
+    """The installation as the earlier release left it."""
+    return unpack(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, shared by those who only look."""
+    return unpack(tmp_path_factory.mktemp("earlier"))
+
+
+def tell(*words: object) -> str:
+    """What the command line prints; a loop that is not healthy ends `status` with 1."""
+    forget_open_loops()
+    done = CliRunner().invoke(app, [str(word) for word in words])
+    assert done.exception is None or getattr(done.exception, "exit_code", 2) == 1, done.exception
+    return done.stdout
+
+
+def of(shelf: Path, name: str) -> tuple[Path, str, str]:
+    """The project's folder and the options that choose the scope, by a name such as `small.live`."""
+    project, scope = name.split(".")
+    return shelf / project, "--from", scope
+
+
+def exported(shelf: Path, name: str, what: str, file: Path, *words: str) -> pl.DataFrame:
+    tell("export", what, *of(shelf, name), *words, "--out", file)
+    return read(file)
+
+
+def read(file: Path) -> pl.DataFrame:
+    return pl.read_ndjson(file, infer_schema_length=None) if file.suffix == ".jsonl" else pl.read_parquet(file)
+
+
+def assert_told_as(shelf: Path, told: Path, name: str, place: Path) -> None:
+    """Predictions, decisions, windows and the status are those of the earlier release, value by value."""
+    for role in ROLES:
+        before = told / f"{name}.{role}.parquet"
+        if before.exists():
+            now = exported(shelf, name, "predictions", place / before.name, "--role", role)
+            assert_frame_equal(now, read(before), check_exact=True)
+    before = read(told / f"{name}.decisions.jsonl")
+    now = exported(shelf, name, "decisions", place / f"{name}.decisions.jsonl")
+    mine = ("tick", "stage", "kind", "model_version")
+    assert_frame_equal(now.select(mine), before.select(mine))
+    before = read(told / f"{name}.windows.parquet").select(WINDOW)
+    now = exported(shelf, name, "windows", place / f"{name}.windows.parquet").select(WINDOW)
+    assert_frame_equal(now, before, check_exact=True)
+    status = json.loads((told / f"{name}.status.json").read_text(encoding="utf-8"))
+    assert chosen(json.loads(tell("status", *of(shelf, name), "--json")), STATUS) == chosen(status, STATUS)
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_what_was_kept_is_told_as_before(opened: Path, tmp_path: Path, name: str) -> None:
+    assert_told_as(opened, opened / "said", name, tmp_path)
+
+
+def said(shelf: Path, name: str, what: str) -> dict[str, Any]:
+    """What a command of the earlier release printed as JSON."""
+    return json.loads((shelf / "said" / f"{name}.{what}.json").read_text(encoding="utf-8"))
+
+
+def chosen(told: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: told[name] for name in names}
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_the_journal_is_whole(opened: Path, name: str) -> None:
+    before = said(opened, name, "journal")
+    now = json.loads(tell("journal", "verify", *of(opened, name), "--json"))
+    assert before["sound"] and now == before
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_why_a_row_was_scored_so_is_told_as_before(opened: Path, name: str) -> None:
+    before = said(opened, name, "why")
+    folder, *scope = of(opened, name)
+    now = json.loads(tell("why", folder, before["key"], *scope, "--json"))
+    assert chosen(now, WHY) == chosen(before, WHY)
+    for part, names in (("label", LABEL), ("promoted_by", PROMOTION)):
+        assert chosen(now[part], names) == chosen(before[part], names)
+
+
+def test_who_may_use_the_page_is_known(opened: Path) -> None:
+    people = json.loads(tell("access", "list", opened, "--json"))["people"]
+    assert [(each["name"], each["role"], each["token"]) for each in people] == [("ann", "approver", True)]
+
+
+def test_a_registered_model_scores_in_mlflow_as_it_did(opened: Path, tmp_path: Path) -> None:
+    import mlflow
+
+    rows = exported(opened, "small.live", "predictions", tmp_path / "scored.parquet")
+    version = rows["model_version"].mode()[0]
+    inputs = pl.read_parquet(opened / "small" / "inputs.parquet").unique("id", keep="none")  # without corrected rows
+    scored = inputs.join(rows.filter(pl.col("model_version") == version), on="id").sort("id")
+    folders = open_live(opened / "small").models.folder(version).parents
+    model = mlflow.pyfunc.load_model(str(next(folder for folder in folders if (folder / "MLmodel").exists())))
+    again = model.predict(scored.select(inputs.columns).to_pandas())
+    assert scored.height > 100 and again["score"].to_list() == scored["score"].to_list()
+
+
+def append_what_came_later(folder: Path) -> None:
+    """Have the rows and labels come for which the earlier release did not live long enough."""
+    for later in (folder / "later").glob("*.parquet"):
+        source = folder / later.name
+        pl.concat([pl.read_parquet(source), pl.read_parquet(later)]).write_parquet(source)
+
+
+def open_live(folder: Path) -> Loop:
+    forget_open_loops()
+    return open_loop(folder, Scope.LIVE)
+
+
+def test_life_goes_on_as_it_would_have_and_what_waits_can_be_approved(shelf: Path, tmp_path: Path) -> None:
+    folder = shelf / "small"
+    append_what_came_later(folder)
+    loop = open_live(folder)
+    entries, versions = len(loop.store.list_journal()), len(loop.models.list_versions())
+    (waiting,) = list_open(loop)
+    approve(loop, after(LIVED + 0.2), "ann", "looks right")
+    assert loop.champion().version == loop.models.get_alias("champion") == waiting.version
+    with claim(folder, Scope.LIVE):  # a process of the earlier release died with the lease
+        live(folder, after(LIVED + MORE))
+    loop = open_live(folder)
+    assert len(loop.models.list_versions()) > versions and loop.store.verify_journal().entries > entries
+    assert loop.store.verify_journal().sound and loop.models.anchored() == loop.store.journal_head()
+    assert_told_as(shelf, shelf / "continued", "small.live", tmp_path)
+
+
+def test_people_are_asked_and_their_answers_settled_as_they_would_have_been(shelf: Path, tmp_path: Path) -> None:
+    append_what_came_later(shelf / "asked")
+    live(shelf / "asked", after(ASKED_LIVED + MORE))
+    assert_told_as(shelf, shelf / "continued", "asked.live", tmp_path)
+
+
+def test_a_replay_goes_on_as_it_would_have(shelf: Path, tmp_path: Path) -> None:
+    project = shelf / "small" / "homeostat.toml"
+    text = project.read_text(encoding="utf-8")
+    assert 'approval = "human"' in text  # which it became after the replay
+    project.write_text(text.replace('approval = "human"', 'approval = "auto"'), encoding="utf-8")
+    append_what_came_later(shelf / "small")
+    forget_open_loops()
+    replay(shelf / "small", until=after(REPLAYED + MORE))
+    assert_told_as(shelf, shelf / "continued", "small.replay", tmp_path)
