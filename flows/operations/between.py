@@ -21,12 +21,12 @@ from homeostat.flows.stages.notify import deliver_waiting
 from homeostat.flows.stages.sequence import list_due
 from homeostat.pipelines.data.sources import FOREVER, load_feedback, load_inputs
 from homeostat.pipelines.data.validation import validate_inputs
-from homeostat.records import BatchState, PostKind, TaskState
+from homeostat.records import BatchState, Document, PostKind, TaskState
 
 WHO = "schedule"
 
 
-def arrivals(loop: Loop, at: datetime) -> dict[str, Any]:
+def arrivals(loop: Loop, at: datetime) -> Document:
     """Take in and score what is new, as a batch of its own; `skipped` says why where nothing was done."""
     if reason := _waits(loop, at, "ingest"):
         return {"skipped": reason}
@@ -36,14 +36,14 @@ def arrivals(loop: Loop, at: datetime) -> dict[str, Any]:
     return {"ingest": taken, "predict": manual.predict(loop, at, WHO)}
 
 
-def labels(loop: Loop, at: datetime) -> dict[str, Any]:
+def labels(loop: Loop, at: datetime) -> Document:
     """Collect answers and take in the labels that are known by now."""
     if reason := _waits(loop, at, "feedback"):
         return {"skipped": reason}
     return {"collect": collect(loop, at), "feedback": manual.feedback(loop, at, WHO)}
 
 
-def deliver(loop: Loop, at: datetime) -> dict[str, Any]:
+def deliver(loop: Loop, at: datetime) -> Document:
     """Deliver the alerts that wait and anchor the journal's head; no tick counts as done by it."""
     return deliver_waiting(loop, at, mark=False)
 

@@ -26,6 +26,7 @@ from homeostat.records import (
     Batch,
     BatchState,
     CheckResult,
+    Document,
     DriftResult,
     LearnedFact,
     ModelRecord,
@@ -36,7 +37,7 @@ from homeostat.records import (
 )
 
 
-def check(loop: Loop, at: datetime) -> dict[str, Any]:
+def check(loop: Loop, at: datetime) -> Document:
     """Measure the windows that are open or got labels, feed the alarm, and check the newest inputs for drift.
 
     The newest are those of this tick, and of the batches that came between it and the one before.

@@ -6,6 +6,7 @@ Times are timezone-aware datetimes in UTC.
 from homeostat.records.alerts import Alert, AlertStatus, Severity
 from homeostat.records.batches import Batch, BatchState, Lease, Post, PostKind, Reply, Role, Scope
 from homeostat.records.decisions import Approval, ApprovalState, Decision, JournalEntry
+from homeostat.records.documents import Document
 from homeostat.records.labels import Answer, LabelTask, Purpose, TaskState
 from homeostat.records.models import FitCost, ModelRecord
 from homeostat.records.performance import CheckResult, ColumnDrift, DriftResult, LearnedFact, Window, WindowStatus
@@ -21,6 +22,7 @@ __all__ = [
     "CheckResult",
     "ColumnDrift",
     "Decision",
+    "Document",
     "DriftResult",
     "FitCost",
     "JournalEntry",

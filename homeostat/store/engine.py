@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from homeostat.errors import StoreError, is_disk_full
+from homeostat.records import Document
 
 _MIGRATION_LOCK = 7_236_001
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -149,7 +150,7 @@ def look_at(url: str, seconds: int = 3) -> Standing:
     return Standing(_shown(parsed), True, wanted=wanted, known=known, **found)
 
 
-def _look_into_file(parsed: URL) -> dict[str, Any]:
+def _look_into_file(parsed: URL) -> Document:
     file = Path(str(parsed.database))
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -160,7 +161,7 @@ def _look_into_file(parsed: URL) -> dict[str, Any]:
     return {"revision": revision, "journal": journal, "writable": os.access(file, os.W_OK)}
 
 
-def _look_into_server(parsed: URL, seconds: int) -> dict[str, Any]:
+def _look_into_server(parsed: URL, seconds: int) -> Document:
     options = {"connect_timeout": seconds, "options": f"-c statement_timeout={seconds * 1000}"}
     engine = create_engine(parsed, connect_args=options, poolclass=NullPool)
     with engine.connect() as connection:

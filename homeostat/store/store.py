@@ -28,6 +28,7 @@ from homeostat.records import (
     BatchState,
     CheckResult,
     Decision,
+    Document,
     JournalEntry,
     LabelTask,
     Lease,
@@ -233,13 +234,13 @@ class Store(NarrowReads):
             rows.answer(r) for r in self._list(AnswerRow, *where, order=[AnswerRow.at, AnswerRow.task, AnswerRow.who])
         ]
 
-    def get_stage(self, tick_at: datetime, stage: str) -> dict[str, Any] | None:
+    def get_stage(self, tick_at: datetime, stage: str) -> Document | None:
         """The outcome of a stage of a tick; None while it is not done."""
         with self._reading() as session:
             found = session.get(StageRow, (self.owner, tick_at, stage))
             return None if found is None else found.outcome
 
-    def last_outcome(self, stage: str, before: datetime) -> dict[str, Any] | None:
+    def last_outcome(self, stage: str, before: datetime) -> Document | None:
         """The outcome of a stage at the newest tick before `before`."""
         with self._reading() as session:
             mine = (StageRow.owner == self.owner, StageRow.stage == stage, StageRow.tick_at < before)
