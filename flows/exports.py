@@ -107,7 +107,7 @@ def export_predictions(loop: Loop, role: str = Role.CHAMPION) -> pl.DataFrame:
 
 def export_decisions(loop: Loop) -> pl.DataFrame:
     """Every decision: tick, stage, kind, reasons, model_version and its evidence as JSON."""
-    found = [
+    records = [
         {
             "tick": d.tick_at,
             "stage": d.stage,
@@ -120,7 +120,7 @@ def export_decisions(loop: Loop) -> pl.DataFrame:
     ]
     types = {"tick": pl.Datetime("us", "UTC"), "model_version": pl.Int64}
     names = ("tick", "stage", "kind", "reasons", "model_version", "evidence")
-    return pl.DataFrame(found, schema={name: types.get(name, pl.String) for name in names})
+    return pl.DataFrame(records, schema={name: types.get(name, pl.String) for name in names})
 
 
 def export_windows(loop: Loop) -> pl.DataFrame:

@@ -81,14 +81,14 @@ def find_work(loop: Loop, at: datetime) -> list[str]:
     """What a sweep would do, in its order; empty where nothing is due. Reads, and writes nothing."""
     if list_due(loop, at):
         return ["ticks"]
-    found: list[tuple[str, Callable[[], bool]]] = [
+    work: list[tuple[str, Callable[[], bool]]] = [
         ("arrivals", lambda: _may(loop, at, "ingest") and _scores(loop) and has_new_inputs(loop, at)),
         ("predict", lambda: loop.version_of("champion") is not None and _unscored(loop)),
         ("labels", lambda: _may(loop, at, "feedback") and has_new_labels(loop, at)),
         ("approvals", lambda: any(approval.due_at <= at for approval in list_open(loop))),
         ("deliver", lambda: bool(loop.store.list_alerts(undelivered=True))),
     ]
-    return [name for name, is_due in found if is_due()]
+    return [name for name, is_due in work if is_due()]
 
 
 def do_work(loop: Loop, at: datetime, name: str) -> Any:

@@ -30,11 +30,11 @@ def ingest(loop: Loop, at: datetime, who: str) -> Document:
     """Take in what is new right now, as a batch of its own; one that was stopped half way comes to its end first."""
     half = {*_begun(loop, "inputs", "ingest"), *filter(None, [ingesting.begun_batch(loop)])}
     done = [*(ingesting.ingest(loop, begun) for begun in sorted(half)), ingesting.ingest_between(loop, at)]
-    outcome = done[-1] | {name: sum(each[name] for each in done) for name in ("rows", "quarantined", "held")}
-    broken = [loop.store.get_batch(each["batch"]) for each in done if each["quarantined"] or each["held"]]
+    outcome = done[-1] | {name: sum(result[name] for result in done) for name in ("rows", "quarantined", "held")}
+    broken = [loop.store.get_batch(result["batch"]) for result in done if result["quarantined"] or result["held"]]
     if broken:
-        told = "; ".join(batch.reason or "" for batch in broken if batch is not None)
-        outcome["problem"] = f"{told}; nothing is lost, see 'homeostat quarantine list {loop.project.folder}'."
+        message = "; ".join(batch.reason or "" for batch in broken if batch is not None)
+        outcome["problem"] = f"{message}; nothing is lost, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
 
 
@@ -59,11 +59,11 @@ def feedback(loop: Loop, at: datetime, who: str) -> Document:
             f"Run 'homeostat ingest {loop.project.folder}' first.",
         )
     done = [feeding.feedback(loop, begun) for begun in [*_begun(loop, "feedback", "feedback"), at]]
-    outcome: Document = {name: sum(each[name] for each in done) for name in done[-1]}
+    outcome: Document = {name: sum(result[name] for result in done) for name in done[-1]}
     if outcome["quarantined"]:
         last = next(alert for alert in reversed(loop.store.list_alerts()) if alert.key.endswith("/labels"))
-        told = f"{last.title}: {last.body}; nothing is lost"
-        outcome["problem"] = f"{told}, see 'homeostat quarantine list {loop.project.folder}'."
+        message = f"{last.title}: {last.body}; nothing is lost"
+        outcome["problem"] = f"{message}, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
 
 

@@ -103,16 +103,16 @@ def next_slot(loop: Loop, last: datetime | None) -> datetime:
 
 
 def _problems(champion: bool, waiting: int, held: int, decided: Document, sound: bool) -> list[str]:
-    found = [] if champion else ["there is no champion yet"]
+    problems = [] if champion else ["there is no champion yet"]
     if waiting:
-        found.append(f"{_batches(waiting, 'wait')} to be scored")
+        problems.append(f"{_batches(waiting, 'wait')} to be scored")
     if held:
-        found.append(f"{_batches(held, 'are')} held in quarantine")
+        problems.append(f"{_batches(held, 'are')} held in quarantine")
     if decided.get("blocked"):
-        found.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
+        problems.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
     if not sound:
-        found.append("the journal was edited")
-    return found
+        problems.append("the journal was edited")
+    return problems
 
 
 def _batches(number: int, verb: str) -> str:

@@ -62,8 +62,8 @@ def _label(loop: Loop, key: str) -> Any:
     if labels is None or labels.is_empty():
         return None
     last = labels.sort("known_at", "ingested_at").row(-1, named=True)
-    told = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
-    return told | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
+    label = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
+    return label | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
 
 
 def _task(loop: Loop, key: str) -> Document | None:
@@ -118,7 +118,7 @@ def _reasons(loop: Loop, key: str, scored: Document, top: int) -> list[list[Any]
         return []
     row = inputs.filter(pl.col("known_at") <= scored["scored_at"]).sort("known_at").tail(1)
     try:
-        found = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
+        lists = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
     except RegistryError as fault:
         return f"the version cannot be loaded to explain itself: {fault}"
-    return [list(pair) for pair in json.loads(found[0])] if found and found[0] else []
+    return [list(pair) for pair in json.loads(lists[0])] if lists and lists[0] else []

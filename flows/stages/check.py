@@ -108,10 +108,10 @@ def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
     scored = loop.lake.scan("predictions")
     if scored is None:
         return set()
-    found = loop.lake.collect(
+    batches = loop.lake.collect(
         "predictions", scored.join(fresh.lazy(), on=loop.key, how="semi").select("batch").unique()
     )
-    return set(found["batch"])
+    return set(batches["batch"])
 
 
 def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult | None:
@@ -182,16 +182,16 @@ def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]
 
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
     """Whether this lineage's inputs are found drifted for the first time; said every time, nobody would read it."""
-    told = any(c.drift.status == "drift" for c in earlier)
-    return result.drift.status == "drift" and not told
+    known = any(c.drift.status == "drift" for c in earlier)
+    return result.drift.status == "drift" and not known
 
 
 def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
     """What this lineage meets for the first time; too few rows to measure drift on are too few to warn of."""
     if result.drift.status == "unknown":
         return ()
-    told = [fact for check in earlier for fact in check.facts]
-    return newly_seen(result.facts, told)
+    known = [fact for check in earlier for fact in check.facts]
+    return newly_seen(result.facts, known)
 
 
 def _drift_alert(result: CheckResult) -> Any:

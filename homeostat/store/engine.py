@@ -113,8 +113,8 @@ def first_line(fault: Exception) -> str:
     """What a database said, in a line, without what a bare @ in a password may have let into it."""
     if is_disk_full(fault):
         return "no space is left on the disk"
-    said = str(getattr(fault, "orig", None) or fault).strip().splitlines() or [type(fault).__name__]
-    return re.sub(r"[^\s'\"]*@", "***@", said[0]).rstrip(".")
+    lines = str(getattr(fault, "orig", None) or fault).strip().splitlines() or [type(fault).__name__]
+    return re.sub(r"[^\s'\"]*@", "***@", lines[0]).rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,10 +144,10 @@ def look_at(url: str, seconds: int = 3) -> Standing:
     if sqlite and not (parsed.database and Path(parsed.database).exists()):
         return Standing(_shown(parsed), False, None, wanted, known)
     try:
-        found = _look_into_file(parsed) if sqlite else _look_into_server(parsed, seconds)
+        state = _look_into_file(parsed) if sqlite else _look_into_server(parsed, seconds)
     except (ModuleNotFoundError, SQLAlchemyError, OSError, sqlite3.Error) as fault:
         raise StoreError(f"the store at {_shown(parsed)} cannot be reached: {first_line(fault)}.") from None
-    return Standing(_shown(parsed), True, wanted=wanted, known=known, **found)
+    return Standing(_shown(parsed), True, wanted=wanted, known=known, **state)
 
 
 def _look_into_file(parsed: URL) -> Document:
@@ -165,8 +165,8 @@ def _look_into_server(parsed: URL, seconds: int) -> Document:
     options = {"connect_timeout": seconds, "options": f"-c statement_timeout={seconds * 1000}"}
     engine = create_engine(parsed, connect_args=options, poolclass=NullPool)
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if found else None
+        state = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if state else None
         may = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
         readonly = connection.execute(text("SELECT pg_is_in_recovery()")).scalar()
         clock = connection.execute(text("SELECT clock_timestamp()")).scalar_one()

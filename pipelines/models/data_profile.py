@@ -38,15 +38,15 @@ def compare_facts(facts: Mapping[str, Any], rows: pl.DataFrame, project: Project
     Kinds: "range" and "category" with their share of the non-null values, "null_rate" (where it is more than
     0.1 above the learned one) with the rate.
     """
-    found: list[LearnedFact] = []
+    news: list[LearnedFact] = []
     for column in project.data.features:
         kind = "numeric" if column in project.data.numeric else "categorical"
         learned = facts.get(kind, {}).get(column)
         if learned is None or rows.is_empty():
             continue
         unseen = _outside(rows[column], learned) if kind == "numeric" else _unseen(rows[column], learned)
-        found += [fact for fact in (unseen, _more_nulls(rows[column], learned)) if fact is not None]
-    return tuple(found)
+        news += [fact for fact in (unseen, _more_nulls(rows[column], learned)) if fact is not None]
+    return tuple(news)
 
 
 def _null_rate(values: pl.Series) -> float:
