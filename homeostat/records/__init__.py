@@ -8,7 +8,7 @@ from homeostat.records.batches import Batch, BatchState, Lease, Post, PostKind, 
 from homeostat.records.decisions import Approval, ApprovalState, Decision, JournalEntry
 from homeostat.records.documents import Document
 from homeostat.records.labels import Answer, LabelTask, Purpose, TaskState
-from homeostat.records.models import FitCost, ModelRecord
+from homeostat.records.models import CandidateResult, FitCost, ModelRecord
 from homeostat.records.performance import CheckResult, ColumnDrift, DriftResult, LearnedFact, Window, WindowStatus
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "ApprovalState",
     "Batch",
     "BatchState",
+    "CandidateResult",
     "CheckResult",
     "ColumnDrift",
     "Decision",

@@ -21,6 +21,23 @@ class FitCost:
 
 
 @dataclass(frozen=True, slots=True)
+class CandidateResult:
+    """What one family reached: its metrics on the `valid` rows, by which one is chosen, and on the `holdout`.
+
+    It was fitted on `rows` rows, predicts with `rounds` of the `boosted` rounds (or passes), and took `seconds`.
+    """
+
+    family: str
+    rows: int
+    rounds: int
+    boosted: int
+    valid: Mapping[str, float]
+    holdout: Mapping[str, float]
+    seconds: float
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRecord:
     """One registered version: what it learned from, how good it was on its holdout, what it cost.
 

@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from homeostat.hooks import Hooks
 from homeostat.metrics import order_classes
 from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Manifest, MemberManifest, Predictor
-from homeostat.pipelines.models.data_profile import learn_facts
+from homeostat.pipelines.models.data_profile import DataProfile, learn_facts
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
 from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, admit, fit_member, part_of
@@ -34,7 +33,7 @@ class Ensemble:
     rows: int
     cost: FitCost
     sample: pl.DataFrame | None
-    facts: dict[str, Any] | None
+    facts: DataProfile | None
 
     @property
     def predictor(self) -> Predictor:
