@@ -66,7 +66,7 @@ def check(loop: Loop, at: datetime) -> Document:
                 write.append_alert(_drift_alert(result))
             if strange:
                 body = "; ".join(describe(fact) for fact in strange)
-                title = f"version {result.model_version} meets what it never saw"
+                title = f"version {result.model_version} is given unseen values"
                 write.append_alert(alert(at, Severity.WARNING, "facts", title, body))
         write.put_stage(at, "check", outcome)
     return outcome

@@ -10,7 +10,7 @@ from typing import Any
 
 
 class ApprovalState(StrEnum):
-    """What became of a challenger that was put before a person; `superseded` means another took its place."""
+    """What became of an approval that was asked for; `superseded` means another took its place."""
 
     OPEN = "open"
     APPROVED = "approved"
@@ -36,7 +36,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A challenger that passed its gates and was put before a person until `due_at`.
+    """A challenger that passed its gates and waits for approval until `due_at`.
 
     `by` and `why` are those of whoever decided at `decided_at`; both are None where it expired or was superseded.
     """

@@ -47,7 +47,7 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError("HOMEOSTAT_STORE_URL: not a SQLAlchemy URL, or its port is no number.", _FORMS) from None
+        raise StoreError("HOMEOSTAT_STORE_URL: not a SQLAlchemy URL, or its port is not a number.", _FORMS) from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):

@@ -158,7 +158,7 @@ class AlertRow(Base):
 
 
 class ApprovalRow(Base):
-    """A challenger that was put before a person, and what they said."""
+    """An approval that was asked for, and what came of it."""
 
     __tablename__ = "approvals"
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)

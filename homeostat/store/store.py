@@ -173,7 +173,7 @@ class Store(NarrowReads):
         return {row.key: rows.alert_status(row) for row in matches}
 
     def list_approvals(self, state: ApprovalState | None = None) -> list[Approval]:
-        """Challengers that were put before a person, oldest first; in one state where it is named."""
+        """Approvals that were asked for, oldest first; in one state where it is named."""
         where = [] if state is None else [ApprovalRow.state == state.value]
         return [rows.approval(r) for r in self._list(ApprovalRow, *where, order=[ApprovalRow.version])]
 

@@ -97,7 +97,7 @@ def _unseen(values: pl.Series, learned: CategoricalProfile) -> LearnedFact | Non
     new = present.filter(~present.is_in(pl.Series(learned["categories"], dtype=pl.String).implode()))
     share = len(new) / len(present)
     shown = ", ".join(repr(value) for value in new.unique().sort().head(3))
-    detail = f"{values.name}: {share:.1%} of the values are categories it never saw, such as {shown}"
+    detail = f"{values.name}: {share:.1%} of the values are unseen categories, such as {shown}"
     return LearnedFact(values.name, "category", share, detail) if share > 0 else None
 
 
