@@ -76,18 +76,18 @@ def list_due(loop: Loop, at: datetime) -> tuple[list[Alert], set[str]]:
     over = {key for key, status in snoozed.items() if not is_quiet(status, at)}
     waiting = [alert for alert in loop.store.list_alerts(undelivered=True) if alert.key not in snoozed.keys() - over]
     known = {alert.key for alert in waiting}
-    told = [a for a in loop.store.list_alerts() if a.key in over - known] if over - known else []
-    return sorted([*waiting, *told], key=lambda alert: (alert.at, alert.key)), over
+    awake = [a for a in loop.store.list_alerts() if a.key in over - known] if over - known else []
+    return sorted([*waiting, *awake], key=lambda alert: (alert.at, alert.key)), over
 
 
 def find_alert(loop: Loop, key: str) -> Alert:
     """The alert of a key, or of the only key that it begins. Raises HomeostatError where it names none or several."""
     alerts = loop.store.list_alerts()
     exact = [alert for alert in alerts if alert.key == key]
-    found = exact or [alert for alert in alerts if key and alert.key.startswith(key)]
-    if len(found) == 1:
-        return found[0]
-    what = "there is no such alert" if not found else f"{len(found)} alerts begin so"
+    matches = exact or [alert for alert in alerts if key and alert.key.startswith(key)]
+    if len(matches) == 1:
+        return matches[0]
+    what = "there is no such alert" if not matches else f"{len(matches)} alerts begin so"
     raise HomeostatError(f"alerts: {key!r}: {what}.", "'homeostat alerts' lists the keys.")
 
 

@@ -44,7 +44,7 @@ def announce(event: str, project: str, payload: Mapping[str, Any]) -> bool:
     url = os.environ.get("PREFECT_API_URL")
     if not url:
         return False
-    told = {
+    message = {
         "id": str(uuid.uuid4()),
         "occurred": datetime.now(UTC).isoformat(),
         "event": event,
@@ -52,7 +52,7 @@ def announce(event: str, project: str, payload: Mapping[str, Any]) -> bool:
         "payload": dict(payload),
     }
     with suppress(OSError, ValueError, TypeError):
-        request = urllib.request.Request(f"{url.rstrip('/')}/events", json.dumps([told]).encode(), _headers())
+        request = urllib.request.Request(f"{url.rstrip('/')}/events", json.dumps([message]).encode(), _headers())
         with opener_for(url).open(request, timeout=TIMEOUT_SECONDS) as answer:
             return 200 <= answer.status < 300
     return False

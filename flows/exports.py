@@ -19,11 +19,11 @@ from homeostat.metrics import compute_metrics, stand_for
 from homeostat.monitoring.report.page import ReportData, write_report
 from homeostat.monitoring.report.story import mark_decision
 from homeostat.project import Task
-from homeostat.records import Role, Window, WindowStatus
+from homeostat.records import Document, Role, Window, WindowStatus
 from homeostat.store import rows as plain
 
 
-def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
+def summarize(loop: Loop, wall_seconds: float) -> Document:
     """Sum a replay up: its metric against the first model's, on the same rows, and what it took."""
     store, metric = loop.store, loop.project.metric
     champion, baseline = (_scored(loop, role) for role in (Role.CHAMPION, Role.BASELINE))
@@ -57,7 +57,7 @@ def summarize(loop: Loop, wall_seconds: float) -> dict[str, Any]:
     }
 
 
-def write_history(loop: Loop, summary: dict[str, Any]) -> Path:
+def write_history(loop: Loop, summary: Document) -> Path:
     """Write `summary.json` and `report.html` into the scope's folder; returns the report's path."""
     (loop.paths.root / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
     report = loop.paths.root / "report.html"
@@ -65,7 +65,7 @@ def write_history(loop: Loop, summary: dict[str, Any]) -> Path:
     return report
 
 
-def report_data(loop: Loop, summary: dict[str, Any]) -> ReportData:
+def report_data(loop: Loop, summary: Document) -> ReportData:
     """Gather what the report shows."""
     store = loop.store
     decisions = tuple(d for d in store.list_decisions() if d.kind != "wait")
@@ -107,7 +107,7 @@ def export_predictions(loop: Loop, role: str = Role.CHAMPION) -> pl.DataFrame:
 
 def export_decisions(loop: Loop) -> pl.DataFrame:
     """Every decision: tick, stage, kind, reasons, model_version and its evidence as JSON."""
-    found = [
+    records = [
         {
             "tick": d.tick_at,
             "stage": d.stage,
@@ -120,7 +120,7 @@ def export_decisions(loop: Loop) -> pl.DataFrame:
     ]
     types = {"tick": pl.Datetime("us", "UTC"), "model_version": pl.Int64}
     names = ("tick", "stage", "kind", "reasons", "model_version", "evidence")
-    return pl.DataFrame(found, schema={name: types.get(name, pl.String) for name in names})
+    return pl.DataFrame(records, schema={name: types.get(name, pl.String) for name in names})
 
 
 def export_windows(loop: Loop) -> pl.DataFrame:
@@ -128,7 +128,7 @@ def export_windows(loop: Loop) -> pl.DataFrame:
     windows = loop.store.list_windows()
     metrics = sorted({name for w in windows for name in w.metrics})
     when, number = pl.Datetime("us", "UTC"), pl.Float64
-    schema: dict[str, Any] = {"start": when, "end": when, "batch": pl.String, "rows": pl.Int64, "labels": pl.Int64}
+    schema: Document = {"start": when, "end": when, "batch": pl.String, "rows": pl.Int64, "labels": pl.Int64}
     schema |= {"coverage": number, "status": pl.String, "metric": pl.String, "realized": number}
     schema |= {"realized_low": number, "realized_high": number}
     schema |= {"estimated": number, "estimated_low": number, "estimated_high": number}
@@ -175,7 +175,7 @@ def _metrics(loop: Loop, rows: pl.DataFrame | None) -> dict[str, float]:
     return compute_metrics(loop.project.task, rows["label"], rows, loop.positive, stand_for(rows))
 
 
-def _estimates(windows: Sequence[Window]) -> dict[str, Any]:
+def _estimates(windows: Sequence[Window]) -> Document:
     """What was published of the estimates' own error: its mean absolute size, and how often the interval held."""
     both = [(w, w.estimated, w.realized) for w in windows if w.status is WindowStatus.FINAL]
     errors = [abs(estimated - real) for _, estimated, real in both if estimated is not None and real is not None]

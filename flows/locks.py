@@ -165,8 +165,8 @@ class _Heartbeat(threading.Thread):
 
 def _place(root: Path) -> str:
     """This host and this very folder: who holds the lock here knows that nobody else works from here."""
-    found = root.stat()
-    digest = sha256(f"{root}:{found.st_dev}:{found.st_ino}".encode()).hexdigest()[:8]
+    stats = root.stat()
+    digest = sha256(f"{root}:{stats.st_dev}:{stats.st_ino}".encode()).hexdigest()[:8]
     return f"{socket.gethostname().replace(':', '-')}:{digest}"
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from homeostat.errors import HomeostatError
 from homeostat.flows.facts import POSTS, TakingBatch
 from homeostat.project import Project
-from homeostat.records import Post, PostKind
+from homeostat.records import Document, Post, PostKind
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,7 +39,7 @@ class PostRefused(HomeostatError):
     """What was posted does not have the form of rows of this project."""
 
 
-def check_rows(project: Project, kind: PostKind, rows: Any) -> tuple[dict[str, Any], ...]:
+def check_rows(project: Project, kind: PostKind, rows: Any) -> tuple[Document, ...]:
     """What was posted as rows, or PostRefused, which names the row and the column.
 
     Only the form is looked at: a list of objects of single values, with the columns of the project. Whether a value is

@@ -59,11 +59,11 @@ def load_hooks(folder: Path) -> Hooks:
         why = "it is not UTF-8 text" if isinstance(fault, UnicodeDecodeError) else fault.strerror
         raise ProjectError(f"{file}: cannot be imported: {why}.", "Mend the hook file.") from fault
     module = import_source(file, source)
-    found = {name: getattr(module, name, None) for name in HOOK_NAMES}
-    for name, hook in found.items():
+    functions = {name: getattr(module, name, None) for name in HOOK_NAMES}
+    for name, hook in functions.items():
         if hook is not None and not callable(hook):
             raise ProjectError(f"{file}: {name} is not a function, but {hook!r:.60}.", "Mend the hook file.")
-    return Hooks(**found, source=source)
+    return Hooks(**functions, source=source)
 
 
 def digest_source(source: str) -> str:

@@ -58,21 +58,21 @@ def find_installation(folders: Sequence[Path]) -> Installation:
 
 def list_projects(places: Sequence[Path]) -> list[Found]:
     """Every project of the places, sorted by folder; of two with the same name the second is a problem."""
-    folders = [each for place in places for each in ([place] if _is_project(place) else _inside(place))]
-    found, names = [], dict[str, Path]()
+    folders = [entry for place in places for entry in ([place] if _is_project(place) else _inside(place))]
+    projects, names = [], dict[str, Path]()
     for folder in dict.fromkeys(folders):
         try:
             project = load_project(folder)
         except ProjectError as fault:
-            found.append(Found(folder, problem=str(fault)))
+            projects.append(Found(folder, problem=str(fault)))
             continue
         if project.name in names:
             problem = f"{project.file}: project.name: {project.name!r} is that of {names[project.name]} too."
-            found.append(Found(folder, problem=f"{problem} Give it another."))
+            projects.append(Found(folder, problem=f"{problem} Give it another."))
             continue
         names[project.name] = folder
-        found.append(Found(folder, project))
-    return found
+        projects.append(Found(folder, project))
+    return projects
 
 
 def write_mark(installation: Installation) -> None:
@@ -91,8 +91,8 @@ def read_services(root: Path) -> dict[str, Any]:
 
 def service_url(root: Path, name: str, variable: str) -> str | None:
     """Where a person finds a service's page: the address that the variable names, else that of `homeostat up`."""
-    told = os.environ.get(variable)
-    return told.rstrip("/") if told else read_services(root).get("services", {}).get(name, {}).get("url")
+    stated = os.environ.get(variable)
+    return stated.rstrip("/") if stated else read_services(root).get("services", {}).get(name, {}).get("url")
 
 
 def digest_store(tracking_uri: str) -> str:
@@ -105,18 +105,18 @@ def mlflow_url(root: Path, tracking_uri: str) -> str | None:
 
     None where no server of the root serves that store.
     """
-    told = os.environ.get("HOMEOSTAT_MLFLOW_UI")
-    if told:
-        return told.rstrip("/")
+    stated = os.environ.get("HOMEOSTAT_MLFLOW_UI")
+    if stated:
+        return stated.rstrip("/")
     served, services = digest_store(tracking_uri), read_services(root).get("services", {})
-    return next((each.get("url") for each in services.values() if each.get("serves") == served), None)
+    return next((entry.get("url") for entry in services.values() if entry.get("serves") == served), None)
 
 
 def _list_roots(project: Project) -> list[Path]:
     """Where the installation of a project may have its root, where only the project is known."""
-    told, home = os.environ.get("HOMEOSTAT_INSTALLATION"), os.environ.get("HOMEOSTAT_HOME")
+    stated, home = os.environ.get("HOMEOSTAT_INSTALLATION"), os.environ.get("HOMEOSTAT_HOME")
     around = [Path(home).resolve()] if home else [state_folder(project), project.folder.parent / ".homeostat"]
-    return [*([Path(told)] if told else []), *around]
+    return [*([Path(stated)] if stated else []), *around]
 
 
 def find_service_url(project: Project, name: str, variable: str) -> str | None:
@@ -138,4 +138,4 @@ def _is_project(folder: Path) -> bool:
 
 
 def _inside(shelf: Path) -> list[Path]:
-    return sorted(each for each in shelf.iterdir() if not each.name.startswith(".") and _is_project(each))
+    return sorted(entry for entry in shelf.iterdir() if not entry.name.startswith(".") and _is_project(entry))

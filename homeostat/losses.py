@@ -119,7 +119,7 @@ def describe_losses(
     known = ~np.isnan(losses)
     if not known.any():
         return {}
-    found = [
+    sizes = [
         (-rows, column, value)
         for column, values in segments.items()
         for value, rows in Counter(np.asarray(values, dtype=object)[known].tolist()).items()
@@ -133,7 +133,7 @@ def describe_losses(
         "profile": profile(losses),
         "segments": {
             f"{column}={value}": profile(losses[np.asarray(segments[column], dtype=object) == value])
-            for _, column, value in sorted(found)[:MAX_SEGMENTS]
+            for _, column, value in sorted(sizes)[:MAX_SEGMENTS]
         },
     }
 

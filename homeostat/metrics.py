@@ -111,12 +111,12 @@ def compute_metrics(
     if not len(truth):
         return {}
     if task is Task.REGRESSION:
-        found = _regression(truth, scored, weights)
+        measured = _regression(truth, scored, weights)
     elif task is Task.BINARY:
-        found = _binary(truth, scored, positive, weights)
+        measured = _binary(truth, scored, positive, weights)
     else:
-        found = _multiclass(truth, scored, weights)
-    return {name: float(value) for name, value in found.items() if math.isfinite(value)}
+        measured = _multiclass(truth, scored, weights)
+    return {name: float(value) for name, value in measured.items() if math.isfinite(value)}
 
 
 def stand_for(labelled: pl.DataFrame) -> Array | None:
@@ -134,11 +134,11 @@ def _regression(truth: pl.Series, scored: pl.DataFrame, weights: Array | None) -
 
     true = truth.cast(float).to_numpy()
     error = scored["prediction"].cast(float).to_numpy() - true
-    found = {"rmse": math.sqrt(_mean(error**2, weights)), "mae": float(_mean(np.abs(error), weights))}
+    measured = {"rmse": math.sqrt(_mean(error**2, weights)), "mae": float(_mean(np.abs(error), weights))}
     spread = float(_mean((true - _mean(true, weights)) ** 2, weights))
     if len(true) >= 2 and spread > 0:
-        found["r2"] = 1 - float(_mean(error**2, weights)) / spread
-    return found
+        measured["r2"] = 1 - float(_mean(error**2, weights)) / spread
+    return measured
 
 
 def _mean(values: Array, weights: Array | None) -> float:
@@ -152,19 +152,19 @@ def _binary(truth: pl.Series, scored: pl.DataFrame, positive: str | None, weight
     if positive is None:
         positive = positive_class([*class_lists(scored), *truth.to_list(), *prediction.drop_nulls().to_list()])
     is_positive = (truth == positive).to_numpy()
-    found = {"accuracy": _accuracy(truth, prediction, weights)}
+    measured = {"accuracy": _accuracy(truth, prediction, weights)}
     if is_positive.any() or (prediction == positive).any():
-        found["f1"] = _f1(is_positive, (prediction == positive).fill_null(False).to_numpy(), weights)
+        measured["f1"] = _f1(is_positive, (prediction == positive).fill_null(False).to_numpy(), weights)
     score = scored["score"].cast(float).fill_nan(None)
     if score.null_count():
-        return found
+        return measured
     chance = score.to_numpy()
     of_truth = chance_of_truth(truth, scored, positive)
-    found["log_loss"] = _log_loss(of_truth, weights)
-    found["brier"] = _mean((1 - of_truth) ** 2, weights)
+    measured["log_loss"] = _log_loss(of_truth, weights)
+    measured["brier"] = _mean((1 - of_truth) ** 2, weights)
     if is_positive.any() and not is_positive.all():
-        found["auc"] = _auc(is_positive, chance, weights)
-    return found
+        measured["auc"] = _auc(is_positive, chance, weights)
+    return measured
 
 
 def chance_of_truth(truth: pl.Series, scored: pl.DataFrame, positive: str) -> Array:
@@ -181,15 +181,15 @@ def _multiclass(truth: pl.Series, scored: pl.DataFrame, weights: Array | None) -
     import numpy as np
 
     prediction = scored["prediction"].fill_null("")
-    found = {"accuracy": _accuracy(truth, prediction, weights), "f1_macro": _f1_macro(truth, prediction, weights)}
+    measured = {"accuracy": _accuracy(truth, prediction, weights), "f1_macro": _f1_macro(truth, prediction, weights)}
     if scored["scores"].null_count() or scored["classes"].null_count():
-        return found
+        return measured
     chances, at = chances_and_truth(truth, scored)
-    found["log_loss"] = _log_loss(chances[np.arange(len(at)), at], weights)
+    measured["log_loss"] = _log_loss(chances[np.arange(len(at)), at], weights)
     present = np.unique(at)
     if len(present) > 1:
-        found["auc_macro"] = float(np.mean([_auc(at == i, chances[:, i], weights) for i in present]))
-    return found
+        measured["auc_macro"] = float(np.mean([_auc(at == i, chances[:, i], weights) for i in present]))
+    return measured
 
 
 def chances_and_truth(truth: pl.Series, scored: pl.DataFrame) -> tuple[Array, Array]:

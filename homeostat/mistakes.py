@@ -30,7 +30,7 @@ _EXPECTED = {
 }
 
 
-def told(file: Path, errors: Sequence[Any], model: type[BaseModel], hidden: set[str]) -> str:
+def describe_mistakes(file: Path, errors: Sequence[Any], model: type[BaseModel], hidden: set[str]) -> str:
     """Tell pydantic's errors about `model` in a line each; keys in `hidden` are never offered.
 
     A key that is missing because it was misspelt is told once, as the misspelt one.
@@ -105,8 +105,8 @@ def _section_at(model: type[BaseModel], loc: Location) -> type[BaseModel] | None
     current: Any = model
     for part in loc:
         if isinstance(current, type) and issubclass(current, BaseModel):
-            found = current.model_fields.get(str(part))
-            current = None if found is None else found.annotation
+            info = current.model_fields.get(str(part))
+            current = None if info is None else info.annotation
         else:
             current = next((a for a in reversed(get_args(current)) if _is_section(a)), None)
     return current if _is_section(current) else None
@@ -114,9 +114,9 @@ def _section_at(model: type[BaseModel], loc: Location) -> type[BaseModel] | None
 
 def _sections(model: type[BaseModel], place: str = "") -> Iterator[tuple[str, set[str]]]:
     """Every section that is written as a table of its own, with the settings in it."""
-    for name, found in model.model_fields.items():
-        if _is_section(found.annotation):
-            inner: Any = found.annotation
+    for name, info in model.model_fields.items():
+        if _is_section(info.annotation):
+            inner: Any = info.annotation
             nested = {key for key, value in inner.model_fields.items() if _is_section(value.annotation)}
             yield f"{place}{name}", set(inner.model_fields) - nested
             yield from _sections(inner, f"{place}{name}.")

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import ValidationError, model_validator
 
 from homeostat.errors import ProjectError
-from homeostat.mistakes import told
+from homeostat.mistakes import describe_mistakes
 from homeostat.sections.data import Data, nearest
 from homeostat.sections.steering import (
     Gates,
@@ -162,7 +162,7 @@ def load_project(folder: Path | str) -> Project:
     try:
         return Project.model_validate({**raw, "folder": file.parent.resolve()})
     except ValidationError as fault:
-        raise ProjectError(told(file, fault.errors(), Project, {"folder"})) from None
+        raise ProjectError(describe_mistakes(file, fault.errors(), Project, {"folder"})) from None
 
 
 def list_retired_keys(file: Path) -> list[tuple[str, str]]:

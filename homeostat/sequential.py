@@ -143,8 +143,8 @@ def _betting_limit(counts: Array, rows: float, level: float) -> float:
     bets = np.minimum(np.sqrt(2 * wanted / (rows * np.array(_VARIANCES))), 0.95)[:, None]
 
     def log_e_value(mean: float) -> float:
-        each = np.log1p(bets * (mean - points)) @ counts
-        return float(np.logaddexp.reduce(each)) - math.log(len(bets))
+        grown = np.log1p(bets * (mean - points)) @ counts
+        return float(np.logaddexp.reduce(grown)) - math.log(len(bets))
 
     low, high = float(points @ counts) / rows, 1.0
     if log_e_value(high) < wanted:

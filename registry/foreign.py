@@ -56,8 +56,8 @@ class ForeignModel:
         """
         frame = rows if isinstance(rows, pl.DataFrame) else pl.from_pandas(rows)
         try:
-            said = self.model.predict(self._inputs(frame))
-            return self._answer(said, frame.height)
+            output = self.model.predict(self._inputs(frame))
+            return self._answer(output, frame.height)
         except Exception as fault:
             line = (str(fault).strip().splitlines() or ["no reason given"])[0]
             raise RegistryError(
@@ -85,16 +85,16 @@ class ForeignModel:
                 table[spec.name] = table[spec.name].astype(numpy_type)
         return table
 
-    def _answer(self, said: Any, height: int) -> pl.DataFrame:
+    def _answer(self, output: Any, height: int) -> pl.DataFrame:
         import pandas as pd
 
-        if isinstance(said, pd.DataFrame):
-            said = said.rename(columns=str)
-            if "prediction" in said.columns:
-                return self._named(said)
-            if self.classes and set(said.columns) == set(self.classes):
-                said = said[self.classes]
-        values = np.asarray(said)
+        if isinstance(output, pd.DataFrame):
+            output = output.rename(columns=str)
+            if "prediction" in output.columns:
+                return self._named(output)
+            if self.classes and set(output.columns) == set(self.classes):
+                output = output[self.classes]
+        values = np.asarray(output)
         values = values.reshape(height) if values.size == height else values
         if values.ndim == 1 and len(values) == height:
             return self._flat(values)
@@ -102,18 +102,18 @@ class ForeignModel:
             raise ValueError(f"it answered with the shape {values.shape} for {height} rows of {self.task}")
         return self._chances(values.astype(np.float64))
 
-    def _named(self, said: Any) -> pl.DataFrame:
-        prediction = said["prediction"].to_numpy()
+    def _named(self, output: Any) -> pl.DataFrame:
+        prediction = output["prediction"].to_numpy()
         if self.task == "regression":
             return _frame(pl.Series(prediction.astype(np.float64)))
         labels = pl.Series([_label(value) for value in prediction], dtype=pl.String)
         if self.task == "binary":
-            score = said["score"].to_numpy().astype(np.float64) if "score" in said.columns else None
+            score = output["score"].to_numpy().astype(np.float64) if "score" in output.columns else None
             return _frame(labels, score=score)
-        named = [name for name in said.columns if name.startswith("score_")]
+        named = [name for name in output.columns if name.startswith("score_")]
         if not named:
             return _frame(labels)
-        return _frame(labels, chances=said[named].to_numpy(dtype=np.float64), classes=[n[6:] for n in named])
+        return _frame(labels, chances=output[named].to_numpy(dtype=np.float64), classes=[n[6:] for n in named])
 
     def _flat(self, values: np.ndarray) -> pl.DataFrame:
         if self.task == "regression":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from homeostat.errors import RegistryError
 from homeostat.registry import packing
 from homeostat.registry.foreign import Contract, ForeignModel
-from homeostat.registry.tracking import KEY, Tracking, hushed, import_mlflow, told
+from homeostat.registry.tracking import KEY, Tracking, hushed, import_mlflow, mlflow_faults
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import RegisteredModel
@@ -45,14 +45,14 @@ class ModelLookup:
         self._loaded: OrderedDict[int, Any] = OrderedDict()
         self._folders: dict[int, Path] = {}
 
-    @told("look for a model")
+    @mlflow_faults("look for a model")
     def find(self, key: str) -> int | None:
         """Find the version that was registered under this key."""
         wanted = f"name = '{self.name}' and tag.`{KEY}` = '{key}'"
-        found = [int(version.version) for version in self.tracking.client.search_model_versions(wanted)]
-        return min(found) if found else None
+        versions = [int(version.version) for version in self.tracking.client.search_model_versions(wanted)]
+        return min(versions) if versions else None
 
-    @told("read an alias")
+    @mlflow_faults("read an alias")
     def get_alias(self, alias: str) -> int | None:
         """Return the version an alias points at; None where there is no such alias or no model."""
         from mlflow.exceptions import MlflowException
@@ -65,24 +65,24 @@ class ModelLookup:
                 return None
             raise
 
-    @told("list versions")
+    @mlflow_faults("list versions")
     def list_versions(self) -> list[int]:
         """Return every version there is, oldest first."""
-        found = self.tracking.client.search_model_versions(f"name = '{self.name}'")
-        return sorted(int(version.version) for version in found)
+        versions = self.tracking.client.search_model_versions(f"name = '{self.name}'")
+        return sorted(int(version.version) for version in versions)
 
-    @told("look a version up")
+    @mlflow_faults("look a version up")
     def describe(self, version: int) -> RegisteredVersion:
         """Where a version can be looked at."""
-        found = self.tracking.client.get_model_version(self.name, str(version))
+        record = self.tracking.client.get_model_version(self.name, str(version))
         experiment = self.tracking.experiment("training")
         return RegisteredVersion(
             name=self.name,
             version=version,
-            key=found.tags.get(KEY),
-            run_id=str(found.run_id),
+            key=record.tags.get(KEY),
+            run_id=str(record.run_id),
             uri=f"models:/{self.name}/{version}",
-            page=f"#/experiments/{experiment}/runs/{found.run_id}",
+            page=f"#/experiments/{experiment}/runs/{record.run_id}",
         )
 
     def load(self, version: int) -> Any:
@@ -103,7 +103,7 @@ class ModelLookup:
             self._loaded.popitem(last=False)
         return self._loaded[version]
 
-    @told("load a model made elsewhere")
+    @mlflow_faults("load a model made elsewhere")
     def load_uri(self, uri: str, contract: Contract) -> Any:
         """Load any MLflow pyfunc, to be scored like one of ours."""
         mlflow = import_mlflow()
@@ -116,16 +116,16 @@ class ModelLookup:
 
         Raises RegistryError for a model that was made elsewhere, which has none.
         """
-        found = packing.find_folder(self._model(version))
-        if found is None:
+        place = packing.find_folder(self._model(version))
+        if place is None:
             raise RegistryError(f"{self.name} version {version} has no model folder; it was made elsewhere.")
-        return found
+        return place
 
-    @told("read the journal's anchor")
+    @mlflow_faults("read the journal's anchor")
     def anchored(self) -> str | None:
         """Return the journal's head as it was last anchored."""
-        found = self._registered()
-        return None if found is None else found.tags.get(HEAD)
+        record = self._registered()
+        return None if record is None else record.tags.get(HEAD)
 
     def _registered(self) -> RegisteredModel | None:
         from mlflow.exceptions import MlflowException
@@ -137,14 +137,14 @@ class ModelLookup:
                 return None
             raise
 
-    @told("fetch a model")
+    @mlflow_faults("fetch a model")
     def _model(self, version: int) -> Path:
         if version not in self._folders:
             uri = self.tracking.client.get_model_version_download_uri(self.name, str(version))
             self._folders[version] = Path(import_mlflow().artifacts.download_artifacts(artifact_uri=uri))
         return self._folders[version]
 
-    @told("load a model made elsewhere")
+    @mlflow_faults("load a model made elsewhere")
     def _foreign(self, version: int, model: Path, title: str) -> ForeignModel:
         tags = self.tracking.client.get_model_version(self.name, str(version)).tags
         if CONTRACT not in tags:

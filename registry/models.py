@@ -15,7 +15,7 @@ from homeostat.registry import packing
 from homeostat.registry.foreign import Contract
 from homeostat.registry.lookup import CONTRACT, HEAD, ModelLookup
 from homeostat.registry.registration import Registration
-from homeostat.registry.tracking import KEY, import_mlflow, told
+from homeostat.registry.tracking import KEY, import_mlflow, mlflow_faults
 
 if TYPE_CHECKING:
     from mlflow.data.meta_dataset import MetaDataset
@@ -33,7 +33,7 @@ class Models(ModelLookup):
     Every method raises RegistryError, in one line, where MLflow cannot be reached or refuses.
     """
 
-    @told("register a model")
+    @mlflow_faults("register a model")
     def register(self, folder: Path, made: Registration) -> int:
         """Register a model's folder once: the same key gives the same version, however often it is called.
 
@@ -55,7 +55,7 @@ class Models(ModelLookup):
         about = f"{at:%Y-%m-%d %H:%M}: {made.family}, learned from {made.rows:,} rows that were known by then"
         return self._create(made.key, info.model_uri, run_id, {}, info.model_id, about)
 
-    @told("adopt a model made elsewhere")
+    @mlflow_faults("adopt a model made elsewhere")
     def adopt(self, uri: str, key: str, contract: Contract, as_of: datetime) -> int:
         """Register a copy of a model made elsewhere as a version of ours, once a key. Returns the version."""
         if (version := self.find(key)) is not None:
@@ -66,7 +66,7 @@ class Models(ModelLookup):
             self.tracking.log(run_id, as_of, {}, {"source": uri, "as_of": as_of.isoformat()})
             return self._keep(run_id, key, Path(copy), {CONTRACT: contract.dump()})
 
-    @told("move an alias")
+    @mlflow_faults("move an alias")
     def set_alias(self, alias: str, version: int) -> None:
         """Point an alias at a version; does nothing where it already does."""
         if self.get_alias(alias) == version:
@@ -74,14 +74,14 @@ class Models(ModelLookup):
         with commit(f"alias.{alias}"):
             self.tracking.client.set_registered_model_alias(self.name, alias, str(version))
 
-    @told("delete an alias")
+    @mlflow_faults("delete an alias")
     def delete_alias(self, alias: str) -> None:
         """Take an alias away; does nothing where there is none."""
         if self.get_alias(alias) is not None:
             with commit(f"alias.{alias}"):
                 self.tracking.client.delete_registered_model_alias(self.name, alias)
 
-    @told("log a check")
+    @mlflow_faults("log a check")
     def log_check(
         self, tick_at: datetime, key: str, metrics: Mapping[str, float], tags: Mapping[str, str], page: Path | None
     ) -> str:
@@ -98,13 +98,13 @@ class Models(ModelLookup):
         self.tracking.client.set_terminated(run_id)
         return run_id
 
-    @told("anchor the journal")
+    @mlflow_faults("anchor the journal")
     def anchor(self, head_hash: str) -> None:
         """Write the head of the journal down beside the model, where the store's writer cannot reach it."""
         self._ensure()
         self.tracking.client.set_registered_model_tag(self.name, HEAD, head_hash)
 
-    @told("forget a model")
+    @mlflow_faults("forget a model")
     def forget(self) -> None:
         """Delete the registered model, its runs and its artifacts; version numbers begin at 1 again."""
         client = self.tracking.client
@@ -135,14 +135,14 @@ class Models(ModelLookup):
                     f"Delete the registered model {self.name!r} in MLflow first.",
                 )
 
-    @told("copy a model")
+    @mlflow_faults("copy a model")
     def _copy(self, other: Models, version: int) -> int:
         """Copy a version with its run and its artifacts: those of a replay are deleted when it starts over."""
-        found = other.tracking.client.get_model_version(other.name, str(version))
-        key = found.tags.get(KEY, f"{other.name}/{version}")
+        record = other.tracking.client.get_model_version(other.name, str(version))
+        key = record.tags.get(KEY, f"{other.name}/{version}")
         if (made := self.find(key)) is not None:
             return made
-        model, run = other._model(version), other.tracking.client.get_run(str(found.run_id))
+        model, run = other._model(version), other.tracking.client.get_run(str(record.run_id))
         marks = {name: value for name, value in run.data.tags.items() if not name.startswith("mlflow.")}
         at = datetime.fromisoformat(marks["homeostat.at"])
         run_id = self.tracking.start("training", key, str(run.info.run_name), at, marks)
@@ -151,10 +151,10 @@ class Models(ModelLookup):
             self.tracking.client.log_inputs(run_id, run.inputs.dataset_inputs)
         folder = packing.find_folder(model)
         if folder is None:
-            return self._keep(run_id, key, model, {name: v for name, v in found.tags.items() if name != KEY})
+            return self._keep(run_id, key, model, {name: v for name, v in record.tags.items() if name != KEY})
         with import_mlflow().start_run(run_id=run_id):
             info = packing.log_folder(folder)
-        return self._create(key, info.model_uri, run_id, {}, info.model_id, found.description or "")
+        return self._create(key, info.model_uri, run_id, {}, info.model_id, record.description or "")
 
     def _create(
         self, key: str, source: str, run_id: str, tags: dict[str, str], model_id: str | None, about: str = ""

@@ -94,8 +94,8 @@ def plain_example(rows: pd.DataFrame) -> pd.DataFrame:
 
 def find_folder(model: Path) -> Path | None:
     """Find our folder inside a downloaded MLflow model; None where the model was made elsewhere."""
-    found = sorted(model.glob("artifacts/*/manifest.json"))
-    return found[0].parent if found else None
+    manifests = sorted(model.glob("artifacts/*/manifest.json"))
+    return manifests[0].parent if manifests else None
 
 
 def load_predictor(folder: Path, title: str) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from homeostat.records import FitCost
+from homeostat.records import CandidateResult, FitCost
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Registration:
     reference: Mapping[str, float]
     cost: FitCost
     params: Mapping[str, Any] = field(default_factory=dict)
-    candidates: Sequence[Mapping[str, Any]] = ()
+    candidates: Sequence[CandidateResult] = ()
     lake_uri: str = ""
     lake_versions: Mapping[str, int] = field(default_factory=dict)
 
@@ -34,10 +34,10 @@ class Registration:
         cost = self.cost
         figures = {f"reference.{name}": value for name, value in self.reference.items()}
         figures |= {"cost.fits": cost.fits, "cost.row_rounds": cost.row_rounds, "cost.cpu_seconds": cost.cpu_seconds}
-        for note in self.candidates:
-            for part in ("valid", "holdout"):
-                figures |= {f"{note['family']}.{part}.{name}": v for name, v in note[part].items()}
-            figures[f"{note['family']}.rounds"] = note["rounds"]
+        for candidate in self.candidates:
+            for part, reached in (("valid", candidate.valid), ("holdout", candidate.holdout)):
+                figures |= {f"{candidate.family}.{part}.{name}": value for name, value in reached.items()}
+            figures[f"{candidate.family}.rounds"] = candidate.rounds
         return figures
 
     def facts(self) -> dict[str, Any]:

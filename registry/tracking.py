@@ -44,7 +44,7 @@ _SOURCE = {"mlflow.source.name": "homeostat", "mlflow.source.type": "LOCAL"}
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def mlflow_faults(what: str) -> Iterator[None]:
     """Turn any fault inside into one RegistryError: "MLflow cannot WHAT: first line of the fault"."""
     try:
         yield
@@ -113,17 +113,17 @@ class Tracking:
         """Return the id of the experiment `NAME/PART`, made where there is none."""
         if part not in self._experiments:
             name = f"{self.model_name}/{part}"
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
+            known = self.client.get_experiment_by_name(name)
+            if known is None:
                 place = self.artifacts(part)
                 location = None if place is None else place.as_uri()
                 tags = {NOTE: _ABOUT[part].format(project=self.project_name), "mlflow.experimentKind": _KIND}
                 made = self.client.create_experiment(name, artifact_location=location, tags=tags)
                 self._experiments[part] = made
             else:
-                if found.lifecycle_stage == "deleted":
-                    self.client.restore_experiment(found.experiment_id)
-                self._experiments[part] = found.experiment_id
+                if known.lifecycle_stage == "deleted":
+                    self.client.restore_experiment(known.experiment_id)
+                self._experiments[part] = known.experiment_id
         return self._experiments[part]
 
     def artifacts(self, part: str) -> Path | None:

@@ -21,12 +21,12 @@ from homeostat.flows.stages.notify import deliver_waiting
 from homeostat.flows.stages.sequence import list_due
 from homeostat.pipelines.data.sources import FOREVER, load_feedback, load_inputs
 from homeostat.pipelines.data.validation import validate_inputs
-from homeostat.records import BatchState, PostKind, TaskState
+from homeostat.records import BatchState, Document, PostKind, TaskState
 
 WHO = "schedule"
 
 
-def arrivals(loop: Loop, at: datetime) -> dict[str, Any]:
+def arrivals(loop: Loop, at: datetime) -> Document:
     """Take in and score what is new, as a batch of its own; `skipped` says why where nothing was done."""
     if reason := _waits(loop, at, "ingest"):
         return {"skipped": reason}
@@ -36,14 +36,14 @@ def arrivals(loop: Loop, at: datetime) -> dict[str, Any]:
     return {"ingest": taken, "predict": manual.predict(loop, at, WHO)}
 
 
-def labels(loop: Loop, at: datetime) -> dict[str, Any]:
+def labels(loop: Loop, at: datetime) -> Document:
     """Collect answers and take in the labels that are known by now."""
     if reason := _waits(loop, at, "feedback"):
         return {"skipped": reason}
     return {"collect": collect(loop, at), "feedback": manual.feedback(loop, at, WHO)}
 
 
-def deliver(loop: Loop, at: datetime) -> dict[str, Any]:
+def deliver(loop: Loop, at: datetime) -> Document:
     """Deliver the alerts that wait and anchor the journal's head; no tick counts as done by it."""
     return deliver_waiting(loop, at, mark=False)
 
@@ -81,14 +81,14 @@ def find_work(loop: Loop, at: datetime) -> list[str]:
     """What a sweep would do, in its order; empty where nothing is due. Reads, and writes nothing."""
     if list_due(loop, at):
         return ["ticks"]
-    found: list[tuple[str, Callable[[], bool]]] = [
+    work: list[tuple[str, Callable[[], bool]]] = [
         ("arrivals", lambda: _may(loop, at, "ingest") and _scores(loop) and has_new_inputs(loop, at)),
         ("predict", lambda: loop.version_of("champion") is not None and _unscored(loop)),
         ("labels", lambda: _may(loop, at, "feedback") and has_new_labels(loop, at)),
         ("approvals", lambda: any(approval.due_at <= at for approval in list_open(loop))),
         ("deliver", lambda: bool(loop.store.list_alerts(undelivered=True))),
     ]
-    return [name for name, is_due in found if is_due()]
+    return [name for name, is_due in work if is_due()]
 
 
 def do_work(loop: Loop, at: datetime, name: str) -> Any:

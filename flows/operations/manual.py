@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -24,27 +23,27 @@ from homeostat.flows.stages import predict as predicting
 from homeostat.pipelines.data.quarantine import UNRELEASABLE
 from homeostat.pipelines.data.sources import FOREVER, load_inputs
 from homeostat.pipelines.data.validation import validate_inputs
-from homeostat.records import BatchState, Decision, FitCost, ModelRecord, PostKind
+from homeostat.records import BatchState, Decision, Document, FitCost, ModelRecord, PostKind
 
 
-def ingest(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def ingest(loop: Loop, at: datetime, who: str) -> Document:
     """Take in what is new right now, as a batch of its own; one that was stopped half way comes to its end first."""
     half = {*_begun(loop, "inputs", "ingest"), *filter(None, [ingesting.begun_batch(loop)])}
     done = [*(ingesting.ingest(loop, begun) for begun in sorted(half)), ingesting.ingest_between(loop, at)]
-    outcome = done[-1] | {name: sum(each[name] for each in done) for name in ("rows", "quarantined", "held")}
-    broken = [loop.store.get_batch(each["batch"]) for each in done if each["quarantined"] or each["held"]]
+    outcome = done[-1] | {name: sum(result[name] for result in done) for name in ("rows", "quarantined", "held")}
+    broken = [loop.store.get_batch(result["batch"]) for result in done if result["quarantined"] or result["held"]]
     if broken:
-        told = "; ".join(batch.reason or "" for batch in broken if batch is not None)
-        outcome["problem"] = f"{told}; nothing is lost, see 'homeostat quarantine list {loop.project.folder}'."
+        message = "; ".join(batch.reason or "" for batch in broken if batch is not None)
+        outcome["problem"] = f"{message}; nothing is lost, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
 
 
-def predict(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def predict(loop: Loop, at: datetime, who: str) -> Document:
     """Score what waits."""
     return predicting.predict(loop, at)
 
 
-def rescore(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def rescore(loop: Loop, at: datetime, who: str) -> Document:
     """Score corrected inputs again, because a person asks."""
     outcome = predicting.rescore(loop, at)
     with loop.store.write("asked") as write:
@@ -52,7 +51,7 @@ def rescore(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
     return outcome
 
 
-def feedback(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def feedback(loop: Loop, at: datetime, who: str) -> Document:
     """Take in the labels known by now."""
     if loop.key_dtype() is None:
         raise DataError(
@@ -60,20 +59,20 @@ def feedback(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
             f"Run 'homeostat ingest {loop.project.folder}' first.",
         )
     done = [feeding.feedback(loop, begun) for begun in [*_begun(loop, "feedback", "feedback"), at]]
-    outcome: dict[str, Any] = {name: sum(each[name] for each in done) for name in done[-1]}
+    outcome: Document = {name: sum(result[name] for result in done) for name in done[-1]}
     if outcome["quarantined"]:
         last = next(alert for alert in reversed(loop.store.list_alerts()) if alert.key.endswith("/labels"))
-        told = f"{last.title}: {last.body}; nothing is lost"
-        outcome["problem"] = f"{told}, see 'homeostat quarantine list {loop.project.folder}'."
+        message = f"{last.title}: {last.body}; nothing is lost"
+        outcome["problem"] = f"{message}, see 'homeostat quarantine list {loop.project.folder}'."
     return outcome
 
 
-def monitor(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def monitor(loop: Loop, at: datetime, who: str) -> Document:
     """Measure windows and drift now."""
     return checking.check(loop, at)
 
 
-def train(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def train(loop: Loop, at: datetime, who: str) -> Document:
     """Train and register a version; the first becomes champion, a later one waits for 'promote'."""
     if loop.version_of("champion") is None:
         deciding.decide(loop, at)
@@ -86,13 +85,13 @@ def train(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
     return {"did": "train", **body}
 
 
-def retrain(loop: Loop, at: datetime, who: str) -> dict[str, Any]:
+def retrain(loop: Loop, at: datetime, who: str) -> Document:
     """Train, compare on fresh rows, and promote or refuse, whatever the policy would have waited for."""
     deciding.decide(loop, at, asked=f"asked for by {who}")
     return acting.act(loop, at)
 
 
-def foresee(loop: Loop, at: datetime, slots: Sequence[str]) -> dict[str, Any]:
+def foresee(loop: Loop, at: datetime, slots: Sequence[str]) -> Document:
     """What a tick would find and decide now; writes nothing."""
     checked = validate_inputs(load_inputs(loop.project, loop.hooks, None, at), loop.project, loop.key_dtype(), at)
     known = loop.lake.latest("inputs", loop.key, FOREVER, keys=checked.accepted[loop.key])
@@ -138,7 +137,7 @@ def rollback(loop: Loop, at: datetime, to: int | None, who: str, why: str) -> De
     return verdict
 
 
-def list_quarantine(loop: Loop, ids: Sequence[str] | None, batch: str | None, rule: str | None) -> list[dict[str, Any]]:
+def list_quarantine(loop: Loop, ids: Sequence[str] | None, batch: str | None, rule: str | None) -> list[Document]:
     """Quarantined rows, oldest first, each with whether it was released."""
     rows = loop.lake.read("quarantine")
     if rows is None:

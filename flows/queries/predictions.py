@@ -10,10 +10,10 @@ from homeostat.flows.exports import source_type
 from homeostat.flows.loop import Loop
 from homeostat.pipelines.data.canonical import canonical_key
 from homeostat.pipelines.data.sources import FOREVER
-from homeostat.records import BatchState, PostKind
+from homeostat.records import BatchState, Document, PostKind
 
 
-def list_scores(loop: Loop, key: str) -> list[dict[str, Any]]:
+def list_scores(loop: Loop, key: str) -> list[Document]:
     """Every score of a key in every role, newest first; classes in the types of the source."""
     rows = _rows(loop, "predictions", key)
     if rows is None or rows.is_empty():
@@ -53,7 +53,7 @@ def _rows(loop: Loop, table: str, key: str) -> pl.DataFrame | None:
     return None if value is None else loop.lake.read(table, pl.col(loop.key) == value)
 
 
-def _score(row: dict[str, Any]) -> Any:
+def _score(row: Document) -> Any:
     if row.get("score") is not None:
         return row["score"]
     return dict(zip(row["classes"], row["scores"], strict=True)) if row.get("scores") else None

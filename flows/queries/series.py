@@ -11,12 +11,12 @@ from homeostat.metrics import better
 from homeostat.monitoring.report.decisions import MARKED_KINDS
 from homeostat.monitoring.report.series import build_series
 from homeostat.monitoring.report.story import metric_name
-from homeostat.records import Role
+from homeostat.records import Document, Role
 
 INSTANT = timedelta(seconds=1)
 
 
-def read_series(loop: Loop, start: datetime | None = None, end: datetime | None = None) -> dict[str, Any]:
+def read_series(loop: Loop, start: datetime | None = None, end: datetime | None = None) -> Document:
     """What `build_series` makes of the ticks from `start` to `end`, both of them included.
 
     With it come the metric and its direction, the share from which a check is drift, the length of a tick in

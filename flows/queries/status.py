@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 from homeostat.flows.facts import CHALLENGER
 from homeostat.flows.loop import Loop, slot, tick_index
 from homeostat.flows.stages.sequence import list_due
 from homeostat.pipelines.data.sources import FOREVER
-from homeostat.records import BatchState, Severity, WindowStatus
+from homeostat.records import BatchState, Document, Severity, WindowStatus
 from homeostat.store import journal
 
 NEWEST_LINKS = 200
 """How much of the journal's end is looked at where nobody has verified it: `journal verify` looks at it all."""
 
 
-def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | None = None) -> dict[str, Any]:
+def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | None = None) -> Document:
     """The champion, the newest tick and window, what waits, and `problems`; healthy means there are none.
 
     `at` is the time of asking: without it, an alert that was ever snoozed is not counted as open. `verdict` is what is
@@ -103,17 +102,17 @@ def next_slot(loop: Loop, last: datetime | None) -> datetime:
     return slot(loop.project, tick_index(loop.project, last) + 1)
 
 
-def _problems(champion: bool, waiting: int, held: int, decided: dict[str, Any], sound: bool) -> list[str]:
-    found = [] if champion else ["there is no champion yet"]
+def _problems(champion: bool, waiting: int, held: int, decided: Document, sound: bool) -> list[str]:
+    problems = [] if champion else ["there is no champion yet"]
     if waiting:
-        found.append(f"{_batches(waiting, 'wait')} to be scored")
+        problems.append(f"{_batches(waiting, 'wait')} to be scored")
     if held:
-        found.append(f"{_batches(held, 'are')} held in quarantine")
+        problems.append(f"{_batches(held, 'are')} held in quarantine")
     if decided.get("blocked"):
-        found.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
+        problems.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
     if not sound:
-        found.append("the journal was edited")
-    return found
+        problems.append("the journal was edited")
+    return problems
 
 
 def _batches(number: int, verb: str) -> str:

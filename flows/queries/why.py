@@ -12,10 +12,10 @@ from homeostat.flows.exports import source_type
 from homeostat.flows.learning.versions import read_sources
 from homeostat.flows.loop import Loop
 from homeostat.pipelines.models.features import raw_view
-from homeostat.records import Role, TaskState
+from homeostat.records import Document, Role, TaskState
 
 
-def why(loop: Loop, key: str, top: int = 5) -> dict[str, Any]:
+def why(loop: Loop, key: str, top: int = 5) -> Document:
     """Answer for one key; raises DataError where it was never scored."""
     rows = _rows(loop, "predictions", key)
     mine = None if rows is None else rows.filter(pl.col("role") == Role.CHAMPION.value).sort("scored_at")
@@ -53,7 +53,7 @@ def _hint(loop: Loop, key: str) -> str:
     return "Keys are those of the project's inputs; 'homeostat export predictions' lists what was scored."
 
 
-def _scores(row: dict[str, Any]) -> dict[str, float] | None:
+def _scores(row: Document) -> dict[str, float] | None:
     return dict(zip(row["classes"], row["scores"], strict=True)) if row["scores"] else None
 
 
@@ -62,11 +62,11 @@ def _label(loop: Loop, key: str) -> Any:
     if labels is None or labels.is_empty():
         return None
     last = labels.sort("known_at", "ingested_at").row(-1, named=True)
-    told = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
-    return told | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
+    label = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
+    return label | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
 
 
-def _task(loop: Loop, key: str) -> dict[str, Any] | None:
+def _task(loop: Loop, key: str) -> Document | None:
     """What people were asked of a row, what each of them said, and what it settled on; None where nobody was asked."""
     settled = [t for t in loop.store.list_tasks(TaskState.SETTLED, key=key) if t.settled_at is not None]
     if not settled:
@@ -82,7 +82,7 @@ def _task(loop: Loop, key: str) -> dict[str, Any] | None:
     }
 
 
-def _model(loop: Loop, version: int) -> dict[str, Any] | None:
+def _model(loop: Loop, version: int) -> Document | None:
     record = loop.store.get_model(version)
     if record is None:
         return None
@@ -103,7 +103,7 @@ def _sources(loop: Loop, version: int) -> dict[str, int] | None:
         return None
 
 
-def _promotion(loop: Loop, version: int, scored_at: Any) -> dict[str, Any] | None:
+def _promotion(loop: Loop, version: int, scored_at: Any) -> Document | None:
     chosen = loop.store.list_decisions(kinds=("promote", "rollback"))
     decisions = [d for d in chosen if d.model_version == version and d.tick_at <= scored_at]
     if not decisions:
@@ -112,13 +112,13 @@ def _promotion(loop: Loop, version: int, scored_at: Any) -> dict[str, Any] | Non
     return {"at": last.tick_at, "decision": last.kind, "reasons": list(last.reasons), "evidence": dict(last.evidence)}
 
 
-def _reasons(loop: Loop, key: str, scored: dict[str, Any], top: int) -> list[list[Any]] | str:
+def _reasons(loop: Loop, key: str, scored: Document, top: int) -> list[list[Any]] | str:
     inputs = _rows(loop, "inputs", key)
     if inputs is None or inputs.is_empty():
         return []
     row = inputs.filter(pl.col("known_at") <= scored["scored_at"]).sort("known_at").tail(1)
     try:
-        found = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
+        lists = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
     except RegistryError as fault:
         return f"the version cannot be loaded to explain itself: {fault}"
-    return [list(pair) for pair in json.loads(found[0])] if found and found[0] else []
+    return [list(pair) for pair in json.loads(lists[0])] if lists and lists[0] else []

@@ -62,8 +62,8 @@ def _copy_records(source: Loop, target: Loop) -> None:
         for table in Base.metadata.sorted_tables:
             if table.name == LeaseRow.__tablename__:
                 continue
-            found = reading.execute(select(table).where(table.c.owner == source.store.owner)).mappings()
-            rows = [{**row, "owner": target.store.owner} for row in found if row.get("name") != Role.BASELINE.value]
+            kept = reading.execute(select(table).where(table.c.owner == source.store.owner)).mappings()
+            rows = [{**row, "owner": target.store.owner} for row in kept if row.get("name") != Role.BASELINE.value]
             if table.name == ModelRow.__tablename__:
                 rows = [{**row, "run_id": target.models.describe(row["version"]).run_id} for row in rows]
             if rows:

@@ -20,7 +20,7 @@ from homeostat.hooks import Hooks
 from homeostat.pipelines.data.sources import span
 from homeostat.pipelines.setup.soundness import require_sound
 from homeostat.project import PROJECT_FILE, Project, load_project
-from homeostat.records import Scope
+from homeostat.records import Document, Scope
 from homeostat.settings import find_paths
 
 Progress = Callable[[int, int, str], None]
@@ -35,7 +35,7 @@ def replay(
     until: datetime | None = None,
     progress: Progress = lambda done, total, text: None,
     tick: RunTick = lambda folder, scope, at: run_tick(folder, scope, at),
-) -> dict[str, Any]:
+) -> Document:
     """Replay a project's history, or go on where a replay stopped; returns what `summary.json` says.
 
     `tick` runs one tick (folder, scope, instant). Raises BusyError while another replay of the project runs,

@@ -26,6 +26,7 @@ from homeostat.records import (
     Batch,
     BatchState,
     CheckResult,
+    Document,
     DriftResult,
     LearnedFact,
     ModelRecord,
@@ -36,7 +37,7 @@ from homeostat.records import (
 )
 
 
-def check(loop: Loop, at: datetime) -> dict[str, Any]:
+def check(loop: Loop, at: datetime) -> Document:
     """Measure the windows that are open or got labels, feed the alarm, and check the newest inputs for drift.
 
     The newest are those of this tick, and of the batches that came between it and the one before.
@@ -65,7 +66,7 @@ def check(loop: Loop, at: datetime) -> dict[str, Any]:
                 write.append_alert(_drift_alert(result))
             if strange:
                 body = "; ".join(describe(fact) for fact in strange)
-                title = f"version {result.model_version} meets what it never saw"
+                title = f"version {result.model_version} is given unseen values"
                 write.append_alert(alert(at, Severity.WARNING, "facts", title, body))
         write.put_stage(at, "check", outcome)
     return outcome
@@ -107,10 +108,10 @@ def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
     scored = loop.lake.scan("predictions")
     if scored is None:
         return set()
-    found = loop.lake.collect(
+    batches = loop.lake.collect(
         "predictions", scored.join(fresh.lazy(), on=loop.key, how="semi").select("batch").unique()
     )
-    return set(found["batch"])
+    return set(batches["batch"])
 
 
 def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult | None:
@@ -181,16 +182,16 @@ def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]
 
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
     """Whether this lineage's inputs are found drifted for the first time; said every time, nobody would read it."""
-    told = any(c.drift.status == "drift" for c in earlier)
-    return result.drift.status == "drift" and not told
+    known = any(c.drift.status == "drift" for c in earlier)
+    return result.drift.status == "drift" and not known
 
 
 def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
     """What this lineage meets for the first time; too few rows to measure drift on are too few to warn of."""
     if result.drift.status == "unknown":
         return ()
-    told = [fact for check in earlier for fact in check.facts]
-    return newly_seen(result.facts, told)
+    known = [fact for check in earlier for fact in check.facts]
+    return newly_seen(result.facts, known)
 
 
 def _drift_alert(result: CheckResult) -> Any:

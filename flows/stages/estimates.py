@@ -77,5 +77,5 @@ def _inputs(loop: Loop, batches: Collection[str], rows: pl.DataFrame) -> pl.Data
     mine = pl.col("_batch").is_in(sorted(batches)) & ~pl.col("_correction")
     features = [pl.col(name).alias(f"{INPUT}{name}") for name in loop.project.data.features]
     chosen = inputs.filter(mine).select(loop.key, pl.col("_batch").alias("batch"), *features)
-    found = loop.lake.collect("inputs", chosen.join(keys.lazy(), on=[loop.key, "batch"], how="semi"))
-    return found.unique([loop.key, "batch"], keep="first", maintain_order=True)
+    matching = loop.lake.collect("inputs", chosen.join(keys.lazy(), on=[loop.key, "batch"], how="semi"))
+    return matching.unique([loop.key, "batch"], keep="first", maintain_order=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -17,12 +16,12 @@ from homeostat.pipelines.data.quarantine import restore_labels, with_row_ids
 from homeostat.pipelines.data.sources import FOREVER, date_labels, load_feedback
 from homeostat.pipelines.data.validation import Validated, validate_feedback
 from homeostat.project import Task
-from homeostat.records import Post, PostKind, Severity
+from homeostat.records import Document, Post, PostKind, Severity
 
 OBSERVED = pl.col("provenance") == "observed"
 
 
-def feedback(loop: Loop, at: datetime) -> dict[str, Any]:
+def feedback(loop: Loop, at: datetime) -> Document:
     """Append the labels with `known_at` <= `at` that the lake does not hold; returns their counts.
 
     They are compared with what the source said before, so it never overrules a person by saying the same again.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -17,10 +16,10 @@ from homeostat.pipelines.data.quarantine import hold_rows, restore_inputs, type_
 from homeostat.pipelines.data.sources import FOREVER, has_inputs, load_inputs
 from homeostat.pipelines.data.times import INSTANT
 from homeostat.pipelines.data.validation import Validated, decide_validation, validate_inputs
-from homeostat.records import Alert, Batch, BatchState, Decision, Post, PostKind, Severity
+from homeostat.records import Alert, Batch, BatchState, Decision, Document, Post, PostKind, Severity
 
 
-def ingest(loop: Loop, at: datetime) -> dict[str, Any]:
+def ingest(loop: Loop, at: datetime) -> Document:
     """Append the inputs known before `at` that the lake does not hold, as one batch; returns its counts.
 
     A batch between ticks that was killed half way comes to its end first: its rows count as known already.
@@ -29,7 +28,7 @@ def ingest(loop: Loop, at: datetime) -> dict[str, Any]:
     return _ingest(loop, at)
 
 
-def ingest_between(loop: Loop, at: datetime) -> dict[str, Any]:
+def ingest_between(loop: Loop, at: datetime) -> Document:
     """Ingest at a time that is no tick's; as nobody would ask for this batch again, it is noted before it writes."""
     _end_begun(loop, at)
     return _ingest(loop, at, between=True)
@@ -48,7 +47,7 @@ def _end_begun(loop: Loop, at: datetime) -> None:
         _ingest(loop, begun)
 
 
-def _ingest(loop: Loop, at: datetime, *, between: bool = False) -> dict[str, Any]:
+def _ingest(loop: Loop, at: datetime, *, between: bool = False) -> Document:
     batch = instant(at)
     previous = loop.previous_tick(at)
     if not loop.lake.appended("inputs", "inputs", batch):
@@ -140,7 +139,7 @@ def _last_seen(loop: Loop, known: pl.DataFrame, held: pl.DataFrame) -> pl.DataFr
     return pl.concat([known.join(rows, on=loop.key, how="anti"), rows], how="diagonal_relaxed")
 
 
-def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> dict[str, Any]:
+def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> Document:
     rows = loop.lake.read("inputs", pl.col("_batch") == batch, [loop.key])
     keys = pl.Series(loop.key, [], pl.String) if rows is None else rows[loop.key].cast(pl.String)
     rejected = loop.lake.read("quarantine", (pl.col("batch") == batch) & (pl.col("source") == "inputs"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 from datetime import datetime
-from typing import Any
 from urllib.parse import quote
 
 from homeostat.boundaries import commit
@@ -16,15 +15,15 @@ from homeostat.flows.loop import Loop
 from homeostat.flows.posts import KEPT_FOR
 from homeostat.installation import find_service_url
 from homeostat.monitoring.alerts import deliver, route
-from homeostat.records import Alert
+from homeostat.records import Alert, Document
 
 
-def notify(loop: Loop, at: datetime) -> dict[str, Any]:
+def notify(loop: Loop, at: datetime) -> Document:
     """Deliver what waits in the inbox through the project's routes; a replay tells nobody about the past."""
     return deliver_waiting(loop, at, mark=True)
 
 
-def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> dict[str, Any]:
+def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> Document:
     """Deliver what waits, and `mark` the tick at `at` as done: between ticks that would lose a slot."""
     anchored = _anchor(loop)
     waiting, woken = list_due(loop, at)

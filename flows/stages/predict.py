@@ -14,10 +14,10 @@ from homeostat.flows.learning.proposals import withdraw
 from homeostat.flows.loop import Loop, alert
 from homeostat.pipelines.labels.exploration import is_explored
 from homeostat.pipelines.models.features import raw_view
-from homeostat.records import Batch, BatchState, Role, Severity
+from homeostat.records import Batch, BatchState, Document, Role, Severity
 
 
-def predict(loop: Loop, at: datetime) -> dict[str, Any]:
+def predict(loop: Loop, at: datetime) -> Document:
     """Score the waiting batches with the champion, a challenger in shadow and a replay's first model.
 
     Where the champion cannot be loaded or does not reproduce its golden rows, the batches wait and an alert goes out.
@@ -46,13 +46,13 @@ def predict(loop: Loop, at: datetime) -> dict[str, Any]:
     return _done(loop, at, {"scored": sum(b.rows for b in waiting), "waiting": 0, "version": champion})
 
 
-def _done(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+def _done(loop: Loop, at: datetime, outcome: Document) -> Document:
     with loop.store.write("predicted") as write:
         write.put_stage(at, "predict", outcome)
     return outcome
 
 
-def _wait(loop: Loop, at: datetime, version: int, waiting: int, fault: RegistryError) -> dict[str, Any]:
+def _wait(loop: Loop, at: datetime, version: int, waiting: int, fault: RegistryError) -> Document:
     outcome = {"scored": 0, "waiting": waiting, "version": version, "problem": str(fault)}
     body = f"{fault} {waiting} batches wait. 'homeostat rollback' puts an earlier version in its place."
     previous = loop.store.last_outcome("predict", at) or {}
@@ -78,7 +78,7 @@ def _score_in_shadow(loop: Loop, role: Role, batch: Batch, at: datetime) -> None
     _score(loop, model, version, role, batch, at)
 
 
-def rescore(loop: Loop, at: datetime) -> dict[str, Any]:
+def rescore(loop: Loop, at: datetime) -> Document:
     """Score corrected inputs, which is done only when a person asks; they make a batch of their own."""
     version = loop.version_of("champion")
     rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_correction"))

@@ -18,9 +18,9 @@ from homeostat.flows.stages.feedback import feedback
 from homeostat.flows.stages.ingest import ingest
 from homeostat.flows.stages.notify import notify
 from homeostat.flows.stages.predict import predict
-from homeostat.records import Scope
+from homeostat.records import Document, Scope
 
-WORK: dict[str, Callable[[Loop, datetime], dict[str, Any]]] = {
+WORK: dict[str, Callable[[Loop, datetime], Document]] = {
     "ingest": ingest,
     "predict": predict,
     "collect": collect,
@@ -34,14 +34,14 @@ WORK: dict[str, Callable[[Loop, datetime], dict[str, Any]]] = {
 STAGES = tuple(WORK)
 
 
-def run_stage(folder: Path | str, scope: str, stage: str, at: str) -> dict[str, Any]:
+def run_stage(folder: Path | str, scope: str, stage: str, at: str) -> Document:
     """Run one stage of the tick at `at` (an ISO instant); what is done already is not done again."""
     loop, now = open_loop(folder, Scope(scope)), datetime.fromisoformat(at)
     done = loop.store.get_stage(now, stage)
     return done if done is not None else WORK[stage](loop, now)
 
 
-def run_tick(folder: Path | str, scope: str, at: str, run: Callable[[str], Any] | None = None) -> dict[str, Any]:
+def run_tick(folder: Path | str, scope: str, at: str, run: Callable[[str], Any] | None = None) -> Document:
     """Run every stage of a tick in order; `run` runs one by its name, directly unless it is given."""
     runner = run if run is not None else lambda stage: run_stage(folder, scope, stage, at)
     return {stage: runner(stage) for stage in STAGES}

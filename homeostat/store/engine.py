@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event, 
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from homeostat.errors import StoreError, is_disk_full
+from homeostat.records import Document
 
 _MIGRATION_LOCK = 7_236_001
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -46,7 +47,7 @@ def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
-        raise StoreError("HOMEOSTAT_STORE_URL: not a SQLAlchemy URL, or its port is no number.", _FORMS) from None
+        raise StoreError("HOMEOSTAT_STORE_URL: not a SQLAlchemy URL, or its port is not a number.", _FORMS) from None
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "sqlite+pysqlite", "postgresql+psycopg"):
@@ -112,8 +113,8 @@ def first_line(fault: Exception) -> str:
     """What a database said, in a line, without what a bare @ in a password may have let into it."""
     if is_disk_full(fault):
         return "no space is left on the disk"
-    said = str(getattr(fault, "orig", None) or fault).strip().splitlines() or [type(fault).__name__]
-    return re.sub(r"[^\s'\"]*@", "***@", said[0]).rstrip(".")
+    lines = str(getattr(fault, "orig", None) or fault).strip().splitlines() or [type(fault).__name__]
+    return re.sub(r"[^\s'\"]*@", "***@", lines[0]).rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +144,13 @@ def look_at(url: str, seconds: int = 3) -> Standing:
     if sqlite and not (parsed.database and Path(parsed.database).exists()):
         return Standing(_shown(parsed), False, None, wanted, known)
     try:
-        found = _look_into_file(parsed) if sqlite else _look_into_server(parsed, seconds)
+        state = _look_into_file(parsed) if sqlite else _look_into_server(parsed, seconds)
     except (ModuleNotFoundError, SQLAlchemyError, OSError, sqlite3.Error) as fault:
         raise StoreError(f"the store at {_shown(parsed)} cannot be reached: {first_line(fault)}.") from None
-    return Standing(_shown(parsed), True, wanted=wanted, known=known, **found)
+    return Standing(_shown(parsed), True, wanted=wanted, known=known, **state)
 
 
-def _look_into_file(parsed: URL) -> dict[str, Any]:
+def _look_into_file(parsed: URL) -> Document:
     file = Path(str(parsed.database))
     with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True, timeout=1)) as database:
         tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -160,12 +161,12 @@ def _look_into_file(parsed: URL) -> dict[str, Any]:
     return {"revision": revision, "journal": journal, "writable": os.access(file, os.W_OK)}
 
 
-def _look_into_server(parsed: URL, seconds: int) -> dict[str, Any]:
+def _look_into_server(parsed: URL, seconds: int) -> Document:
     options = {"connect_timeout": seconds, "options": f"-c statement_timeout={seconds * 1000}"}
     engine = create_engine(parsed, connect_args=options, poolclass=NullPool)
     with engine.connect() as connection:
-        found = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
-        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if found else None
+        state = connection.execute(text("SELECT to_regclass('alembic_version')")).scalar()
+        revision = connection.execute(text("SELECT version_num FROM alembic_version")).scalar() if state else None
         may = connection.execute(text("SELECT has_schema_privilege(current_schema(), 'CREATE')")).scalar()
         readonly = connection.execute(text("SELECT pg_is_in_recovery()")).scalar()
         clock = connection.execute(text("SELECT clock_timestamp()")).scalar_one()

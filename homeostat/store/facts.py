@@ -9,6 +9,8 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter
 
+from homeostat.records import Document
+
 T = TypeVar("T")
 
 
@@ -22,7 +24,7 @@ class Fact(Generic[T]):
     name: str
     record: type[T]
 
-    def dump(self, value: T) -> dict[str, Any]:
+    def dump(self, value: T) -> Document:
         """The record as JSON holds it."""
         return _adapter(self.record).dump_python(value, mode="json")
 

@@ -91,8 +91,8 @@ class NarrowReads:
         ).where(table.owner == self.owner, table.role == role.value)  # fmt: skip
         query = _between(query, table.end_at, after, before)
         if newest is None:
-            return [Point(*found) for found in self._rows(query.order_by(table.end_at))]
-        return [Point(*found) for found in self._rows(query.order_by(table.end_at.desc()).limit(newest))][::-1]
+            return [Point(*row) for row in self._rows(query.order_by(table.end_at))]
+        return [Point(*row) for row in self._rows(query.order_by(table.end_at.desc()).limit(newest))][::-1]
 
     def newest_known(self, role: Role = Role.CHAMPION) -> Point | None:
         """The newest window whose metric is known, be it provisional."""
@@ -120,8 +120,8 @@ class NarrowReads:
         """Drift checks as (tick, share of columns that moved, status), oldest first."""
         query = select(CheckRow.tick_at, CheckRow.share, CheckRow.status).where(CheckRow.owner == self.owner)
         query = _between(query, CheckRow.tick_at, after, before).order_by(CheckRow.tick_at.desc())
-        found = self._rows(query if newest is None else query.limit(newest))
-        return [(at, share, status) for at, share, status in found][::-1]
+        records = self._rows(query if newest is None else query.limit(newest))
+        return [(at, share, status) for at, share, status in records][::-1]
 
     def list_gists(
         self, kinds: Sequence[str], *, after: datetime | None = None, before: datetime | None = None
@@ -133,7 +133,7 @@ class NarrowReads:
             table.evidence["step"].as_string(),
         ).where(table.owner == self.owner, table.kind.in_(kinds))  # fmt: skip
         query = _between(query, table.tick_at, after, before)
-        return [Gist(*found) for found in self._rows(query.order_by(table.tick_at, table.stage))]
+        return [Gist(*row) for row in self._rows(query.order_by(table.tick_at, table.stage))]
 
     def list_check_runs(self, ticks: Sequence[datetime]) -> dict[datetime, tuple[str, str]]:
         """Of the drift checks of some ticks, the MLflow run and the status."""
@@ -180,14 +180,14 @@ class NarrowReads:
         decided = select(DecisionRow.tick_at).where(DecisionRow.owner == self.owner).distinct()
         if quiet:
             decided = decided.where(DecisionRow.kind.not_in(quiet))
-        said = select(JournalRow.at).where(JournalRow.owner == self.owner).distinct()
-        said = said.where(~JournalRow.kind.startswith(DECIDED), JournalRow.kind.not_in(hidden))
+        journaled = select(JournalRow.at).where(JournalRow.owner == self.owner).distinct()
+        journaled = journaled.where(~JournalRow.kind.startswith(DECIDED), JournalRow.kind.not_in(hidden))
         if only is not None and only.startswith(DECIDED):
             decided = decided.where(DecisionRow.stage == only.removeprefix(DECIDED))
         elif only is not None:
-            said = said.where(JournalRow.kind == only)
+            journaled = journaled.where(JournalRow.kind == only)
         times: set[datetime] = set()
-        for query, column in ((decided, DecisionRow.tick_at), (said, JournalRow.at)):
+        for query, column in ((decided, DecisionRow.tick_at), (journaled, JournalRow.at)):
             if only is None or only.startswith(DECIDED) == (query is decided):
                 query = _between(query, column, None, before).order_by(column.desc()).limit(newest)
                 times.update(at for (at,) in self._rows(query))
@@ -197,8 +197,8 @@ class NarrowReads:
         """The links of the journal that were said at some times, newest first."""
         columns = [getattr(JournalRow, name) for name in JournalEntry.__dataclass_fields__]
         query = select(*columns).where(JournalRow.owner == self.owner, JournalRow.at.in_(times))
-        found = [JournalEntry(*each) for each in self._rows(query)]  # sorted here: by SQLite, it would walk them all
-        return sorted(found, key=lambda link: -link.seq)
+        records = [JournalEntry(*row) for row in self._rows(query)]  # sorted here: by SQLite, it would walk them all
+        return sorted(records, key=lambda link: -link.seq)
 
     def list_journal_kinds(self) -> list[str]:
         """The kinds of links that the journal has."""
@@ -209,10 +209,10 @@ class NarrowReads:
         """The journal, oldest link first, from the link after one by its number; some at a time, however long it is."""
         columns = [getattr(JournalRow, name) for name in JournalEntry.__dataclass_fields__]
         query = select(*columns).where(JournalRow.owner == self.owner).order_by(JournalRow.seq).limit(SOME)
-        while found := self._rows(query.where(JournalRow.seq > after)):
-            for link in found:
+        while records := self._rows(query.where(JournalRow.seq > after)):
+            for link in records:
                 yield JournalEntry(*link)
-            after = found[-1][0]
+            after = records[-1][0]
 
     def _rows(self, query: Select[Any]) -> Sequence[Any]:
         with self._reading() as session:

@@ -16,6 +16,7 @@ from homeostat.records import (
     CheckResult,
     ColumnDrift,
     Decision,
+    Document,
     DriftResult,
     FitCost,
     JournalEntry,
@@ -35,7 +36,7 @@ from homeostat.records import (
 from homeostat.store import schema
 
 
-def values(record: Any) -> dict[str, Any]:
+def values(record: Any) -> Document:
     """The columns of a record, nested records as plain JSON values."""
     return {f.name: plain(getattr(record, f.name)) for f in dataclasses.fields(record)}
 
@@ -50,7 +51,7 @@ def plain(value: Any) -> Any:
     return value
 
 
-def _fields(record: type, row: Any, **made: Any) -> dict[str, Any]:
+def _fields(record: type, row: Any, **made: Any) -> Document:
     return {f.name: getattr(row, f.name) for f in dataclasses.fields(record)} | made
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import JSON, DateTime, Dialect, Index, String, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from homeostat.records import Document
+
 
 class Instant(TypeDecorator[datetime]):
     """A timezone-aware instant, UTC in and out on every database."""
@@ -41,7 +43,7 @@ def _read_text(text: str | None) -> datetime | None:
 class Base(DeclarativeBase):
     """What every table shares."""
 
-    type_annotation_map = {datetime: Instant(), dict[str, Any]: JSON(), list[Any]: JSON()}
+    type_annotation_map = {datetime: Instant(), Document: JSON(), list[Any]: JSON()}
 
 
 class BatchRow(Base):
@@ -77,7 +79,7 @@ class WindowRow(Base):
     status: Mapped[str] = mapped_column(String(16))
     metric: Mapped[str] = mapped_column(String(32))
     realized: Mapped[float | None]
-    metrics: Mapped[dict[str, Any]]
+    metrics: Mapped[Document]
     model_version: Mapped[int]
     checked_at: Mapped[datetime]
     estimated: Mapped[float | None]
@@ -96,7 +98,7 @@ class CheckRow(Base):
     tick_at: Mapped[datetime] = mapped_column(primary_key=True)
     batch: Mapped[str] = mapped_column(String(64), primary_key=True)
     model_version: Mapped[int]
-    drift: Mapped[dict[str, Any]]
+    drift: Mapped[Document]
     facts: Mapped[list[Any]]
     run_id: Mapped[str | None] = mapped_column(String(64))
     status: Mapped[str | None] = mapped_column(String(16))
@@ -113,7 +115,7 @@ class DecisionRow(Base):
     stage: Mapped[str] = mapped_column(String(32), primary_key=True)
     kind: Mapped[str] = mapped_column(String(32))
     reasons: Mapped[list[Any]]
-    evidence: Mapped[dict[str, Any]]
+    evidence: Mapped[Document]
     model_version: Mapped[int | None]
 
 
@@ -127,13 +129,13 @@ class ModelRow(Base):
     as_of: Mapped[datetime]
     family: Mapped[str] = mapped_column(String(64))
     rows: Mapped[int]
-    reference: Mapped[dict[str, Any]]
-    cost: Mapped[dict[str, Any]]
+    reference: Mapped[Document]
+    cost: Mapped[Document]
     run_id: Mapped[str | None] = mapped_column(String(64))
     trained_until: Mapped[datetime | None]
     promoted_at: Mapped[datetime | None]
     lineage: Mapped[int | None]
-    loss: Mapped[dict[str, Any]] = mapped_column(server_default="{}")
+    loss: Mapped[Document] = mapped_column(server_default="{}")
 
 
 class AlertRow(Base):
@@ -156,7 +158,7 @@ class AlertRow(Base):
 
 
 class ApprovalRow(Base):
-    """A challenger that was put before a person, and what they said."""
+    """An approval that was asked for, and what came of it."""
 
     __tablename__ = "approvals"
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
@@ -205,7 +207,7 @@ class ReplyRow(Base):
     at: Mapped[datetime]
     by: Mapped[str] = mapped_column(String(200))
     status: Mapped[int | None]
-    body: Mapped[dict[str, Any] | None]
+    body: Mapped[Document | None]
 
 
 class TaskRow(Base):
@@ -262,7 +264,7 @@ class StageRow(Base):
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     tick_at: Mapped[datetime] = mapped_column(primary_key=True)
     stage: Mapped[str] = mapped_column(String(32), primary_key=True)
-    outcome: Mapped[dict[str, Any]]
+    outcome: Mapped[Document]
 
 
 class FactRow(Base):
@@ -271,7 +273,7 @@ class FactRow(Base):
     __tablename__ = "facts"
     owner: Mapped[str] = mapped_column(String(200), primary_key=True)
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    value: Mapped[dict[str, Any]]
+    value: Mapped[Document]
 
 
 class JournalRow(Base):
@@ -288,6 +290,6 @@ class JournalRow(Base):
     at: Mapped[datetime]
     key: Mapped[str] = mapped_column(String(200))
     kind: Mapped[str] = mapped_column(String(64))
-    body: Mapped[dict[str, Any]]
+    body: Mapped[Document]
     previous_hash: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))

@@ -28,6 +28,7 @@ from homeostat.records import (
     BatchState,
     CheckResult,
     Decision,
+    Document,
     JournalEntry,
     LabelTask,
     Lease,
@@ -97,7 +98,7 @@ class Store(NarrowReads):
             query = select(table).where(table.owner == self.owner, *where)
             if newest is None:
                 return list(session.scalars(query.order_by(*order)))
-            return list(session.scalars(query.order_by(*(each.desc() for each in order)).limit(newest)))[::-1]
+            return list(session.scalars(query.order_by(*(column.desc() for column in order)).limit(newest)))[::-1]
 
     def list_batches(self, state: BatchState | None = None, after: datetime | None = None) -> list[Batch]:
         """Batches in the order of their slots; of one state, or those that end after a time, where it is named."""
@@ -107,8 +108,8 @@ class Store(NarrowReads):
 
     def get_batch(self, batch: str) -> Batch | None:
         """One batch by its id."""
-        found = self._list(BatchRow, BatchRow.id == batch, order=[BatchRow.id])
-        return rows.batch(found[0]) if found else None
+        matches = self._list(BatchRow, BatchRow.id == batch, order=[BatchRow.id])
+        return rows.batch(matches[0]) if matches else None
 
     def list_windows(
         self, role: Role = Role.CHAMPION, *, after: datetime | None = None, newest: int | None = None
@@ -135,18 +136,18 @@ class Store(NarrowReads):
         where += [DecisionRow.kind.in_(kinds)] if kinds else []
         where += [] if after is None else [DecisionRow.tick_at > after]
         where += [] if before is None else [DecisionRow.tick_at < before]
-        found = self._list(DecisionRow, *where, order=[DecisionRow.tick_at, DecisionRow.stage], newest=newest)
-        return [rows.decision(r) for r in found]
+        matches = self._list(DecisionRow, *where, order=[DecisionRow.tick_at, DecisionRow.stage], newest=newest)
+        return [rows.decision(r) for r in matches]
 
     def get_decision(self, tick_at: datetime, stage: str) -> Decision | None:
         """What was decided about `stage` at a tick."""
-        found = self._list(
+        matches = self._list(
             DecisionRow,
             DecisionRow.tick_at == tick_at,
             DecisionRow.stage == stage,
             order=[DecisionRow.tick_at],
         )
-        return rows.decision(found[0]) if found else None
+        return rows.decision(matches[0]) if matches else None
 
     def list_models(self) -> list[ModelRecord]:
         """Registered versions, oldest first."""
@@ -154,8 +155,8 @@ class Store(NarrowReads):
 
     def get_model(self, version: int) -> ModelRecord | None:
         """One registered version."""
-        found = self._list(ModelRow, ModelRow.version == version, order=[ModelRow.version])
-        return rows.model(found[0]) if found else None
+        matches = self._list(ModelRow, ModelRow.version == version, order=[ModelRow.version])
+        return rows.model(matches[0]) if matches else None
 
     def list_alerts(self, *, undelivered: bool = False, newest: int | None = None) -> list[Alert]:
         """Alerts, oldest first; those that wait for delivery, or only the newest, where it is asked."""
@@ -168,18 +169,18 @@ class Store(NarrowReads):
         """What became of alerts, by their keys; of all, of those that are named, or of those with a snooze."""
         where = [] if keys is None else [AlertRow.key.in_(keys)]
         where += [AlertRow.snoozed_until.is_not(None)] if snoozed else []
-        found = self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key])
-        return {row.key: rows.alert_status(row) for row in found}
+        matches = self._list(AlertRow, *where, order=[AlertRow.at, AlertRow.key])
+        return {row.key: rows.alert_status(row) for row in matches}
 
     def list_approvals(self, state: ApprovalState | None = None) -> list[Approval]:
-        """Challengers that were put before a person, oldest first; in one state where it is named."""
+        """Approvals that were asked for, oldest first; in one state where it is named."""
         where = [] if state is None else [ApprovalRow.state == state.value]
         return [rows.approval(r) for r in self._list(ApprovalRow, *where, order=[ApprovalRow.version])]
 
     def get_lease(self, name: str) -> Lease | None:
         """Who works on something, be the lease over or not."""
-        found = self._list(LeaseRow, LeaseRow.name == name, order=[LeaseRow.name])
-        return rows.lease(found[0]) if found else None
+        matches = self._list(LeaseRow, LeaseRow.name == name, order=[LeaseRow.name])
+        return rows.lease(matches[0]) if matches else None
 
     def list_posts(self, kind: PostKind, until: datetime, batch: str) -> list[Post]:
         """What was posted up to a time and no batch but this one has taken in, in the order in which it came."""
@@ -200,8 +201,8 @@ class Store(NarrowReads):
 
     def get_reply(self, key: str) -> Reply | None:
         """What was answered to a request by its key, or that it was begun."""
-        found = self._list(ReplyRow, ReplyRow.key == key, order=[ReplyRow.key])
-        return rows.reply(found[0]) if found else None
+        matches = self._list(ReplyRow, ReplyRow.key == key, order=[ReplyRow.key])
+        return rows.reply(matches[0]) if matches else None
 
     def list_releases(self, batch: str | None = None) -> list[str]:
         """Ids of released quarantine rows that no batch has taken in, or that `batch` took in."""
@@ -222,8 +223,8 @@ class Store(NarrowReads):
 
     def get_task(self, task: str) -> LabelTask | None:
         """One labeling task."""
-        found = self._list(TaskRow, TaskRow.id == task, order=[TaskRow.id])
-        return rows.task(found[0]) if found else None
+        matches = self._list(TaskRow, TaskRow.id == task, order=[TaskRow.id])
+        return rows.task(matches[0]) if matches else None
 
     def list_answers(self, task: str | None = None, *, who: str | None = None) -> list[Answer]:
         """What people said, oldest first; of one task, or by one person, where it is named."""
@@ -233,13 +234,13 @@ class Store(NarrowReads):
             rows.answer(r) for r in self._list(AnswerRow, *where, order=[AnswerRow.at, AnswerRow.task, AnswerRow.who])
         ]
 
-    def get_stage(self, tick_at: datetime, stage: str) -> dict[str, Any] | None:
+    def get_stage(self, tick_at: datetime, stage: str) -> Document | None:
         """The outcome of a stage of a tick; None while it is not done."""
         with self._reading() as session:
-            found = session.get(StageRow, (self.owner, tick_at, stage))
-            return None if found is None else found.outcome
+            row = session.get(StageRow, (self.owner, tick_at, stage))
+            return None if row is None else row.outcome
 
-    def last_outcome(self, stage: str, before: datetime) -> dict[str, Any] | None:
+    def last_outcome(self, stage: str, before: datetime) -> Document | None:
         """The outcome of a stage at the newest tick before `before`."""
         with self._reading() as session:
             mine = (StageRow.owner == self.owner, StageRow.stage == stage, StageRow.tick_at < before)

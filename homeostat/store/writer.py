@@ -243,8 +243,8 @@ class Writer:
 
     def append_journal(self, at: datetime, key: str, kind: str, body: Mapping[str, Any]) -> None:
         """Add a link to the journal; the same key is said once. `Store.write` lets one writer in at a time."""
-        said = select(JournalRow.seq).where(JournalRow.owner == self._owner, JournalRow.key == key)
-        if self._session.scalar(said) is not None:
+        existing = select(JournalRow.seq).where(JournalRow.owner == self._owner, JournalRow.key == key)
+        if self._session.scalar(existing) is not None:
             return
         newest = select(JournalRow).where(JournalRow.owner == self._owner).order_by(JournalRow.seq.desc()).limit(1)
         head = self._session.scalar(newest)

@@ -110,19 +110,19 @@ class Predictor:
         """Score the golden rows again; raises GoldenMismatch where a prediction is not what it was."""
         try:
             rows = pl.read_parquet(golden)
-            found = self.score(rows)
+            scored = self.score(rows)
         except BrokenModel:
             raise
         except Exception as fault:
             raise BrokenModel(f"the golden rows cannot be scored: {type(fault).__name__}: {fault}") from fault
-        off = sum(not _same(found[name], rows[EXPECTED + name]) for name in ("prediction", "score", "scores"))
+        off = sum(not _same(scored[name], rows[EXPECTED + name]) for name in ("prediction", "score", "scores"))
         if off or not rows.height:
             raise GoldenMismatch(f"{rows.height} golden rows do not give the predictions they gave when it was made")
 
     def golden(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Write down the predictions of raw rows beside them, as `verify` reads them."""
-        found = self.score(rows).select("prediction", "score", "scores")
-        return rows.hstack(found.rename(lambda name: EXPECTED + name))
+        scored = self.score(rows).select("prediction", "score", "scores")
+        return rows.hstack(scored.rename(lambda name: EXPECTED + name))
 
     def _raw(self, rows: Any) -> pl.DataFrame:
         frame = rows if isinstance(rows, pl.DataFrame) else from_pandas(rows)
@@ -226,12 +226,12 @@ def _load_model(folder: Path, manifest: Manifest) -> Any:
     ]
 
 
-def _same(found: pl.Series, expected: pl.Series) -> bool:
-    if not found.is_null().equals(expected.is_null()):
+def _same(actual: pl.Series, expected: pl.Series) -> bool:
+    if not actual.is_null().equals(expected.is_null()):
         return False
-    if isinstance(found.dtype, pl.List):
-        found, expected = found.explode(), expected.explode()
-    if found.dtype == pl.String or found.null_count() == len(found):
-        return found.cast(pl.String).equals(expected.cast(pl.String))
-    pair = found.to_numpy(), expected.to_numpy()
-    return len(found) == len(expected) and bool(np.allclose(*pair, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))
+    if isinstance(actual.dtype, pl.List):
+        actual, expected = actual.explode(), expected.explode()
+    if actual.dtype == pl.String or actual.null_count() == len(actual):
+        return actual.cast(pl.String).equals(expected.cast(pl.String))
+    pair = actual.to_numpy(), expected.to_numpy()
+    return len(actual) == len(expected) and bool(np.allclose(*pair, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True))

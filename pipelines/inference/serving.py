@@ -58,7 +58,7 @@ class Serving:
         return name in SKLEARN_TYPES or name.startswith((*TRUSTED, *own))
 
     def values(self, model: Any, manifest: Manifest, matrix: np.ndarray) -> np.ndarray:
-        """Class chances (rows, classes), a class that it never saw has 0; for regression values (rows,)."""
+        """Class chances (rows, classes), an unseen class has 0; for regression values (rows,)."""
         if manifest["task"] == "regression":
             return np.asarray(model.predict(self.table(matrix, manifest)), dtype=np.float64).reshape(len(matrix))
         chances = np.zeros((len(matrix), len(manifest["classes"] or ())))

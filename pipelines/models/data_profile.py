@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 
 from homeostat.project import Project
 from homeostat.records import LearnedFact
 
+
+class NumericProfile(TypedDict):
+    """The range of a number in the training data, and the share of rows without it."""
+
+    min: float | None
+    max: float | None
+    null_rate: float
+
+
+class CategoricalProfile(TypedDict):
+    """The categories of the training data, sorted, None where they are too many; the share of rows without one."""
+
+    null_rate: float
+    categories: list[str] | None
+
+
+class DataProfile(TypedDict):
+    """What the training data looked like, as JSON holds it."""
+
+    rows: int
+    numeric: dict[str, NumericProfile]
+    categorical: dict[str, CategoricalProfile]
+
+
 MOST_CATEGORIES = 10_000
 NULL_RATE_STEP = 0.1
 
 
-def learn_facts(rows: pl.DataFrame, project: Project) -> dict[str, Any]:
-    """Learn ranges, null rates and categories from an INPUTS-like frame, as plain values fit for JSON.
+def learn_facts(rows: pl.DataFrame, project: Project) -> DataProfile:
+    """Learn ranges, null rates and categories from an INPUTS-like frame.
 
-    `{"numeric": {column: {min, max, null_rate}}, "categorical": {column: {null_rate, categories}}}`; `categories`
-    is sorted, and null where a column has more than MOST_CATEGORIES.
+    A column with more than MOST_CATEGORIES has none.
     """
     data = project.data
     return {
@@ -32,21 +54,22 @@ def learn_facts(rows: pl.DataFrame, project: Project) -> dict[str, Any]:
     }
 
 
-def compare_facts(facts: Mapping[str, Any], rows: pl.DataFrame, project: Project) -> tuple[LearnedFact, ...]:
+def compare_facts(facts: DataProfile, rows: pl.DataFrame, project: Project) -> tuple[LearnedFact, ...]:
     """Name what of an INPUTS-like frame the learned facts had never shown, in the order of the project's columns.
 
     Kinds: "range" and "category" with their share of the non-null values, "null_rate" (where it is more than
     0.1 above the learned one) with the rate.
     """
-    found: list[LearnedFact] = []
+    news: list[LearnedFact | None] = []
     for column in project.data.features:
-        kind = "numeric" if column in project.data.numeric else "categorical"
-        learned = facts.get(kind, {}).get(column)
-        if learned is None or rows.is_empty():
+        if rows.is_empty():
             continue
-        unseen = _outside(rows[column], learned) if kind == "numeric" else _unseen(rows[column], learned)
-        found += [fact for fact in (unseen, _more_nulls(rows[column], learned)) if fact is not None]
-    return tuple(found)
+        values = rows[column]
+        if column in project.data.numeric and (number := facts["numeric"].get(column)):
+            news += [_outside(values, number), _more_nulls(values, number)]
+        elif column in project.data.categorical and (category := facts["categorical"].get(column)):
+            news += [_unseen(values, category), _more_nulls(values, category)]
+    return tuple(fact for fact in news if fact is not None)
 
 
 def _null_rate(values: pl.Series) -> float:
@@ -58,7 +81,7 @@ def _categories(values: pl.Series) -> list[str] | None:
     return distinct.to_list() if len(distinct) <= MOST_CATEGORIES else None
 
 
-def _outside(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
+def _outside(values: pl.Series, learned: NumericProfile) -> LearnedFact | None:
     low, high, present = learned["min"], learned["max"], values.drop_nulls()
     if low is None or high is None or present.is_empty():
         return None
@@ -67,18 +90,18 @@ def _outside(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | Non
     return LearnedFact(values.name, "range", share, detail) if share > 0 else None
 
 
-def _unseen(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
+def _unseen(values: pl.Series, learned: CategoricalProfile) -> LearnedFact | None:
     present = values.drop_nulls()
     if learned["categories"] is None or present.is_empty():
         return None
     new = present.filter(~present.is_in(pl.Series(learned["categories"], dtype=pl.String).implode()))
     share = len(new) / len(present)
     shown = ", ".join(repr(value) for value in new.unique().sort().head(3))
-    detail = f"{values.name}: {share:.1%} of the values are categories it never saw, such as {shown}"
+    detail = f"{values.name}: {share:.1%} of the values are unseen categories, such as {shown}"
     return LearnedFact(values.name, "category", share, detail) if share > 0 else None
 
 
-def _more_nulls(values: pl.Series, learned: Mapping[str, Any]) -> LearnedFact | None:
+def _more_nulls(values: pl.Series, learned: NumericProfile | CategoricalProfile) -> LearnedFact | None:
     rate, was = _null_rate(values), learned["null_rate"]
     detail = f"{values.name}: {rate:.1%} of the values are missing; it was {was:.1%} in what it learned from"
     return LearnedFact(values.name, "null_rate", rate, detail, was) if rate > was + NULL_RATE_STEP else None

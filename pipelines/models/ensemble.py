@@ -6,14 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from homeostat.hooks import Hooks
 from homeostat.metrics import order_classes
 from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Manifest, MemberManifest, Predictor
-from homeostat.pipelines.models.data_profile import learn_facts
+from homeostat.pipelines.models.data_profile import DataProfile, learn_facts
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
 from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, admit, fit_member, part_of
@@ -34,7 +33,7 @@ class Ensemble:
     rows: int
     cost: FitCost
     sample: pl.DataFrame | None
-    facts: dict[str, Any] | None
+    facts: DataProfile | None
 
     @property
     def predictor(self) -> Predictor:
@@ -45,7 +44,7 @@ class Ensemble:
         """Write the model's folder; what did not change is copied from the model that this one came from."""
         (folder / MEMBERS).mkdir(parents=True, exist_ok=True)
         for member in self.members:
-            keep_estimator(member.model, member.told["family"], folder / MEMBERS, member.name)
+            keep_estimator(member.model, member.manifest["family"], folder / MEMBERS, member.name)
         sample = pl.read_parquet(self.folder / "reference.parquet") if self.sample is None else self.sample
         facts = json.loads((self.folder / "facts.json").read_text()) if self.facts is None else self.facts
         return keep_parts(folder, self.predictor, self.hooks, sample, facts)
@@ -103,14 +102,16 @@ def refit_members(
 def describe_ensemble(manifest: Manifest, members: Mapping[str, Member], weights: Mapping[str, float]) -> Manifest:
     """The manifest of an ensemble of these members, from that of the model it came from."""
     settled = admit(weights, list(members))
-    own: list[MemberManifest] = [{**member.told, "weight": settled[name]} for name, member in members.items()]
+    own: list[MemberManifest] = [{**member.manifest, "weight": settled[name]} for name, member in members.items()]
     return {**manifest, "classes": _classes(manifest, members), "family": ENSEMBLE, "rounds": None, "members": own}
 
 
 def _classes(manifest: Manifest, members: Mapping[str, Member]) -> list[str] | None:
     if manifest["classes"] is None:
         return None
-    return list(order_classes([*manifest["classes"], *(c for m in members.values() for c in m.told["classes"] or ())]))
+    return list(
+        order_classes([*manifest["classes"], *(c for m in members.values() for c in m.manifest["classes"] or ())])
+    )
 
 
 def open_members(folder: Path) -> tuple[Manifest, dict[str, Member]]:

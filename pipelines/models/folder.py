@@ -13,6 +13,7 @@ import polars as pl
 from homeostat.hooks import Hooks
 from homeostat.pipelines import inference
 from homeostat.pipelines.inference import Predictor
+from homeostat.pipelines.models.data_profile import DataProfile
 
 GOLDEN_ROWS = 50
 
@@ -22,7 +23,7 @@ def keep_estimator(model: Any, family: str, folder: Path, name: str = "model") -
     inference.serving_of(family).save(model, folder / inference.model_file(family, name))
 
 
-def keep_parts(folder: Path, predictor: Predictor, hooks: Hooks, sample: pl.DataFrame, facts: dict[str, Any]) -> Path:
+def keep_parts(folder: Path, predictor: Predictor, hooks: Hooks, sample: pl.DataFrame, facts: DataProfile) -> Path:
     """Write everything besides the estimators: manifest, hooks, facts, reference and golden rows, predictor's code.
 
     `sample`: raw rows that the model learned from, and their `label`. Returns the folder.

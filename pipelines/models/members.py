@@ -52,14 +52,14 @@ class MemberSpec:
 class Member:
     """A fitted member: `told` is its part of the manifest (name, family, rounds, classes, features)."""
 
-    told: MemberManifest
+    manifest: MemberManifest
     model: Any
     cost: FitCost
 
     @property
     def name(self) -> str:
         """Its name in the ensemble."""
-        return self.told["name"]
+        return self.manifest["name"]
 
 
 def list_specs(project: Project) -> tuple[MemberSpec, ...]:
@@ -68,18 +68,18 @@ def list_specs(project: Project) -> tuple[MemberSpec, ...]:
     An estimator of a hook is no member: what one fit of it costs is not known.
     """
     settings, (wide, narrow) = project.training, project.training.windows
-    depth, found = settings.max_depth, []
+    depth, specs = settings.max_depth, []
     if "xgboost" in settings.candidates:
-        found += [
+        specs += [
             MemberSpec(EVERYTHING, "xgboost", None, 40, depth),
             MemberSpec("continued", "xgboost", wide, 10, depth, EVERYTHING),
             MemberSpec("recent", "xgboost", wide, 20, depth),
             MemberSpec("newest", "xgboost", narrow, 12, min(depth, 4)),
         ]
     if "linear" in settings.candidates:
-        found.append(MemberSpec("linear_everything", "linear", None, 10, depth))
-        found.append(MemberSpec("linear_recent", "linear", wide, 10, depth))
-    return tuple(found)
+        specs.append(MemberSpec("linear_everything", "linear", None, 10, depth))
+        specs.append(MemberSpec("linear_recent", "linear", wide, 10, depth))
+    return tuple(specs)
 
 
 def forecast_cost(spec: MemberSpec, rows: int) -> int:
@@ -110,7 +110,7 @@ def fit_member(
     features = build_features(frame, project, hooks)
     manifest = describe_model(frame, features, project, hooks, own)
     if base is not None:
-        manifest["features"] = base.told["features"]
+        manifest["features"] = base.manifest["features"]
     target = encode_target(frame["label"], manifest)
     table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
     boosting = Boosting(STEP, spec.max_depth, None if base is None else base.model)
@@ -134,7 +134,7 @@ def _classes_of(
 ) -> list[str] | None:
     """The classes a member knows: its base's, else all of the ensemble's and those that have come since."""
     if classes is None or base is not None:
-        return None if base is None else base.told["classes"]
+        return None if base is None else base.manifest["classes"]
     return list(order_classes([*classes, *frame["label"].unique()])) if project.task is Task.MULTICLASS else classes
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,14 +17,14 @@ from homeostat.metrics import better, compute_metrics
 from homeostat.pipelines import inference
 from homeostat.pipelines.inference import Manifest, Predictor
 from homeostat.pipelines.models.candidates import Fit, Table, fit_candidate, row_weights
-from homeostat.pipelines.models.data_profile import learn_facts
+from homeostat.pipelines.models.data_profile import DataProfile, learn_facts
 from homeostat.pipelines.models.features import build_features, raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
 from homeostat.pipelines.models.manifest import describe_model, encode_target, find_classes
 from homeostat.pipelines.models.reference import reference_loss
 from homeostat.pipelines.models.splits import split_by_time
 from homeostat.project import METRICS, Project, Task
-from homeostat.records import FitCost
+from homeostat.records import CandidateResult, FitCost
 
 MIN_PART = 5
 BLIND_ROUNDS = 50
@@ -36,7 +36,7 @@ class Trained:
     """A trained model that is not registered yet. `reference` and `loss` are what its family had on the holdout.
 
     The holdout was kept from the fits that were compared; the model itself is then fitted on all `rows`.
-    `candidates` has for each family: family, valid, holdout, rounds, seconds, chosen.
+    `candidates` says what each family reached.
     """
 
     family: str
@@ -45,13 +45,13 @@ class Trained:
     rows: int
     params: dict[str, Any]
     reference: dict[str, float]
-    candidates: list[dict[str, Any]]
+    candidates: list[CandidateResult]
     cost: FitCost
     manifest: Manifest
     fit: Fit
     hooks: Hooks
     sample: pl.DataFrame
-    facts: dict[str, Any]
+    facts: DataProfile
     loss: dict[str, Any]
 
     @cached_property
@@ -77,67 +77,87 @@ def train_model(frame: pl.DataFrame, project: Project, hooks: Hooks, report: Rep
     Raises DataError where there are too few rows or only one class. Deterministic, bit for bit.
     """
     say = report or (lambda _: None)
+    lesson = _prepare(frame, project, hooks)
+    fits, candidates = _compare(lesson, project, hooks, say)
+    best = _choose(candidates, project)
+    candidates[best] = replace(candidates[best], chosen=True)
+    say(f"refitting {fits[best].family} on {lesson.frame.height} rows")
+    last = fit_candidate(fits[best].family, lesson.table, lesson.manifest, project, hooks, rounds=fits[best].rounds)
+    manifest = last.describe(lesson.manifest)
+    if hooks.build_features is None and last.family != "hook":
+        manifest["hooks"] = None
+    raw = raw_view(lesson.frame, project).with_columns(lesson.frame["label"])
+    return Trained(
+        family=last.family,
+        classes=manifest["classes"],
+        positive=manifest["positive"],
+        rows=lesson.frame.height,
+        params=_params(project, manifest),
+        reference=dict(candidates[best].holdout),
+        candidates=candidates,
+        cost=sum((fit.cost for fit in [*fits, last]), FitCost()),
+        manifest=manifest,
+        fit=last,
+        hooks=hooks,
+        sample=raw[spread(raw.height, project.monitoring.sample)],
+        facts=learn_facts(lesson.frame, project),
+        loss=_loss(lesson, fits[best], project),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Lesson:
+    """Labelled rows, encoded as every candidate learns from them."""
+
+    frame: pl.DataFrame
+    manifest: Manifest
+    table: Table
+
+    def score(self, fit: Fit, part: np.ndarray) -> pl.DataFrame:
+        """What a fit predicts of the rows at these positions."""
+        manifest = self.manifest
+        values = inference.model_values(fit.model, fit.describe(manifest), self.table.matrix[part])
+        return inference.outputs(values, manifest["task"], manifest["classes"], manifest["positive"])
+
+    def measure(self, fit: Fit, part: np.ndarray, task: Task) -> dict[str, float]:
+        """The task's metrics of a fit on the rows at these positions; none where there are none."""
+        if not len(part):
+            return {}
+        labels = self.frame["label"].gather(part)
+        return compute_metrics(task, labels, self.score(fit, part), self.manifest["positive"])
+
+
+def _prepare(frame: pl.DataFrame, project: Project, hooks: Hooks) -> _Lesson:
     labelled = frame.filter(pl.col("label").is_not_null())
     classes = find_classes(labelled, project)
     features = build_features(labelled, project, hooks)
     manifest = describe_model(labelled, features, project, hooks, classes)
     target = encode_target(labelled["label"], manifest)
     table = Table(inference.encode(features, manifest["features"]), target, row_weights(labelled))
-    fits, candidates = _compare(table, labelled, manifest, project, hooks, say)
-    best = _choose(candidates, project)
-    candidates[best]["chosen"] = True
-    rounds = fits[best].rounds
-    say(f"refitting {fits[best].family} on {labelled.height} rows")
-    last = fit_candidate(fits[best].family, table, manifest, project, hooks, rounds=rounds)
-    cost = sum((fit.cost for fit in [*fits, last]), FitCost())
-    manifest = last.describe(manifest)
-    if hooks.build_features is None and last.family != "hook":
-        manifest["hooks"] = None
-    raw = raw_view(labelled, project).with_columns(labelled["label"])
-    return Trained(
-        family=last.family,
-        classes=classes,
-        positive=manifest["positive"],
-        rows=labelled.height,
-        params=_params(project, manifest),
-        reference=candidates[best]["holdout"],
-        candidates=candidates,
-        cost=cost,
-        manifest=manifest,
-        fit=last,
-        hooks=hooks,
-        sample=raw[spread(raw.height, project.monitoring.sample)],
-        facts=learn_facts(labelled, project),
-        loss=reference_loss(
-            labelled,
-            lambda part: _score(fits[best], table, part, manifest, project.task),
-            *_parts(labelled, project.task)[1:],
-            project,
-            manifest["positive"],
-        ),
-    )
+    return _Lesson(labelled, manifest, table)
 
 
-def _compare(
-    table: Table, frame: pl.DataFrame, manifest: Manifest, project: Project, hooks: Hooks, say: Report
-) -> tuple[list[Fit], list[dict[str, Any]]]:
-    train, valid, holdout = _parts(frame, project.task)
-    fits, notes = [], []
+def _loss(lesson: _Lesson, fit: Fit, project: Project) -> dict[str, Any]:
+    _, valid, holdout = _parts(lesson.frame, project.task)
+    positive = lesson.manifest["positive"]
+    return reference_loss(lesson.frame, lambda part: lesson.score(fit, part), valid, holdout, project, positive)
+
+
+def _compare(lesson: _Lesson, project: Project, hooks: Hooks, say: Report) -> tuple[list[Fit], list[CandidateResult]]:
+    train, valid, holdout = _parts(lesson.frame, project.task)
+    fits, results = [], []
     for family in dict.fromkeys(project.training.candidates):
         say(f"fitting {family} on {len(train)} rows")
         started = time.perf_counter()
-        watched = table.part(valid) if len(valid) else None
+        watched = lesson.table.part(valid) if len(valid) else None
         rounds = project.training.rounds if watched else min(project.training.rounds, BLIND_ROUNDS)
-        fit = fit_candidate(family, table.part(train), manifest, project, hooks, rounds=rounds, valid=watched)
+        table = lesson.table.part(train)
+        fit = fit_candidate(family, table, lesson.manifest, project, hooks, rounds=rounds, valid=watched)
         seconds = time.perf_counter() - started
-        note = {"family": family, "rows": fit.rows, "rounds": fit.rounds, "boosted": fit.boosted}
-        measured = {
-            name: _measure(fit, table, frame["label"], part, manifest, project.task)
-            for name, part in (("valid", valid), ("holdout", holdout))
-        }
+        reached = [lesson.measure(fit, part, project.task) for part in (valid, holdout)]
         fits.append(fit)
-        notes.append({**note, **measured, "seconds": seconds, "chosen": False})
-    return fits, notes
+        results.append(CandidateResult(family, fit.rows, fit.rounds, fit.boosted, reached[0], reached[1], seconds))
+    return fits, results
 
 
 def _parts(frame: pl.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -166,27 +186,13 @@ def _parts(frame: pl.DataFrame, task: Task) -> tuple[np.ndarray, np.ndarray, np.
     return np.arange(frame.height), nothing, nothing
 
 
-def _measure(
-    fit: Fit, table: Table, labels: pl.Series, part: np.ndarray, manifest: Manifest, task: Task
-) -> dict[str, float]:
-    if not len(part):
-        return {}
-    scored = _score(fit, table, part, manifest, task)
-    return compute_metrics(task, labels.gather(part), scored, manifest["positive"])
-
-
-def _score(fit: Fit, table: Table, part: np.ndarray, manifest: Manifest, task: Task) -> pl.DataFrame:
-    values = inference.model_values(fit.model, fit.describe(manifest), table.matrix[part])
-    return inference.outputs(values, task, manifest["classes"], manifest["positive"])
-
-
-def _choose(candidates: list[dict[str, Any]], project: Project) -> int:
+def _choose(candidates: list[CandidateResult], project: Project) -> int:
     """Choose by the project's metric on valid; where that is undefined, by the first that all have."""
     for metric in dict.fromkeys([project.metric, *METRICS[project.task]]):
-        if all(metric in note["valid"] for note in candidates):
+        if all(metric in candidate.valid for candidate in candidates):
             best = 0
-            for index, note in enumerate(candidates):
-                if better(metric, note["valid"][metric], candidates[best]["valid"][metric]):
+            for index, candidate in enumerate(candidates):
+                if better(metric, candidate.valid[metric], candidates[best].valid[metric]):
                     best = index
             return best
     return 0

@@ -19,9 +19,9 @@ from deltalake import DeltaTable
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from homeostat import lake as lake_module
 from homeostat.errors import LakeError, RegistryError
 from homeostat.lake import Lake
+from homeostat.lake import tables as lake_module
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SPAWN = multiprocessing.get_context("spawn")

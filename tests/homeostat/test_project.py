@@ -294,5 +294,5 @@ def test_whatever_a_setting_holds_the_answer_is_a_project_or_a_line(place: tuple
     try:
         Project.model_validate({**raw, "folder": Path("p")})
     except ValidationError as fault:
-        lines = mistakes.told(Path("homeostat.toml"), fault.errors(), Project, {"folder"}).splitlines()
+        lines = mistakes.describe_mistakes(Path("homeostat.toml"), fault.errors(), Project, {"folder"}).splitlines()
         assert lines and all(line.startswith(f"homeostat.toml: {section}") for line in lines), lines

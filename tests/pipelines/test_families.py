@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from added_packages import installed_package
 from test_training import frame_of, half_wrong, project_of
 
 from homeostat.errors import ProjectError
@@ -31,6 +32,19 @@ def build_model(task, seed):
     from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
     kind = DecisionTreeRegressor if task == "regression" else DecisionTreeClassifier
     return kind(max_depth=4, random_state=seed)
+"""
+
+
+PACKAGE = """
+from homeostat.pipelines.models.families import FAMILIES, EstimatorFamily
+
+@FAMILIES.register("bayes")
+class Bayes(EstimatorFamily):
+    def build(self, request):
+        from sklearn.pipeline import make_pipeline
+        from sklearn.impute import SimpleImputer
+        from sklearn.naive_bayes import GaussianNB
+        return make_pipeline(SimpleImputer(), GaussianNB())
 """
 
 
@@ -128,6 +142,16 @@ def test_a_family_from_outside_is_trained_packed_and_made_the_first_member_of_an
     refresh_ensemble(folder, (), {"first": 1.0}, lambda _: rows, project, Hooks()).save(tmp_path / "second")
     assert (tmp_path / "second" / "members" / "first.skops").exists()
     assert Predictor.load(tmp_path / "second").score(rows).equals(made.predictor.score(rows))
+
+
+def test_a_family_of_an_installed_package_is_a_candidate_beside_ours(tmp_path: Path) -> None:
+    with installed_package(tmp_path / "site", PACKAGE):
+        project = project_of("binary", tmp_path, candidates=["bayes", "linear"])
+        check_candidates(project)
+        made = train_model(frame_of(300), project, Hooks())
+    FAMILIES.remove("bayes")
+    assert [result.family for result in made.candidates] == ["bayes", "linear"]
+    assert all(result.holdout["auc"] > 0.6 for result in made.candidates)
 
 
 def test_a_family_that_nobody_registered_is_named_with_the_nearest_one(tmp_path: Path) -> None:

@@ -71,8 +71,8 @@ def test_who_loses_less_than_the_others_gains_on_each_of_them(
 def test_who_has_no_loss_is_taken_to_have_lost_the_average(before: dict[str, float], lost: list[float]) -> None:
     losses = dict(zip([name for name in before if name != "recent"], lost, strict=False))
     average = sum(losses.values()) / len(losses)
-    told = {**dict.fromkeys(before, average), **losses}
-    assert follow(before, losses) == pytest.approx(follow(before, told))
+    filled = {**dict.fromkeys(before, average), **losses}
+    assert follow(before, losses) == pytest.approx(follow(before, filled))
 
 
 def test_without_any_loss_nothing_moves_and_with_equal_ones_only_the_share_does() -> None:
@@ -105,8 +105,9 @@ def fitted(
 def values(member: Member | None, frame: pl.DataFrame, task: str = "binary") -> Any:
     assert member is not None
     project = project_of(task)
-    matrix = inference.encode(build_features(frame, project, Hooks()), member.told["features"])
-    return inference.model_values(member.model, {"task": task, **member.told}, matrix)
+    matrix = inference.encode(build_features(frame, project, Hooks()), member.manifest["features"])
+    manifest: Any = {"task": task, **member.manifest}
+    return inference.model_values(member.model, manifest, matrix)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -134,13 +135,13 @@ def test_one_value_of_a_number_can_be_learned() -> None:
 def test_what_goes_on_from_a_base_has_more_rounds_and_costs_only_those_it_adds() -> None:
     frame = frame_of(600)
     base = fitted("everything", frame)
-    assert base is not None and (base.told["rounds"], base.cost.row_rounds) == (40, 600 * 40)
+    assert base is not None and (base.manifest["rounds"], base.cost.row_rounds) == (40, 600 * 40)
     newer = frame.tail(200)
     before = values(base, frame).tobytes()
     made = fitted("continued", newer, base=base)
-    assert made is not None and made.told["rounds"] == 50
+    assert made is not None and made.manifest["rounds"] == 50
     assert (made.cost.fits, made.cost.row_rounds) == (1, 200 * 10)
-    assert made.told["features"] == base.told["features"]
+    assert made.manifest["features"] == base.manifest["features"]
     assert values(made, frame).tobytes() != before == values(base, frame).tobytes()
 
 

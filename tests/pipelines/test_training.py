@@ -41,7 +41,7 @@ def frame_of(rows: int, task: str = "binary") -> pl.DataFrame:
 def test_each_task_learns_from_the_past_and_measures_on_what_came_after(task: str) -> None:
     frame = frame_of(1500, task)
     made = train_model(frame, project_of(task, rounds=30), Hooks())
-    assert [note["family"] for note in made.candidates] == ["xgboost", "linear"]
+    assert [note.family for note in made.candidates] == ["xgboost", "linear"]
     assert made.rows == 1500
     metric, bound = {"binary": ("auc", 0.75), "multiclass": ("accuracy", 0.6), "regression": ("r2", 0.7)}[task]
     assert made.reference[metric] > bound
@@ -69,8 +69,8 @@ def test_with_too_few_rows_to_hold_any_out_there_is_no_reference_loss() -> None:
 
 def test_every_fit_is_counted_with_its_rows_and_rounds() -> None:
     made = train_model(frame_of(1000), project_of("binary", rounds=20, candidates=["xgboost", "linear"]), Hooks())
-    compared = sum(note["rows"] * note["boosted"] for note in made.candidates)
-    assert [note["rows"] for note in made.candidates] == [700, 700]
+    compared = sum(note.rows * note.boosted for note in made.candidates)
+    assert [note.rows for note in made.candidates] == [700, 700]
     last = made.fit.model.num_boosted_rounds() if made.family == "xgboost" else made.fit.boosted
     assert made.cost.fits == 3
     assert made.cost.row_rounds == compared + 1000 * last

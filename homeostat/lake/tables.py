@@ -8,22 +8,22 @@ writes its rows once. Reads take `as_of`: what was known by then, no more.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
-from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
-from typing import Any
-from urllib.parse import unquote
-from uuid import uuid4
+from typing import TYPE_CHECKING
 
 import polars as pl
 from filelock import FileLock
 
 from homeostat.boundaries import commit
-from homeostat.errors import LakeError, is_disk_full
+from homeostat.errors import LakeError
+from homeostat.lake.delta import folder_table, marked, reader, reason, storage_options
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
 
 TABLES = ("inputs", "predictions", "feedback", "quarantine")
 KNOWN_AT = {
@@ -46,7 +46,7 @@ class Lake:
     def __init__(self, uri: str, project: str) -> None:
         self.uri = uri
         self.project = project
-        self._open: dict[str, Any] = {}
+        self._open: dict[str, DeltaTable] = {}
 
     def append(self, table: str, rows: pl.DataFrame | Iterable[pl.DataFrame], step: str, batch: str) -> bool:
         """Append rows as the transaction (project, step, batch); False where it had been appended before.
@@ -55,7 +55,7 @@ class Lake:
         """
         transaction = f"{self.project}/{step}/{batch}"
         hint = "Nothing of this step was kept; make room or mend access, then run it again."
-        with commit(f"lake.{step}"), self._told(table, "written", hint):
+        with commit(f"lake.{step}"), self._faults(table, "written", hint):
             written = self._append(table, rows, transaction)
         if written:
             self._compact(table)
@@ -64,7 +64,7 @@ class Lake:
     def appended(self, table: str, step: str, batch: str) -> bool:
         """Whether the transaction (project, step, batch) is in the table. Raises LakeError."""
         handle = self._opened(table)
-        return handle is not None and _marked(handle, f"{self.project}/{step}/{batch}")
+        return handle is not None and marked(handle, f"{self.project}/{step}/{batch}")
 
     def scan(self, table: str, as_of: datetime | None = None) -> pl.LazyFrame | None:
         """A lazy frame over what was known by `as_of` (everything without it); None where there is no table yet.
@@ -98,9 +98,9 @@ class Lake:
             first, last = (pl.lit(end, dtype=keys.dtype) for end in (keys.min(), keys.max()))
             rows = rows.filter(pl.col(key).is_between(first, last))
             rows = rows.join(keys.unique().to_frame(key).lazy(), on=key, how="semi")
-        found = self.collect(table, rows)
+        matching = self.collect(table, rows)
         order = [key, "known_at", KNOWN_AT[table]] if table == "feedback" else [key, "known_at", "event_at"]
-        return found.sort(order, maintain_order=True).unique(key, keep="last", maintain_order=True)
+        return matching.sort(order, maintain_order=True).unique(key, keep="last", maintain_order=True)
 
     def read(self, table: str, where: pl.Expr | None = None, columns: list[str] | None = None) -> pl.DataFrame | None:
         """Rows of a table, all columns unless `columns` names some; None where there is no table yet."""
@@ -118,7 +118,7 @@ class Lake:
             return
         rows = rows.filter(where)
         left = self.collect(table, rows.select(pl.len())).item()
-        with self._told(table, "read"):
+        with self._faults(table, "read"):
             for chunk in rows.collect_batches(chunk_size=ROWS_A_CHUNK, maintain_order=True):
                 left -= chunk.height
                 if chunk.height:
@@ -129,7 +129,7 @@ class Lake:
 
     def collect(self, table: str, rows: pl.LazyFrame) -> pl.DataFrame:
         """Collect a lazy frame that was made from `scan`. Raises LakeError."""
-        with self._told(table, "read"):
+        with self._faults(table, "read"):
             return rows.collect()
 
     def schema(self, table: str) -> pl.Schema | None:
@@ -143,7 +143,7 @@ class Lake:
         return {table: handle.version() for table, handle in handles.items() if handle is not None}
 
     @contextmanager
-    def _told(self, table: str, verb: str, hint: str = _MEND) -> Iterator[None]:
+    def _faults(self, table: str, verb: str, hint: str = _MEND) -> Iterator[None]:
         """Tell what Delta and polars say of a table in one line; deltalake raises bare Exceptions too."""
         from deltalake.exceptions import DeltaError
 
@@ -154,8 +154,8 @@ class Lake:
             if not isinstance(fault, known) and type(fault) is not Exception:
                 raise
             self._open.pop(table, None)
-            told = f"the lake table {table!r} under {self.uri} cannot be {verb}: {_reason(fault)}."
-            raise LakeError(told, hint) from fault
+            message = f"the lake table {table!r} under {self.uri} cannot be {verb}: {reason(fault)}."
+            raise LakeError(message, hint) from fault
 
     def _append(self, table: str, rows: pl.DataFrame | Iterable[pl.DataFrame], transaction: str) -> bool:
         from deltalake import CommitProperties, Transaction, write_deltalake
@@ -164,14 +164,14 @@ class Lake:
         broken: list[Exception] = []
         marker = CommitProperties(app_transactions=[Transaction(transaction, 1)])
         handle = self._handle(table)
-        if handle is not None and _marked(handle, transaction):
+        if handle is not None and marked(handle, transaction):
             return False
-        data = rows.to_arrow() if isinstance(rows, pl.DataFrame) else _reader(rows, broken)
+        data = rows.to_arrow() if isinstance(rows, pl.DataFrame) else reader(rows, broken)
         if data is None:
             return False
         if handle is None:
             handle = self._create(table, data.schema)
-            if _marked(handle, transaction):
+            if marked(handle, transaction):
                 return False
         try:
             write_deltalake(handle, data, mode="append", schema_mode="merge", commit_properties=marker)
@@ -186,7 +186,7 @@ class Lake:
             raise
         return True
 
-    def _create(self, table: str, schema: Any) -> Any:
+    def _create(self, table: str, schema: pa.Schema) -> DeltaTable:
         """Make an empty table before its first append, which must go through a table object as any other."""
         from deltalake import DeltaTable
         from deltalake.exceptions import DeltaError
@@ -198,11 +198,13 @@ class Lake:
                 stack.enter_context(FileLock(Path(self.uri) / f".{table}.lock"))
             try:
                 if self._handle(table) is None:
-                    DeltaTable.create(self._path(table), schema, storage_options=_storage_options())
+                    DeltaTable.create(self._path(table), schema, storage_options=storage_options())
             except DeltaError:
                 if self._handle(table) is None:
                     raise
-            return self._handle(table)
+            handle = self._handle(table)
+            assert handle is not None
+            return handle
 
     def _compact(self, table: str) -> None:
         """Merge small files now and then; where that fails the rows are kept all the same, and it is tried again."""
@@ -215,104 +217,23 @@ class Lake:
                 handle.create_checkpoint()
         except (OSError, DeltaError) as fault:
             self._open.pop(table, None)
-            log.warning("the lake table %r under %s was not compacted: %s", table, self.uri, _reason(fault))
+            log.warning("the lake table %r under %s was not compacted: %s", table, self.uri, reason(fault))
 
-    def _opened(self, table: str) -> Any:
-        with self._told(table, "read"):
+    def _opened(self, table: str) -> DeltaTable | None:
+        with self._faults(table, "read"):
             return self._handle(table)
 
     def _path(self, table: str) -> str:
         return f"{self.uri.rstrip('/')}/{table}"
 
-    def _handle(self, table: str) -> Any:
+    def _handle(self, table: str) -> DeltaTable | None:
         from deltalake import DeltaTable
 
         if table in self._open:
             self._open[table].update_incremental()
             return self._open[table]
-        if not DeltaTable.is_deltatable(self._path(table), storage_options=_storage_options()):
+        if not DeltaTable.is_deltatable(self._path(table), storage_options=storage_options()):
             return None
-        kind = DeltaTable if "://" in self.uri else _folder_table()
-        self._open[table] = kind(self._path(table), storage_options=_storage_options())
+        kind = DeltaTable if "://" in self.uri else folder_table()
+        self._open[table] = kind(self._path(table), storage_options=storage_options())
         return self._open[table]
-
-
-@cache
-def _folder_table() -> Any:
-    """A DeltaTable of a local folder whose file names are as they are on the disk.
-
-    deltalake names them as in an URL, and polars opens what it is told: a folder with a space was not found.
-    """
-    from deltalake import DeltaTable
-
-    class FolderTable(DeltaTable):
-        def file_uris(self, *args: Any, **kwargs: Any) -> list[str]:
-            return [unquote(uri) for uri in super().file_uris(*args, **kwargs)]
-
-    return FolderTable
-
-
-def _storage_options() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
-
-
-def _marked(handle: Any, transaction: str) -> bool:
-    return handle.transaction_version(transaction) is not None
-
-
-def _reason(fault: BaseException) -> str:
-    if is_disk_full(fault):
-        return "no space is left on the disk"
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0].rstrip(".")[:300]
-
-
-def _reader(frames: Iterable[pl.DataFrame], broken: list[Exception]) -> Any:
-    """Read frames one by one; a fault of theirs is kept in `broken`, for Arrow passes on its text alone."""
-    import pyarrow as pa
-
-    iterator = iter(frames)
-    first = next(iterator, None)
-    if first is None:
-        return None
-    schema = first.to_arrow().schema
-
-    def batches() -> Iterator[pa.RecordBatch]:
-        yield from first.to_arrow().to_batches()
-        try:
-            for frame in iterator:
-                yield from frame.to_arrow().cast(schema).to_batches()
-        except Exception as fault:
-            broken.append(fault)
-            raise
-
-    return pa.RecordBatchReader.from_batches(schema, batches())
-
-
-def probe(uri: str) -> str:
-    """Write a file where a lake lies or is to lie, and take it away again; where that was. Raises LakeError.
-
-    What is not there yet is not made: of a local lake, the nearest folder above it that exists is tried.
-    """
-    if "://" not in uri:
-        place = next(folder for folder in (Path(uri), *Path(uri).absolute().parents) if folder.exists())
-        try:
-            with NamedTemporaryFile(dir=place, prefix=".probe-"):
-                return str(place)
-        except OSError as fault:
-            raise LakeError(f"nothing can be written in {place}: {_reason(fault)}.") from fault
-    name = f".probe-{uuid4().hex}"
-    try:
-        _probe_bucket(uri, name)
-    except (Exception, pl.exceptions.PanicException) as fault:
-        raise LakeError(f"nothing can be written under {uri}: {_reason(fault)}.") from fault
-    return uri
-
-
-def _probe_bucket(uri: str, name: str) -> None:
-    from deltalake.fs import DeltaStorageHandler
-
-    patience = {"timeout": "3s", "connect_timeout": "2s"}
-    options = {**_storage_options(), **patience}
-    where = f"{uri.rstrip('/')}/{name}"
-    pl.DataFrame({"probe": [1]}).write_parquet(where, storage_options={**options, "max_retries": 0})
-    DeltaStorageHandler(uri, {**options, "max_retries": "0"}).delete_file(name)
