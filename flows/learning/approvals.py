@@ -91,7 +91,7 @@ def describe(loop: Loop, approval: Approval) -> dict[str, Any]:
     Raises HomeostatError where what was compared is not known any more.
     """
     asked = compared(loop, approval)
-    evidence, gates = asked.evidence, list_gates(asked.evidence, loop.project)
+    evidence, gates = asked.evidence, list_gates(asked.evidence)
     waiting = cost_of_waiting(loop, evidence)
     models = {side: loop.store.get_model(evidence[side]) for side in ("champion", "challenger")}
     return {

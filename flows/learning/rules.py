@@ -24,7 +24,7 @@ from homeostat.monitoring.retraining.forecast import (
 )
 from homeostat.pipelines.models.members import forecast_cost, list_specs
 from homeostat.project import Project, Task
-from homeostat.registry.promotion import Comparison
+from homeostat.registry.comparison import Comparison
 from homeostat.registry.segments import compare_gaps, compare_groups, mean_and_error
 
 # Of an alarm that stands, everything is learned again once there is so much more to learn from.

@@ -28,7 +28,8 @@ from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.members import FIRST, follow, list_specs
 from homeostat.project import Project
 from homeostat.records import Decision, ModelRecord
-from homeostat.registry.promotion import Comparison, decide_promotion
+from homeostat.registry.comparison import Comparison
+from homeostat.registry.promotion import decide_promotion
 
 MOST_BATCHES = 12
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.decisions import Gate
 from homeostat.metrics import gain
 from homeostat.project import METRICS, Project, Task
-from homeostat.registry.promotion import Comparison, decide_promotion, list_gates
+from homeostat.registry.comparison import Comparison
+from homeostat.registry.gates import GATES
+from homeostat.registry.promotion import decide_promotion, list_gates
 from homeostat.registry.segments import GroupGap, SegmentGain
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
@@ -68,7 +72,9 @@ def test_what_is_decided(kind: str, evidence: dict[str, Any], settings: Project,
 
 
 def test_a_decision_keeps_what_was_compared() -> None:
-    assert decide_promotion(BETTER, project(), NOW).evidence == {
+    evidence = decide_promotion(BETTER, project(), NOW).evidence
+    assert [gate["name"] for gate in evidence["gates"]] == ["Rows", "Metric"]
+    assert {name: value for name, value in evidence.items() if name != "gates"} == {
         "champion": 1,
         "challenger": 2,
         "rows": 500,
@@ -153,8 +159,7 @@ def test_what_is_decided_where_a_group_gets_worse(
     if group.worse:
         assert "worse where sex = f" in decision.reasons[1] and "0.0500 ± 0.0100" in decision.reasons[1]
         assert ("sensitive" in decision.reasons[1]) == group.sensitive
-    gates_of = {gate.name: gate for gate in list_gates(decision.evidence, project(**gates))}
-    assert (kind == "refuse") == any(gate.binding and not gate.passed for gate in gates_of.values())
+    assert (kind == "refuse") == any(gate.binding and not gate.passed for gate in list_gates(decision.evidence))
 
 
 def test_gaps_between_sensitive_groups_are_kept_and_decide_nothing() -> None:
@@ -169,9 +174,25 @@ def test_the_gates_that_are_listed_pass_where_the_decision_does(
     kind: str, evidence: dict[str, Any], gates: dict[str, Any], reason: str
 ) -> None:
     decision = decide_promotion(dataclasses.replace(SAVED, **evidence), project(**gates), NOW)
-    listed = list_gates(decision.evidence, project(**gates))
-    if "gain" in decision.evidence:
-        assert all(gate.passed for gate in listed) == (kind != "refuse"), listed
+    listed = list_gates(decision.evidence)
+    assert all(gate.passed for gate in listed) == (kind != "refuse"), listed
+    assert kind != "refuse" or any(decision.reasons[0].endswith(gate.reason) for gate in listed if not gate.passed)
+
+
+def on_time(comparison: Comparison, settings: Project) -> Gate:
+    """A gate of somebody else's package."""
+    return Gate(name="Weekday", value=None, limit=None, passed=False, binding=True, reason="nobody is there on Sundays")
+
+
+def test_a_gate_is_added_by_registering_one() -> None:
+    GATES.add("weekday", on_time)
+    try:
+        decision = decide_promotion(SAVED, project(), NOW)
+    finally:
+        GATES.remove("weekday")
+    assert decision.kind == "refuse" and decision.reasons[0].endswith("fresh rows: nobody is there on Sundays")
+    assert list_gates(json.loads(json.dumps(decision.evidence)))[-1] == on_time(SAVED, project())
+    assert decide_promotion(SAVED, project(), NOW).kind == "promote"
 
 
 METRIC_OF_TASK = [(task.value, metric) for task in Task for metric in METRICS[task]]

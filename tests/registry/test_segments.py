@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from homeostat.flows.learning.rules import Groups, compare_scores
 from homeostat.losses import LEAST_ROWS
 from homeostat.project import Task
-from homeostat.registry.promotion import Comparison
+from homeostat.registry.comparison import Comparison
 from homeostat.registry.segments import SegmentGain, compare_gaps, compare_groups, mean_and_error
 
 SIZE = 2 * LEAST_ROWS

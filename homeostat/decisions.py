@@ -1,0 +1,146 @@
+"""What decisions can say: the answers to each question, and what a decision about a challenger carries.
+
+An answer is stored as its text, in `Decision.kind`; evidence as JSON, in `Decision.evidence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+
+class AlarmKind(StrEnum):
+    """Has the champion's lineage become worse? An alarm is raised once, and stands as long as the lineage serves."""
+
+    ALARM = "alarm"
+    STANDING = "standing"
+    QUIET = "quiet"
+
+
+class RetrainingKind(StrEnum):
+    """What is to be done about the champion?"""
+
+    TRAIN_FIRST = "train_first"
+    ADOPT = "adopt"
+    RECALIBRATE = "recalibrate"
+    REFRESH = "refresh"
+    RETRAIN = "retrain"
+    ROLLBACK = "rollback"
+    FIX_DATA = "fix_data"
+    LABEL = "label"
+    WAIT = "wait"
+
+    @property
+    def is_step(self) -> bool:
+        """Whether a challenger is made and compared."""
+        return self in STEPS
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no model changes."""
+        return self in IDLE
+
+
+STEPS = frozenset({RetrainingKind.RECALIBRATE, RetrainingKind.REFRESH, RetrainingKind.RETRAIN})
+IDLE = frozenset({RetrainingKind.WAIT, RetrainingKind.FIX_DATA, RetrainingKind.LABEL})
+
+
+class PromotionKind(StrEnum):
+    """May a challenger take the champion's place?"""
+
+    PROMOTE = "promote"
+    ASK = "ask"
+    REFUSE = "refuse"
+
+
+class Evidence(BaseModel, frozen=True):
+    """What a decision had before its eyes. What was never set is not stored."""
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is stored."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+    @classmethod
+    def of(cls, stored: Mapping[str, Any]) -> Self:
+        """The evidence that was stored; keys that this version does not know are left out."""
+        return cls.model_validate(dict(stored))
+
+
+class Gate(Evidence, frozen=True):
+    """Something that a challenger must show, as it was found when it was compared.
+
+    `value` was measured and `limit` asked for, None where there is no number. One that is not `binding` warns only.
+    `reason` says in words why it passed or did not; `details` are sentences for each group that a gate looked at.
+    """
+
+    name: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    binding: bool
+    reason: str
+    details: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The same as `reason`, as pages have called it."""
+        return self.reason
+
+
+class PromotionEvidence(Evidence, frozen=True):
+    """What champion and challenger were compared on, and every gate. `gain` is loss a row saved, where it was compared.
+
+    `step` is the retraining decision that made the challenger; `by`, `why` and `asked_at` are a person's word on it.
+    """
+
+    champion: int
+    challenger: int
+    rows: int
+    batches: tuple[str, ...]
+    champion_metrics: dict[str, float]
+    challenger_metrics: dict[str, float]
+    gates: tuple[Gate, ...] = ()
+    segments: tuple[dict[str, Any], ...] = ()
+    fairness: tuple[dict[str, Any], ...] = ()
+    gain: float | None = None
+    gain_error: float | None = None
+    step: str | None = None
+    by: str | None = None
+    why: str | None = None
+    asked_at: str | None = None
+
+
+class PlanForecast(Evidence, frozen=True):
+    """What one way to learn was forecast to bring: gain and spread in loss a row, worth and cost in prices."""
+
+    kind: str
+    gain: float
+    spread: float
+    worth: float
+    cost: float
+    row_rounds: int
+    affordable: bool
+
+
+class RetrainingFacts(Evidence, frozen=True):
+    """What was known when retraining was decided: labels, the alarm, and, where steps were weighed, what they cost.
+
+    `members` are those that the chosen step refits, `gain` what it was forecast to save a row.
+    """
+
+    policy: str
+    labels: int
+    fresh_labels: int
+    labels_at_last_attempt: int
+    alarm: str
+    caused: float = 0.0
+    blocked: bool = False
+    forecasts: tuple[PlanForecast, ...] = ()
+    spent: float | None = None
+    full_cost: float | None = None
+    full_cost_per_tick: float | None = None
+    members: tuple[str, ...] | None = None
+    gain: float = 0.0
