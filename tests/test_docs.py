@@ -282,7 +282,7 @@ def test_the_first_project_of_the_readme_runs_as_written(tmp_path: Path) -> None
     blocks = fences(parts(read("README.md"), 2)["A first project of your own"], "sh")
     script = "\n".join(blocks).replace("homeostat up orders\n", "").replace(".venv/bin/python", "python")
     told = run(["bash", "-e", "-c", script], tmp_path)
-    assert "first model kept for ever" in told and "is the live state now" in told
+    assert "first model, never replaced" in told and "is now the live state" in told
     assert (tmp_path / "orders/scored.csv").is_file()
 
 

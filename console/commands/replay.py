@@ -13,8 +13,10 @@ from homeostat.console.arguments import HERE, AsJson, Folder, instant_option
 from homeostat.console.output import progress_bar, say, say_facts, say_json
 from homeostat.errors import HomeostatError
 
-Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the last replay and start over.")]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run the same stages without recording flow runs.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the last replay and start over.")]
+NoPrefect = Annotated[
+    bool, typer.Option("--no-prefect", help="Run the same stages without recording flow runs in Prefect.")
+]
 FLIGHTS = Path(__file__).resolve().parents[2] / "examples" / "flights"
 
 
@@ -43,7 +45,7 @@ def replay(
         return
     _tell(folder, summary)
     if adopt:
-        say("The replay's end is the live state now.")
+        say("The end of the replay is now the live state.")
 
 
 def demo(fresh: Fresh = False, no_prefect: NoPrefect = False, as_json: AsJson = False) -> None:
@@ -72,9 +74,9 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
     facts: dict[str, Any] = {
         "ticks": summary["ticks"],
         "rows": f"{summary['rows']:,}",
-        "predictions": f"{summary['predictions']:,} ({summary['labels']:,} with a label by now)",
+        "predictions": f"{summary['predictions']:,} ({summary['labels']:,} with a label)",
         f"{metric}, loop": loop_metric,
-        f"{metric}, first model kept for ever": static,
+        f"{metric}, first model, never replaced": static,
         "models": f"{summary['retrains']} retrainings, {summary['promotions']} promotions, "
         f"{summary['refusals']} refusals",
         "alarms, alerts": f"{summary['alarms']}, {summary['alerts']}",
