@@ -25,36 +25,37 @@ Why = Annotated[str, typer.Option("--why", help="The reason, for the journal.")]
 
 
 class From(StrEnum):
-    """Whose state is read."""
+    """Which state is read."""
 
     LIVE = "live"
     REPLAY = "replay"
 
 
 FromWhere = Annotated[
-    From | None, typer.Option("--from", help="Whose state: the live one, or the replay's where there is no live one.")
+    From | None,
+    typer.Option("--from", help="Which state to read: the live one, or the replay's where there is no live one."),
 ]
 
 
 def open_for_reading(folder: Path, chosen: From | None) -> Loop:
-    """Open the live state, or the replay's where life has not begun. Raises HomeostatError where there is neither."""
+    """Open the live state, or the replay's where there is none. Raises HomeostatError where there is neither."""
     from homeostat.project import load_project
     from homeostat.records import Scope
     from homeostat.settings import find_paths
 
     project = load_project(folder)
     wanted = [Scope(chosen.value)] if chosen else [Scope.LIVE, Scope.REPLAY]
-    found = [scope for scope in wanted if find_paths(project, scope).root.exists()]
-    if not found:
+    existing = [scope for scope in wanted if find_paths(project, scope).root.exists()]
+    if not existing:
         raise HomeostatError(
             f"{project.folder}: there is no {' or '.join(wanted)} state yet.",
             f"Run 'homeostat replay {folder}' or 'homeostat tick {folder}' first.",
         )
     from homeostat.flows.loop import open_loop
 
-    loop = open_loop(folder, found[0])
+    loop = open_loop(folder, existing[0])
     # A first tick that failed leaves an empty live state, which must not hide a replay.
-    return loop if len(found) == 1 or loop.store.list_batches() else open_loop(folder, found[1])
+    return loop if len(existing) == 1 or loop.store.list_batches() else open_loop(folder, existing[1])
 
 
 @contextmanager
@@ -85,7 +86,7 @@ def split_action(action: str, folder: Path, known: tuple[str, ...]) -> tuple[str
         return action, folder
     if Path(action).is_dir() and folder == HERE:
         return known[0], Path(action)
-    raise HomeostatError(f"{action!r} is neither {' nor '.join(known)}, nor a project's folder.")
+    raise HomeostatError(f"{action!r} is neither {' nor '.join(known)} nor a project's folder.")
 
 
 def now() -> datetime:
@@ -102,7 +103,7 @@ def person() -> str:
 
 
 def instant_option(option: str, text: str | None) -> datetime | None:
-    """The instant that an option gives, UTC unless it says otherwise. Raises HomeostatError where it is no time."""
+    """The instant that an option gives, UTC unless it says otherwise. Raises HomeostatError where it is not a time."""
     if text is None:
         return None
     try:

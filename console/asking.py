@@ -25,20 +25,22 @@ def list_items_of(loop: Loop, who: str, task: str | None = None) -> list[Item]:
 
     waiting = list_waiting(loop, who, now())
     if task is not None:
-        waiting = [each for each in waiting if each.id == task]
+        waiting = [open_task for open_task in waiting if open_task.id == task]
         if not waiting:
-            raise HomeostatError(f"task {task!r} wants no answer from {who}.", "See 'homeostat label tasks'.")
+            raise HomeostatError(
+                f"task {task!r} does not wait for an answer from {who}.", "See 'homeostat label tasks'."
+            )
     return list_items(loop, waiting)
 
 
-def answer_once(loop: Loop, who: str, said: str, task: str | None) -> dict[str, Any]:
+def answer_once(loop: Loop, who: str, typed: str, task: str | None) -> dict[str, Any]:
     """Answer the task named, whatever its state, or the one due first. Raises CheckFailed where that does not count."""
     if task is None:
         waiting = list_items_of(loop, who)
         if not waiting:
-            raise CheckFailed(f"no task wants an answer from {who}.")
+            raise CheckFailed(f"no task waits for an answer from {who}.")
         task = waiting[0].task.id
-    label = _meant(loop, said)
+    label = _parse_label(loop, typed)
     refused = _give(loop, task, who, label)
     if refused is not None:
         raise CheckFailed(f"{refused}.")
@@ -46,20 +48,20 @@ def answer_once(loop: Loop, who: str, said: str, task: str | None) -> dict[str, 
 
 
 def ask_all(loop: Loop, who: str, task: str | None) -> None:
-    """Show one task after the other and take what the person says of each, until they quit or none is left."""
+    """Show one task after the other and take the person's answers, until they quit or none is left."""
     waiting, given = list_items_of(loop, who, task), 0
     if not waiting:
-        say(f"No task wants an answer from {who}.")
+        say(f"No task waits for an answer from {who}.")
         return
     while waiting:
         out.print(make_card(waiting[0], loop.project, f"{given + 1} of {given + len(waiting)}", now()))
-        said = _read_line(loop, who, waiting[0].classes)
-        letter = None if said in waiting[0].classes else said
+        typed = _read_line(loop, who, waiting[0].classes)
+        letter = None if typed in waiting[0].classes else typed
         if letter == QUIT:
             break
         if letter == UNDO:
             given, waiting = max(0, given - _undo(loop, who)), list_items_of(loop, who)
-        elif (refused := _give(loop, waiting[0].task.id, who, _meant(loop, said))) is None:
+        elif (refused := _give(loop, waiting[0].task.id, who, _parse_label(loop, typed))) is None:
             given, waiting = given + 1, waiting[1:]
         else:
             say_error(f"{refused}.")
@@ -67,8 +69,8 @@ def ask_all(loop: Loop, who: str, task: str | None) -> None:
     say(f"{given} answered, {len(waiting)} left.")
 
 
-def words_of(label: str | None) -> str:
-    """A label as it is told; None is a skip."""
+def name_label(label: str | None) -> str:
+    """A label in words; None is a skip."""
     return "nothing (skipped)" if label is None else label
 
 
@@ -85,11 +87,11 @@ def _undo(loop: Loop, who: str) -> int:
     from homeostat.flows.labeling.people import take_back
 
     try:
-        said = take_back(loop, who, now(), person())
+        answer = take_back(loop, who, now(), person())
     except HomeostatError as mistake:
         say_error(str(mistake))
         return 0
-    say(f"Took {words_of(said.label)} back.")
+    say(f"Took {name_label(answer.label)} back.")
     return 1
 
 
@@ -98,33 +100,33 @@ def _read_line(loop: Loop, who: str, classes: tuple[str, ...]) -> str:
     expected = ", ".join(classes) or "a number"
     while True:
         try:
-            said = out.input(f"{who}: label, {SKIP} skip, {UNDO} undo, {QUIT} quit> ", markup=False).strip()
+            typed = out.input(f"{who}: label, {SKIP} skip, {UNDO} undo, {QUIT} quit> ", markup=False).strip()
         except EOFError:
             say("")
             return QUIT
-        if said in (SKIP, UNDO, QUIT) or (said and _is_label(loop, said, classes)):
-            return said
-        say_error(f"{said!r}: expected {expected}, {SKIP}, {UNDO} or {QUIT}.")
+        if typed in (SKIP, UNDO, QUIT) or (typed and _is_label(loop, typed, classes)):
+            return typed
+        say_error(f"{typed!r}: expected {expected}, {SKIP}, {UNDO} or {QUIT}.")
 
 
-def _is_label(loop: Loop, said: str, classes: tuple[str, ...]) -> bool:
+def _is_label(loop: Loop, typed: str, classes: tuple[str, ...]) -> bool:
     from homeostat.project import Task
 
     if loop.project.task is not Task.REGRESSION:
-        return not classes or _meant(loop, said) in classes
+        return not classes or _parse_label(loop, typed) in classes
     try:
-        return math.isfinite(float(said))
+        return math.isfinite(float(typed))
     except ValueError:
         return False
 
 
-def _meant(loop: Loop, said: str) -> str | None:
-    """The label that an input stands for: a class, its number, or None for a skip; a class goes before the others."""
+def _parse_label(loop: Loop, typed: str) -> str | None:
+    """The label that an input stands for: a class, its number, or None for a skip; a class name wins."""
     from homeostat.flows.labeling.answers import classes_of
 
     classes = classes_of(loop)
-    if said in classes or (said != SKIP and not (are_numbered(classes) and said.isdecimal())):
-        return said
-    if said == SKIP:
+    if typed in classes or (typed != SKIP and not (are_numbered(classes) and typed.isdecimal())):
+        return typed
+    if typed == SKIP:
         return None
-    return classes[int(said) - 1] if 1 <= int(said) <= len(classes) else said
+    return classes[int(typed) - 1] if 1 <= int(typed) <= len(classes) else typed

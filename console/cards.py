@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -16,6 +17,8 @@ from rich.text import Text
 from homeostat.console.output import format_cell, out
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from homeostat.flows.labeling.backends import Item
     from homeostat.project import Project
 
@@ -33,30 +36,31 @@ def make_card(item: Item, project: Project, place: str, at: datetime) -> Rendera
     rest = {n: value for n, value in item.shown.items() if n not in (labeling.text, labeling.image)}
     parts += [_table_of(rest), Text()] if rest else []
     if labeling.show_suggestion and item.task.suggestion is not None:
-        parts.append(Text(f"the model says {item.task.suggestion}", style="dim"))
+        parts.append(Text(f"the model predicts {item.task.suggestion}", style="dim"))
     parts.append(_choices(item.classes))
     left = f"due in {_left(item.task.due_at, at)}"
     title = Text(f"{project.data.key} {item.task.key}", style="bold")
     return Panel(Group(*parts), title=title, title_align="left", subtitle=f"{place}, {left}", subtitle_align="right")
 
 
-def make_picture(value: Any, folder: Path) -> RenderableType:
+def make_picture(value: object, folder: Path) -> RenderableType:
     """A picture in half blocks where the screen has colours and the file can be read; else a line that names it."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image as images
+    from PIL import UnidentifiedImageError
 
     source = _source(value, folder)
     if source is None or not out.is_terminal:
-        return Text(f"picture: {str(value)[:200]}", style="dim")
+        return Text(f"image: {str(value)[:200]}", style="dim")
     try:
-        with Image.open(source) as opened:
+        with images.open(source) as opened:
             picture = opened.convert("RGB")
     except (UnidentifiedImageError, OSError):
-        return Text(f"picture that cannot be read: {str(value)[:200]}", style="dim")
+        return Text(f"image that cannot be read: {str(value)[:200]}", style="dim")
     picture.thumbnail((min(WIDE, out.width - 6), TALL))
     return _half_blocks(picture)
 
 
-def _half_blocks(picture: Any) -> Text:
+def _half_blocks(picture: Image) -> Text:
     wide, tall = picture.size
     text = Text(no_wrap=True)
     for y in range(0, tall - 1, 2):
@@ -67,7 +71,7 @@ def _half_blocks(picture: Any) -> Text:
     return text
 
 
-def _source(value: Any, folder: Path) -> Path | BytesIO | None:
+def _source(value: object, folder: Path) -> Path | BytesIO | None:
     text = str(value or "")
     if text.startswith("data:") and ";base64," in text:
         try:
@@ -77,7 +81,7 @@ def _source(value: Any, folder: Path) -> Path | BytesIO | None:
     return folder / text if text and "://" not in text and (folder / text).is_file() else None
 
 
-def _table_of(shown: dict[str, Any]) -> Table:
+def _table_of(shown: Mapping[str, object]) -> Table:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(style="dim", no_wrap=True)
     grid.add_column(overflow="fold")

@@ -1,4 +1,4 @@
-"""What a person is not shown: tracebacks, which a log keeps, and what native libraries print by themselves."""
+"""What a person is not shown: tracebacks, which go to a log, and the output of native libraries."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
@@ -42,8 +42,8 @@ def keep_native_noise() -> None:
     _noise.append(noise)
 
 
-def _keep_unraisable(ignored: Any) -> None:
-    """Keep a fault that Python can but print; a Ctrl-C that fell into such a place is said again, once out of it."""
+def _keep_unraisable(ignored: sys.UnraisableHookArgs) -> None:
+    """Log a fault that Python can only print; a Ctrl-C that arrived in such a place is raised again later."""
     if ignored.exc_type is KeyboardInterrupt:
         again = threading.Timer(AGAIN_SECONDS, _thread.interrupt_main)
         again.daemon = True

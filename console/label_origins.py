@@ -1,32 +1,32 @@
-"""Where labels come from, in words: of one row, and of all that a model learned from."""
+"""Where labels come from, in words: those of one row, and those a model was trained on."""
 
 from __future__ import annotations
 
 from typing import Any
 
 PURPOSES = {
-    "measure": "drawn at random, to measure on",
-    "learn": "asked for because the model could learn most from it",
+    "measure": "drawn at random, to measure performance",
+    "learn": "chosen because the model can learn most from it",
     "relabel": "asked for again because the label looked wrong",
 }
 SOURCES = {"observed": "from the source", "human": "from people", "programmatic": "by rule"}
 
 
 def describe_origin(label: dict[str, Any]) -> str:
-    """Who says what is true of a row, in words."""
+    """Where the label of a row came from, in words."""
     if label["provenance"] == "programmatic":
         return f"rules: {label['who']}"
     task = label["task"]
     if label["provenance"] != "human" or task is None:
-        caused = ", after an action on the model's score, which caused it" if label["caused"] else ""
+        caused = ", caused by an action taken on the model's score" if label["caused"] else ""
         chance = label["propensity"]
-        known = f", which had a chance of {chance:.0%} to come" if chance is not None and chance < 1 else ""
+        known = f", which had a probability of {chance:.0%} of arriving" if chance is not None and chance < 1 else ""
         return f"{label['who'] or 'the source'}{caused}{known}"
     answers = ", ".join(
         f"{a['who']} said {a['label'] if a['label'] is not None else 'nothing'}" for a in task["answers"]
     )
-    right = "" if task["quality"] is None else f"; together right with a chance of {task['quality']:.0%}"
-    chance = "" if label["propensity"] is None else f" (with a chance of {label['propensity']:.0%})"
+    right = "" if task["quality"] is None else f"; correct with a probability of {task['quality']:.0%}"
+    chance = "" if label["propensity"] is None else f" (with a probability of {label['propensity']:.0%})"
     return f"{answers}{right}; {PURPOSES[task['purpose']]}{chance}"
 
 

@@ -1,4 +1,4 @@
-"""The command line's door: every command, and what happens to a mistake."""
+"""The entry point of the command line: every command, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ STOPPED = 130
 
 app = typer.Typer(
     name="homeostat",
-    help="Keep a tabular model good in production: score, join the truth, notice decay, retrain when it pays.",
-    epilog="Exit codes: 0 done; 1 a check or a gate failed, or a fault of Homeostat itself, whose traceback is in "
-    "faults.log of the project's state folder; 2 something that you can mend; 130 stopped.",
+    help="Keep a tabular model accurate in production: score, join labels, detect decay, retrain when it pays.",
+    epilog="Exit codes: 0 done; 1 a check or a gate failed, or an internal error, whose traceback is in "
+    "faults.log in the project's state folder; 2 a mistake that you can fix; 130 interrupted.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -63,24 +63,24 @@ def main() -> None:
     except BaseException as fault:
         code = _tell(fault)
     if code == STOPPED:
-        say_error("stopped; nothing is lost, the same command goes on from here.")
+        say_error("interrupted. Nothing is lost; run the same command to continue.")
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _tell(fault: Any) -> int:
+def _tell(fault: BaseException) -> int:
     if isinstance(fault, HomeostatError):
         say_error(str(fault))
         return fault.exit_code
     if isinstance(fault, KeyboardInterrupt):
         return STOPPED
     if isinstance(fault, BrokenPipeError):
-        # Whoever read our output has seen enough; the interpreter must not fail once more when it flushes.
+        # The reader of our output is gone; the interpreter must not fail once more when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if hasattr(fault, "format_message"):
         return _tell_usage(fault)
     if is_disk_full(fault):
-        say_error("no space is left on the disk. Make room; then the same command goes on from here.")
+        say_error("no space is left on the disk. Free some, then run the same command to continue.")
         return 2
     if isinstance(fault, OSError) and fault.filename:
         say_error(f"{fault.filename}: {fault.strerror or fault}.")
@@ -99,8 +99,8 @@ def _tell_usage(fault: Any) -> int:
 def _tell_unexpected(fault: BaseException) -> int:
     log = record_fault(fault, sys.argv[1:], now())
     reason = (str(fault).strip().splitlines() or ["no reason given"])[0][:300].rstrip(".")
-    where = f"Its traceback is in {log}; please report it." if log else "Its traceback could not be kept."
-    say_error(f"a fault of Homeostat itself: {type(fault).__name__}: {reason}. {where}")
+    where = f"Its traceback is in {log}; please report it." if log else "Its traceback could not be saved."
+    say_error(f"internal error: {type(fault).__name__}: {reason}. {where}")
     return 1
 
 

@@ -1,4 +1,4 @@
-"""How the command line speaks: tables for people, JSON for programs, one line for a mistake, a bar for a long job."""
+"""Output of the command line: tables for people, JSON for programs, one line for an error, a bar for a long job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -29,12 +28,12 @@ def say(line: str) -> None:
     out.print(line, markup=False, soft_wrap=True)
 
 
-def say_json(value: Any) -> None:
-    """Print a value as JSON on standard output; what is no number is null."""
+def say_json(value: object) -> None:
+    """Print a value as JSON on standard output; NaN and infinity are null."""
     sys.stdout.write(json.dumps(_plain(value), indent=1, allow_nan=False) + "\n")
 
 
-def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], room: int = ROOM) -> None:
+def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], room: int = ROOM) -> None:
     """Print rows as a table; an empty one says so. The last column holds the longest text.
 
     Where it would get less `room` than that in characters, it goes beneath the others.
@@ -52,7 +51,7 @@ def say_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]],
         _print_beneath(columns, listed, widths)
 
 
-def say_facts(title: str, facts: Mapping[str, Any]) -> None:
+def say_facts(title: str, facts: Mapping[str, object]) -> None:
     """Print named values, one a line; a long one is folded under its own beginning."""
     out.print(Text(title, style="bold"))
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -64,7 +63,7 @@ def say_facts(title: str, facts: Mapping[str, Any]) -> None:
 
 
 def say_error(message: str) -> None:
-    """Print a mistake on standard error, a line each, without markup."""
+    """Print an error message on standard error, without markup."""
     for line in message.splitlines():
         err.print(f"homeostat: {line}", markup=False, soft_wrap=True, style="red")
 
@@ -103,7 +102,7 @@ def _print_beneath(columns: Sequence[str], rows: list[list[str]], widths: list[i
             out.print(Padding(Text(row[-1]), (0, 0, 0, 4), expand=False))
 
 
-def format_cell(value: Any) -> str:
+def format_cell(value: object) -> str:
     """A value as tables show it."""
     if value is None or value == "":
         return "–"
@@ -116,7 +115,7 @@ def format_cell(value: Any) -> str:
     return str(value)
 
 
-def _fact(value: Any) -> str:
+def _fact(value: object) -> str:
     if isinstance(value, list | tuple):
         return "; ".join(map(format_cell, value)) or "none"
     if isinstance(value, dict):
@@ -124,7 +123,7 @@ def _fact(value: Any) -> str:
     return f"{format_cell(value)} UTC" if isinstance(value, datetime) else format_cell(value)
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     if isinstance(value, Mapping):
         return {str(name): _plain(part) for name, part in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

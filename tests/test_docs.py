@@ -274,7 +274,7 @@ def test_the_first_project_begins_by_activating_the_environment() -> None:
 @pytest.mark.long
 def test_the_first_project_of_the_docs_runs_as_written(tmp_path: Path) -> None:
     output = run(["bash", "-e", "-c", STAYS.sub("", script_of_the_docs().removeprefix(ACTIVATE))], tmp_path)
-    assert "first model kept for ever" in output and "is the live state now" in output
+    assert "first model, never replaced" in output and "is now the live state" in output
     assert (tmp_path / "orders/scored.csv").is_file()
 
 

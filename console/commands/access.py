@@ -1,4 +1,4 @@
-"""Who may use the page and the API: people, their roles and their tokens."""
+"""Who may use the pages and the API: people, roles and tokens."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from homeostat.errors import HomeostatError
 if TYPE_CHECKING:
     from homeostat.console.web.security.users import Entry
 
-Name = Annotated[str, typer.Argument(help="The person, as the journal names them.")]
+Name = Annotated[str, typer.Argument(help="The name of the person, as in the journal.")]
 Folders = Annotated[
     list[Path] | None,
     typer.Argument(metavar="[FOLDER]...", help="The projects, as for 'homeostat up'.", show_default="the current one"),
 ]
 
-access = typer.Typer(help="Who may use the page and the API: people, their roles, their tokens.", no_args_is_help=True)
+access = typer.Typer(help="Who may use the pages and the API: people, roles and tokens.", no_args_is_help=True)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,10 +36,10 @@ def add(
     name: Name,
     folders: Folders = None,
     role: Annotated[str, typer.Option(help="viewer, annotator, approver or admin")] = "viewer",
-    no_token: Annotated[bool, typer.Option("--no-token", help="A proxy says who they are.")] = False,
+    no_token: Annotated[bool, typer.Option("--no-token", help="Without a token: a proxy says who they are.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Let a person in, and print their token, this once: only its digest is kept."""
+    """Add a person and print their token, once: only its digest is kept."""
     from homeostat.console.web.security.roles import parse_role
     from homeostat.console.web.security.users import make_token, new_entry
 
@@ -47,14 +47,14 @@ def add(
     entry = new_entry(name, parse_role(role, "--role"), digest, now())
     with _changing(folders) as (file, people):
         if name in people:
-            raise HomeostatError(f"{name} is in {file} already.", "'homeostat access renew' gives a new token.")
+            raise HomeostatError(f"{name} is already in {file}.", "'homeostat access renew' gives a new token.")
         people[name] = entry
     _tell_token(entry, token, as_json)
 
 
 @access.command()
 def renew(name: Name, folders: Folders = None, as_json: AsJson = False) -> None:
-    """Give a person a new token; the old one and every session made with it end at once."""
+    """Give a person a new token; the old one and all sessions made with it end at once."""
     from homeostat.console.web.security.users import make_token, new_entry
 
     token, digest = make_token()
@@ -65,10 +65,10 @@ def renew(name: Name, folders: Folders = None, as_json: AsJson = False) -> None:
 
 @access.command()
 def remove(name: Name, folders: Folders = None, as_json: AsJson = False) -> None:
-    """Shut a person out, at once."""
+    """Remove a person; their access ends at once."""
     with _changing(folders, name) as (_, people):
         del people[name]
-    say_json({"removed": name}) if as_json else say(f"{name} is shut out.")
+    say_json({"removed": name}) if as_json else say(f"{name} is removed.")
 
 
 @access.command("role")
@@ -78,7 +78,7 @@ def change_role(
     folders: Folders = None,
     as_json: AsJson = False,
 ) -> None:
-    """Give a person another role; it counts at once, and their token stays."""
+    """Change the role of a person, at once; their token stays."""
     from dataclasses import replace
 
     from homeostat.console.web.security.roles import Person, parse_role
@@ -91,7 +91,7 @@ def change_role(
 
 @access.command("list")
 def list_people(folders: Folders = None, as_json: AsJson = False) -> None:
-    """List everybody who may use the page and the API."""
+    """List everybody who may use the pages and the API."""
     from homeostat.console.web.security.users import read_people
 
     file = _find(folders)
@@ -123,7 +123,7 @@ def _changing(folders: list[Path] | None, name: str | None = None) -> Iterator[t
     with FileLock(file.with_name(f".{file.name}.lock")):
         people = read_people(file)
         if name is not None and name not in people:
-            raise HomeostatError(f"{file}: there is no {name!r}.", "'homeostat access list' shows who there is.")
+            raise HomeostatError(f"{file}: there is no {name!r}.", "'homeostat access list' shows everybody.")
         yield file, people
         write_people(file, people)
 
@@ -137,7 +137,7 @@ def _tell_token(entry: Entry, token: str | None, as_json: bool) -> None:
     if as_json:
         say_json({**_facts(entry), "token": token})
     elif token is None:
-        say(f"{entry.person.name} is {entry.person.role.name.lower()}, without a token of their own.")
+        say(f"{entry.person.name} is {entry.person.role.name.lower()}, without a token.")
     else:
-        say(f"{entry.person.name} is {entry.person.role.name.lower()}. Their token, which is shown this once:")
+        say(f"{entry.person.name} is {entry.person.role.name.lower()}. Their token, which is shown only once:")
         say(token)

@@ -1,4 +1,4 @@
-"""The inbox at the command line: what a person should know, what was said about it, and saying it."""
+"""The inbox at the command line: alerts, their status, and what a person does about them."""
 
 from __future__ import annotations
 
@@ -23,29 +23,25 @@ def add_to(app: typer.Typer) -> None:
 
 def alerts(
     folder: Folder = HERE,
-    limit: Annotated[int, typer.Option(help="How many of the newest.")] = 50,
-    only_open: Annotated[bool, typer.Option("--open", help="Only those that nobody has seen to.")] = False,
+    limit: Annotated[int, typer.Option(help="How many of the newest to show.")] = 50,
+    only_open: Annotated[bool, typer.Option("--open", help="Only open alerts.")] = False,
     acknowledged: Annotated[
-        str | None, typer.Option("--acknowledge", metavar="KEY", help="Say that somebody sees to this one.")
+        str | None, typer.Option("--acknowledge", metavar="KEY", help="Acknowledge this alert.")
     ] = None,
     note: Annotated[str, typer.Option(help="What is being done about it.")] = "",
-    snoozed: Annotated[
-        str | None, typer.Option("--snooze", metavar="KEY", help="Let this one be quiet for a while.")
-    ] = None,
+    snoozed: Annotated[str | None, typer.Option("--snooze", metavar="KEY", help="Snooze this alert.")] = None,
     until: Annotated[str | None, typer.Option(help="Until when, or for how long, as in 1d.")] = None,
-    reopened: Annotated[
-        str | None, typer.Option("--reopen", metavar="KEY", help="Take what was said of this one back.")
-    ] = None,
+    reopened: Annotated[str | None, typer.Option("--reopen", metavar="KEY", help="Reopen this alert.")] = None,
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """The inbox: what a person should know, newest last, and what was said about it; journaled with your name."""
+    """List alerts, newest last, with their status; acknowledge, snooze or reopen one, journaled with your name."""
     from homeostat.flows import alerts as inbox
 
     loop, at = open_for_reading(folder, from_), now()
     named = [key for key in (acknowledged, snoozed, reopened) if key is not None]
     if len(named) > 1:
-        raise HomeostatError("alerts: more than one thing to do.", "Give one of --acknowledge, --snooze, --reopen.")
+        raise HomeostatError("alerts: more than one action.", "Give one of --acknowledge, --snooze, --reopen.")
     if named:
         alert = inbox.find_alert(loop, named[0])
         if acknowledged is not None:
@@ -56,12 +52,12 @@ def alerts(
             inbox.snooze(loop, at, person(), alert.key, read_until(until, at))
         _tell_one(loop, alert, at, as_json)
         return
-    found = [pair for pair in inbox.list_inbox(loop) if not only_open or inbox.state_of(*pair, at) == "open"][-limit:]
+    pairs = [pair for pair in inbox.list_inbox(loop) if not only_open or inbox.state_of(*pair, at) == "open"][-limit:]
     if as_json:
-        say_json([_facts(*pair) for pair in found])
+        say_json([_facts(*pair) for pair in pairs])
     else:
-        say_table(f"Alerts of {loop.paths.model_name}", ["key", "severity", "state", "what", "more"],
-                  [(a.key, a.severity.value, state_of(s, at), a.title, a.body) for a, s in found])  # fmt: skip
+        say_table(f"Alerts of {loop.paths.model_name}", ["key", "severity", "state", "title", "details"],
+                  [(a.key, a.severity.value, state_of(s, at), a.title, a.body) for a, s in pairs])  # fmt: skip
 
 
 def read_until(text: str | None, at: datetime) -> datetime:
@@ -69,7 +65,7 @@ def read_until(text: str | None, at: datetime) -> datetime:
     from homeostat.durations import parse_duration
 
     if text is None:
-        raise HomeostatError("alerts --snooze: until when?", "Give --until with a time, or how long, as in 1d.")
+        raise HomeostatError("alerts --snooze: until when?", "Give --until with a time or a duration, as in 1d.")
     try:
         return at + parse_duration(text)
     except (ValueError, OverflowError):
@@ -77,18 +73,18 @@ def read_until(text: str | None, at: datetime) -> datetime:
     try:
         ends = instant_option("--until", text)
     except HomeostatError:
-        hint = "Expected ISO, as in 2020-03-01, or how long, as in 1d."
+        hint = "Expected an ISO time, as in 2020-03-01, or a duration, as in 1d."
         raise HomeostatError(f"--until {text!r}: not a time.", hint) from None
     assert ends is not None
     return ends
 
 
 def state_of(status: AlertStatus, at: datetime) -> str:
-    """What became of an alert, in words."""
+    """The status of an alert, in words."""
     if status.acknowledged_at is not None:
-        return f"seen by {status.acknowledged_by}" + (f": {status.note}" if status.note else "")
+        return f"acknowledged by {status.acknowledged_by}" + (f": {status.note}" if status.note else "")
     if status.snoozed_until is not None and status.snoozed_until > at:
-        return f"quiet until {status.snoozed_until:%Y-%m-%d %H:%M}"
+        return f"snoozed until {status.snoozed_until:%Y-%m-%d %H:%M}"
     return "open"
 
 

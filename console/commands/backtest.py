@@ -1,4 +1,4 @@
-"""The command that sets retraining policies against each other on a project's own history."""
+"""The command that compares retraining policies on a project's own history."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ def backtest(
     folder: Folder = HERE,
     until: Annotated[str | None, typer.Option(help="Stop at the last tick not after this time (ISO, UTC).")] = None,
     policy: Annotated[list[str] | None, typer.Option("--policy", help="A policy to run; may be repeated.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Write what is recommended into the project file.")] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Write the recommended settings into the project file.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Compare retraining policies on history, with labels at their true lag and one learner, and recommend one."""
+    """Compare retraining policies on history, with labels at their true lag and the same learner, and recommend one."""
     from homeostat.flows.backtest.run import backtest as run
     from homeostat.project import load_project
 
@@ -53,9 +55,9 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
     chosen = summary["recommended"]
     learner = f"{summary['learner']['family']}, {summary['learner']['rounds']} rounds"
     title = f"Policies on {summary['project']}: {summary['metric']}, {len(summary['ticks'])} ticks, {learner}"
-    say_table(title, COLUMNS, [_cells(each) for each in summary["policies"]], room=0)
-    if any(each["setting"] is None for each in summary["policies"]):
-        say("* only for comparison: a project file cannot name it")
+    say_table(title, COLUMNS, [_cells(policy) for policy in summary["policies"]], room=0)
+    if any(policy["setting"] is None for policy in summary["policies"]):
+        say("* only for comparison: it cannot be set in a project file")
     say(f"\nRecommended  {chosen['policy']}")
     for reason in chosen["reasons"]:
         say(f"  {reason}")
@@ -84,6 +86,6 @@ def _tell_written(folder: Path, summary: dict[str, Any], changed: bool) -> None:
 
     setting = ", ".join(f"{key} = {value!r}" for key, value in summary["recommended"]["setting"].items())
     file = load_project(folder).file
-    say(f"{file}: [retraining] {'now says' if changed else 'said so already:'} {setting}")
+    say(f"{file}: [retraining] {'is now' if changed else 'is already'} {setting}")
     if changed:
-        say("A replay that was begun needs 'replay --fresh' now.")
+        say("An existing replay has to be started over with 'replay --fresh'.")

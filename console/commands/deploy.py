@@ -24,8 +24,8 @@ def deploy(
 ) -> None:
     """Put the project's deployments on a work pool of the Prefect server that PREFECT_API_URL names.
 
-    They are those that `up` serves by itself, with the same schedules and automations. A process worker must find
-    the project's folder and this package; an image must hold both.
+    The deployments are those of `up`, with the same schedules and automations. A process worker needs the project's
+    folder and this package; an image must contain both.
     """
     from homeostat.flows.orchestration.deployments import deploy as put
     from homeostat.flows.servers.local import prefect_server
@@ -36,12 +36,14 @@ def deploy(
     project = load_project(folder)
     paths = find_paths(project, Scope.LIVE)
     if not paths.prefect_api_url:
-        raise HomeostatError("deploy: PREFECT_API_URL is not set.", "Let it name the server that has the work pool.")
+        raise HomeostatError(
+            "deploy: PREFECT_API_URL is not set.", "Set it to the address of the server that has the work pool."
+        )
     if not work_pool:
-        raise HomeostatError("deploy: no work pool.", "Name one with --work-pool.")
+        raise HomeostatError("deploy: no work pool given.", "Name one with --work-pool.")
     with prefect_server(paths) as url:
         ids = put(project, work_pool, image)
-    names = {f"{flow}/{project.name}": str(found) for flow, found in ids.items()}
+    names = {f"{flow}/{project.name}": str(deployment) for flow, deployment in ids.items()}
     if as_json:
         say_json({"project": project.name, "work_pool": work_pool, "server": url, "deployments": names})
     else:

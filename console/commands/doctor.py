@@ -1,4 +1,4 @@
-"""The command that looks after the machine."""
+"""The command that checks the machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Folders = Annotated[
     list[Path] | None,
     typer.Argument(
         metavar="[FOLDER]...",
-        help="Projects, or folders of projects; without any the machine alone is looked at, and the project here.",
+        help="Projects, or folders of projects; without any, the machine and the project in the current folder.",
         show_default=False,
     ),
 ]
@@ -29,7 +29,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def doctor(folders: Folders = None, as_json: AsJson = False) -> None:
-    """Is the machine fit to run the loop; says how to mend what is not. Changes nothing."""
+    """Check that this machine can run the loop, and say how to fix what is wrong. Changes nothing."""
     from homeostat.flows.health.examine import examine
     from homeostat.project import PROJECT_FILE
 
@@ -41,11 +41,13 @@ def doctor(folders: Folders = None, as_json: AsJson = False) -> None:
         say_json({"healthy": not problems, "findings": [asdict(finding) for finding in findings]})
     else:
         rows = [
-            (each.state, each.name, " ".join(filter(None, (_sentence(each.found), each.mend)))) for each in findings
+            (finding.state, finding.name, " ".join(filter(None, (_sentence(finding.found), finding.mend))))
+            for finding in findings
         ]
-        say_table("The machine" if not places else "The machine and its projects", ("", "what", "found"), rows)
+        say_table("The machine" if not places else "The machine and its projects", ("", "check", "result"), rows)
         count = Counter(finding.state for finding in findings)
-        say(f"\n{count['problem']} problems, {count['warning']} warnings; {count['ok']} of {len(findings)} are well.")
+        passed = f"{count['ok']} of {len(findings)} checks passed"
+        say(f"\n{count['problem']} problems, {count['warning']} warnings; {passed}.")
     if problems:
         raise typer.Exit(1)
 

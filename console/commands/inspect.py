@@ -1,4 +1,4 @@
-"""Commands that read: the journal, why, exports."""
+"""Commands that read: journal, why, export."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def add_to(app: typer.Typer) -> None:
 def journal(
     action: Annotated[str, typer.Argument(help="show or verify")] = "show",
     folder: Folder = HERE,
-    limit: Annotated[int, typer.Option(help="How many of the newest.")] = 50,
+    limit: Annotated[int, typer.Option(help="How many of the newest to show.")] = 50,
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Every decision and act in a chain of hashes; `verify` says whether it was edited."""
+    """Show the journal of decisions and actions, a chain of hashes; `verify` checks that nobody edited it."""
     from homeostat.store import rows
 
     action, folder = split_action(action, folder, ("show", "verify"))
@@ -47,7 +47,7 @@ def journal(
     if as_json:
         say_json([rows.values(e) for e in entries])
     else:
-        say_table(f"Journal of {loop.paths.model_name}", ["#", "at (UTC)", "hash", "what", "said"],
+        say_table(f"Journal of {loop.paths.model_name}", ["#", "at (UTC)", "hash", "kind", "content"],
                   [(e.seq, e.at, e.hash[:12], e.kind, _gist(e.body)) for e in entries])  # fmt: skip
 
 
@@ -57,7 +57,7 @@ def why(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Which version scored a row, why this score, who labelled it, and which decision promoted that version."""
+    """Explain a score: the version that gave it, its reasons, the label, and the decision that promoted the version."""
     from homeostat.flows.queries.why import why as find
 
     if key is None:
@@ -71,8 +71,8 @@ def why(
         "score": answer["score"],
         "event": answer["event_at"],
         "scored": answer["scored_at"],
-        "truth": "not known" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M} UTC)",
-        **({} if label is None else {"truth from": describe_origin(label)}),
+        "label": "unknown" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M} UTC)",
+        **({} if label is None else {"label from": describe_origin(label)}),
         "scored by": f"version {answer['model_version']}",
     })  # fmt: skip
     _tell_model(answer)
@@ -108,13 +108,13 @@ def export(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Write predictions, decisions or windows into a file."""
+    """Write predictions, decisions or windows to a file."""
     if to is None:
-        raise HomeostatError("export: no file named.", "Give --out FILE.parquet, .csv or .jsonl.")
+        raise HomeostatError("export: no output file.", "Give --out FILE.parquet, .csv or .jsonl.")
     if to.suffix not in {".parquet", ".csv", ".jsonl"}:
-        raise HomeostatError(f"{to}: cannot tell the format.", "Name a .parquet, .csv or .jsonl file.")
+        raise HomeostatError(f"{to}: unknown format.", "Use a .parquet, .csv or .jsonl file.")
     if role not in {"champion", "challenger", "baseline"}:
-        raise HomeostatError(f"--role {role!r}: unknown.", "One of champion, challenger, baseline.")
+        raise HomeostatError(f"--role {role!r}: unknown.", "Expected champion, challenger or baseline.")
     from homeostat.flows import exports
 
     loop = open_for_reading(folder, from_)
@@ -140,9 +140,9 @@ def _verify(loop: Any, as_json: bool) -> None:
     if as_json:
         say_json(rows.values(verdict))
     if not verdict.sound:
-        raise CheckFailed(f"the journal does not hold at link {verdict.broken_at}: {verdict.reason}.")
+        raise CheckFailed(f"the journal is broken at link {verdict.broken_at}: {verdict.reason}.")
     if not as_json:
-        say(f"The journal holds: {verdict.entries} links, head {verdict.head[:12]}.")
+        say(f"The journal is intact: {verdict.entries} links, head {verdict.head[:12]}.")
 
 
 def _gist(body: Any) -> str:

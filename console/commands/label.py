@@ -1,4 +1,4 @@
-"""Labels from people: the next task, where labeling stands, sheets out and in; journaled with the person's name."""
+"""Labels from people: answering tasks, their status, sheets; journaled with the person's name."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from homeostat.console.arguments import HERE, AsJson, Folder, FromWhere, now, open_for_reading, person
-from homeostat.console.asking import answer_once, ask_all, list_items_of, words_of
+from homeostat.console.asking import answer_once, ask_all, list_items_of, name_label
 from homeostat.console.output import say, say_error, say_facts, say_json, say_table
 from homeostat.errors import HomeostatError
 
 if TYPE_CHECKING:
     from homeostat.flows.labeling.backends import Item
 
-As = Annotated[str | None, typer.Option("--as", help="Who answers.", show_default="your login name")]
+As = Annotated[str | None, typer.Option("--as", help="The name to answer under.", show_default="your login name")]
 
-label = typer.Typer(help="Labels from people: answer, see how it stands, write and read sheets.", no_args_is_help=True)
+label = typer.Typer(
+    help="Labels from people: answer tasks, see the status, export and import sheets.", no_args_is_help=True
+)
 
 
 def add_to(app: typer.Typer) -> None:
@@ -29,16 +31,16 @@ def add_to(app: typer.Typer) -> None:
 def next_task(
     folder: Folder = HERE,
     name: As = None,
-    answer: Annotated[str | None, typer.Option(help="Answer one task and end; s skips it.")] = None,
-    task: Annotated[str | None, typer.Option(help="This task.", show_default="the one due first")] = None,
+    answer: Annotated[str | None, typer.Option(help="Answer one task and exit; s skips it.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task to answer.", show_default="the one due first")] = None,
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Show the open tasks that want an answer from you, one by one, and take your answers."""
+    """Show the open tasks that wait for your answer, one by one, and take your answers."""
     loop, who = open_for_reading(folder, from_), name or person()
     if answer is not None:
         given = answer_once(loop, who, answer, task)
-        say_json(given) if as_json else say(f"{who} says {words_of(given['label'])} of {given['task']}.")
+        say_json(given) if as_json else say(f"{who} labelled {given['task']} as {name_label(given['label'])}.")
     elif as_json:
         say_json([_facts(item) for item in list_items_of(loop, who, task)])
     else:
@@ -47,21 +49,21 @@ def next_task(
 
 @label.command()
 def status(folder: Folder = HERE, as_json: AsJson = False, from_: FromWhere = None) -> None:
-    """How labeling stands: budget, tasks, answers by person, and how far people agree."""
+    """Show the status of labeling: budget, tasks, answers by person, and agreement."""
     from homeostat.flows.labeling.board import board
 
-    found = board(open_for_reading(folder, from_))
+    standing = board(open_for_reading(folder, from_))
     if as_json:
-        say_json(found)
+        say_json(standing)
         return
     names = ("backend", "asked", "open", "settled", "expired", "answered", "answers", "agreement")
-    budget = {"budget": f"{found['budget']} answers every {found['period']}"}
-    say_facts("Labeling", budget | {name: found[name] for name in names})
-    say_table("Purposes", ["purpose", *(names[2:5])], [[k, *v.values()] for k, v in found["purposes"].items()])
-    rated = {row["annotator"]: row for row in found["scoreboard"]}
+    budget = {"budget": f"{standing['budget']} answers every {standing['period']}"}
+    say_facts("Labeling", budget | {name: standing[name] for name in names})
+    say_table("Purposes", ["purpose", *(names[2:5])], [[k, *v.values()] for k, v in standing["purposes"].items()])
+    rated = {row["annotator"]: row for row in standing["scoreboard"]}
     rows = [[p["who"], p["answers"], p["passed"], *(rated.get(p["who"], {}).get(n) for n in ("agreement", "quality"))]
-            for p in found["annotators"]]  # fmt: skip
-    say_table("Annotators", ["who", "answers", "passed", "agreement", "quality"], rows)
+            for p in standing["annotators"]]  # fmt: skip
+    say_table("Annotators", ["who", "answers", "skipped", "agreement", "quality"], rows)
 
 
 @label.command()
@@ -70,13 +72,13 @@ def tasks(folder: Folder = HERE, as_json: AsJson = False, from_: FromWhere = Non
     from homeostat.store import rows
 
     loop = open_for_reading(folder, from_)
-    found = [rows.values(task) for task in loop.store.list_tasks()]
+    listed = [rows.values(task) for task in loop.store.list_tasks()]
     if as_json:
-        say_json(found)
+        say_json(listed)
         return
     shown = ("id", "key", "purpose", "state", "due_at", "label")
     say_table("Labeling tasks", ["task", "key", "purpose", "state", "due", "label"],
-              [[task[name] for name in shown] for task in found])  # fmt: skip
+              [[task[name] for name in shown] for task in listed])  # fmt: skip
 
 
 @label.command()
@@ -86,13 +88,13 @@ def export(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Write the open tasks into a sheet, to fill in its columns label and who."""
+    """Write the open tasks to a sheet, to fill in its columns label and who."""
     from homeostat.flows.labeling.items import list_items
     from homeostat.flows.labeling.sheets import write_sheet
     from homeostat.records import TaskState
 
     if to is None:
-        raise HomeostatError("label export: no file to write to.", "Give --out FILE.")
+        raise HomeostatError("label export: no output file.", "Give --out FILE.")
     loop = open_for_reading(folder, from_)
     count = write_sheet(loop, list_items(loop, loop.store.list_tasks(TaskState.OPEN)), to)
     if as_json:
@@ -109,7 +111,7 @@ def import_file(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Take the filled rows of a sheet in as answers; those that do not count are told with their line."""
+    """Import the filled rows of a sheet as answers; refused rows are listed with their line."""
     from homeostat.flows.labeling.sheets import import_sheet
 
     done = import_sheet(open_for_reading(folder, from_), file, name or person(), now(), person())
@@ -117,7 +119,7 @@ def import_file(
         lines = [{"line": line, "why": why} for line, why in done.refused]
         say_json({"counted": done.counted, "known": done.known, "refused": lines})
     else:
-        say(f"{done.counted} answers count" + (f", {done.known} did before" if done.known else "") + ".")
+        say(f"{done.counted} answers imported" + (f", {done.known} known already" if done.known else "") + ".")
     for line, why in done.refused:
         say_error(f"{file}, line {line}: {why}.")
     if done.refused:
@@ -126,14 +128,14 @@ def import_file(
 
 @label.command()
 def undo(folder: Folder = HERE, name: As = None, as_json: AsJson = False, from_: FromWhere = None) -> None:
-    """Take back your last answer, as long as its task is open."""
+    """Undo your last answer, while its task is open."""
     from homeostat.flows.labeling.people import take_back
 
-    said = take_back(open_for_reading(folder, from_), name or person(), now(), person())
+    answer = take_back(open_for_reading(folder, from_), name or person(), now(), person())
     if as_json:
-        say_json({"task": said.task, "who": said.who, "label": said.label})
+        say_json({"task": answer.task, "who": answer.who, "label": answer.label})
     else:
-        say(f"{said.who} no longer says {words_of(said.label)} of {said.task}.")
+        say(f"Took back {name_label(answer.label)} for {answer.task}, by {answer.who}.")
 
 
 def _facts(item: Item) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Commands that turn the loop: the tick, and each stage by itself."""
+"""Commands that run the loop: the tick, and every stage by itself."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from homeostat.console.output import progress_bar, say, say_facts, say_json, say
 from homeostat.errors import HomeostatError
 
 STAGES = {
-    "ingest": "Take in the inputs that are new; quarantine what breaks a stated rule.",
-    "feedback": "Take in the labels that are known by now.",
-    "monitor": "Measure the open windows, and drift against the champion's reference.",
+    "ingest": "Ingest new inputs; quarantine what breaks a stated rule.",
+    "feedback": "Ingest the labels that are known by now.",
+    "monitor": "Measure performance of the open windows, and drift against the champion's reference.",
     "train": "Train and register a version, without promoting it (the first becomes champion).",
-    "retrain": "Train a version, compare it with the champion on fresh rows, promote it or refuse.",
+    "retrain": "Train a version, compare it with the champion on fresh rows, promote or refuse it.",
 }
 
 
@@ -32,22 +32,22 @@ def add_to(app: typer.Typer) -> None:
 def predict(
     folder: Folder = HERE,
     corrections: Annotated[
-        bool, typer.Option("--corrections", help="Score inputs again that were corrected since they were scored.")
+        bool, typer.Option("--corrections", help="Score inputs again that were corrected after they were scored.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score every validated batch that is not scored yet with the champion."""
+    """Score every validated batch that is not scored yet, with the champion."""
     _run_stage("rescore" if corrections else "predict", folder, as_json)
 
 
 def tick(
     folder: Folder = HERE,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what is due and what would be done; write nothing.")
+        bool, typer.Option("--dry-run", help="Show what is due and what would be done; write nothing.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run every tick that is due: ingest, predict, feedback, check, decide, act, notify."""
+    """Run every tick that is due: ingest, predict, collect, feedback, check, decide, act, ask, notify."""
     if dry_run:
         _foresee(folder, as_json)
         return
@@ -96,20 +96,20 @@ def _foresee(folder: Path, as_json: bool) -> None:
 
     with open_untouched(folder) as loop:
         slots = list_due(loop, now())
-        found = manual.foresee(loop, now(), slots)
+        plan = manual.foresee(loop, now(), slots)
     if as_json:
-        say_json(found)
+        say_json(plan)
         return
     due = f"{len(slots)} ticks, {slots[0]} to {slots[-1]}" if len(slots) > 1 else slots
-    say_facts(f"tick {loop.project.name}, dry run", found | {"due": due})
+    say_facts(f"tick {loop.project.name}, dry run", plan | {"due": due})
 
 
 def _tell_ticks(name: str, outcomes: dict[str, dict[str, Any]]) -> None:
     rows = []
     for at, did in outcomes.items():
-        taken, scored, told = did["ingest"], did["predict"], did["feedback"]
-        broken = taken["quarantined"] + taken["held"] + told["quarantined"]
-        rows.append((at, taken["rows"], broken, scored["scored"], told["labels"], _gist(did)))
+        taken, scored, labelled = did["ingest"], did["predict"], did["feedback"]
+        broken = taken["quarantined"] + taken["held"] + labelled["quarantined"]
+        rows.append((at, taken["rows"], broken, scored["scored"], labelled["labels"], _gist(did)))
     columns = ["tick", "rows", "quarantined", "scored", "labels", "did"]
     say_table(f"tick {name}", columns, rows) if rows else say(f"{name}: no tick is due")
 

@@ -1,4 +1,4 @@
-"""Commands by which a person steps in: promotion, rollback, quarantine; always journaled with the person's name."""
+"""Commands for a person's decisions: approval, promotion, rollback, quarantine; journaled with the person's name."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def approve(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Make the challenger that waits for approval champion, as it was compared; journaled with your name."""
+    """Approve the challenger that waits: it becomes champion, exactly as compared; journaled with your name."""
     from homeostat.flows.learning import approvals
 
     loop = open_for_reading(folder, from_)
@@ -56,7 +56,7 @@ def reject(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Drop the challenger that waits for approval, for a reason; journaled with your name."""
+    """Reject the challenger that waits for approval, with a reason; journaled with your name."""
     from homeostat.flows.learning import approvals
 
     loop = open_for_reading(folder, from_)
@@ -74,7 +74,7 @@ def promote(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Make a version champion whatever was compared: the one that waits, or any other; journaled with your name."""
+    """Make a version champion, whatever its comparison showed; journaled with your name."""
     from homeostat.flows.operations import manual
 
     loop = open_for_reading(folder, from_)
@@ -89,7 +89,7 @@ def rollback(
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Put an earlier version back in place at once; journaled with your name."""
+    """Roll back to an earlier version at once; journaled with your name."""
     from homeostat.flows.operations import manual
 
     loop = open_for_reading(folder, from_)
@@ -103,11 +103,11 @@ def quarantine(
     ids: Annotated[list[str] | None, typer.Option("--id", help="Only this row; may be repeated.")] = None,
     batch: Annotated[str | None, typer.Option(help="Only rows of this batch.")] = None,
     rule: Annotated[str | None, typer.Option(help="Only rows that broke this rule.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Release all that is listed.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Release all rows that match.")] = False,
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """List the rows that broke a stated rule, or release some: they come back with the next batch."""
+    """List rows that broke a stated rule, or release some: they are ingested again with the next batch."""
     from homeostat.flows.operations import manual
 
     action, folder = split_action(action, folder, ("list", "release"))
@@ -115,13 +115,13 @@ def quarantine(
         _tell_rows(manual.list_quarantine(open_for_reading(folder, from_), ids, batch, rule), as_json)
         return
     if not (ids or batch or rule or everything):
-        raise HomeostatError("quarantine release: nothing chosen.", "Give --id, --batch, --rule or --all.")
+        raise HomeostatError("quarantine release: nothing selected.", "Give --id, --batch, --rule or --all.")
     with open_for_changing(folder, from_) as loop:
         released = manual.release(loop, now(), person(), ids, batch, rule)
     if as_json:
         say_json({"released": released})
     else:
-        say(f"Released {released} rows; they come with the next batch.")
+        say(f"Released {released} rows; they are ingested again with the next batch.")
 
 
 def _tell_champion(loop: Loop, version: int | None, as_json: bool, again: str = "") -> None:

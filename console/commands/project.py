@@ -28,7 +28,7 @@ def init(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write a project from a data file; shows what it guessed, never overwrites."""
+    """Write a project file from a data file; shows what it guessed, never overwrites."""
     from homeostat.pipelines.setup.guess import guess_project
     from homeostat.project import PROJECT_FILE
 
@@ -36,7 +36,9 @@ def init(
         raise HomeostatError(f"{data}: no such file.", "Give a CSV or Parquet file with inputs and their target.")
     target = (folder or data.parent) / PROJECT_FILE
     if target.exists():
-        raise HomeostatError(f"{target}: there is a project already.", "Give another folder, or move it away first.")
+        raise HomeostatError(
+            f"{target}: there is already a project here.", "Give another folder, or move that project away first."
+        )
     guess = guess_project(data, target.parent)
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(guess.toml, encoding="utf-8")
@@ -44,13 +46,13 @@ def init(
         say_json({"file": str(target), "guesses": [dict(zip(GUESS, g, strict=True)) for g in guess.guesses]})
         return
     say_table(f"Guessed from {data}", GUESS, guess.guesses, room=0)
-    say(f"\nWrote {target}. Read it, mend what is wrong, then:")
+    say(f"\nWrote {target}. Read it, fix what is wrong, then run:")
     place = shlex.quote(str(target.parent))
     say(f"  homeostat check {place}\n  homeostat replay {place}")
 
 
 def check(folder: Folder = HERE, as_json: AsJson = False) -> None:
-    """Is the project sound: its file, its data, its hooks."""
+    """Check a project: its file, its data and its hooks."""
     from homeostat.flows.loop import require_known_names
     from homeostat.hooks import load_hooks
     from homeostat.pipelines.setup.soundness import check_project

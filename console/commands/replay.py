@@ -20,8 +20,10 @@ from homeostat.errors import HomeostatError
 if TYPE_CHECKING:
     from homeostat.settings import ProjectPaths
 
-Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the last replay and start over.")]
-NoPrefect = Annotated[bool, typer.Option("--no-prefect", help="Run the same stages without recording flow runs.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Discard the last replay and start over.")]
+NoPrefect = Annotated[
+    bool, typer.Option("--no-prefect", help="Run the same stages without recording flow runs in Prefect.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -49,7 +51,7 @@ def replay(
         return
     _tell(folder, summary)
     if adopt:
-        say("The replay's end is the live state now.")
+        say("The end of the replay is now the live state.")
 
 
 def demo(fresh: Fresh = False, no_prefect: NoPrefect = False, as_json: AsJson = False) -> None:
@@ -93,9 +95,9 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
     facts: dict[str, Any] = {
         "ticks": summary["ticks"],
         "rows": f"{summary['rows']:,}",
-        "predictions": f"{summary['predictions']:,} ({summary['labels']:,} with a label by now)",
+        "predictions": f"{summary['predictions']:,} ({summary['labels']:,} with a label)",
         f"{metric}, loop": loop_metric,
-        f"{metric}, first model kept for ever": static,
+        f"{metric}, first model, never replaced": static,
         "models": f"{summary['retrains']} retrainings, {summary['promotions']} promotions, "
         f"{summary['refusals']} refusals",
         "alarms, alerts": f"{summary['alarms']}, {summary['alerts']}",

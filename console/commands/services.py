@@ -6,7 +6,7 @@ from contextlib import ExitStack, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,8 @@ from homeostat.errors import CheckFailed, HomeostatError
 
 if TYPE_CHECKING:
     from homeostat.console.supervision.notes import Note
+    from homeostat.console.supervision.services import Wishes
+    from homeostat.console.supervision.standing import Standing
     from homeostat.installation import Installation
 
 Folders = Annotated[
@@ -41,18 +43,22 @@ def add_to(app: typer.Typer) -> None:
 
 def up(
     folders: Folders = None,
-    host: Annotated[str, typer.Option(help="Where the console listens; all else stays on loopback.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="The address the console listens on; all other services stay on loopback.")
+    ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(help="The console's port.", show_default="8321, or a free one where that is taken")
     ] = None,
-    only: Annotated[list[Kind] | None, typer.Option(help="Run this service alone; may be repeated.")] = None,
-    detach: Annotated[bool, typer.Option("--detach", help="Run in the background, once all is healthy.")] = False,
+    only: Annotated[list[Kind] | None, typer.Option(help="Run only this service; may be repeated.")] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Run in the background, and return once all services are healthy.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the services of projects until Ctrl-C: Prefect, MLflow, the web page, and the runner of their schedules.
+    """Run the services of projects until Ctrl-C: Prefect, MLflow, the web console, and the runner of their schedules.
 
-    What dies is started again. Servers that PREFECT_API_URL and MLFLOW_TRACKING_URI name are used instead of servers
-    of its own.
+    A service that dies is started again. Servers that PREFECT_API_URL and MLFLOW_TRACKING_URI name are used instead of
+    its own.
     """
     from homeostat.console.supervision.services import Wishes
 
@@ -65,7 +71,7 @@ def up(
 
 
 def down(folders: Folders = None, as_json: AsJson = False) -> None:
-    """End the `up` of these projects, and wait until nothing of it is left."""
+    """Stop the services of these projects, and wait until all have ended."""
     from homeostat.console.supervision.detached import end
 
     installation, notes = _meet(folders or [HERE])
@@ -76,33 +82,33 @@ def down(folders: Folders = None, as_json: AsJson = False) -> None:
     for note in notes:
         note.file.unlink(missing_ok=True)
     if as_json:
-        say_json({"ended": [note.said.get("pid") for note in running]})
+        say_json({"ended": [note.content.get("pid") for note in running]})
     elif running:
         say(f"{_title(installation)} is down.")
     else:
-        say(f"{_title(installation)}: nothing runs.")
+        say(f"{_title(installation)}: nothing is running.")
 
 
 def status(folders: Folders = None, as_json: AsJson = False, from_: FromWhere = None) -> None:
-    """Where projects stand: champion, newest window, what waits, which services run, and whether all is well."""
+    """Show the status of projects: champion, newest window, waiting work, services, and whether all is healthy."""
     from homeostat.console.supervision.standing import list_problems, list_services, stand_of_all, stand_of_project
     from homeostat.project import PROJECT_FILE
 
     places = folders or [HERE]
     installation, notes = _meet(places)
     if len(places) == 1 and (installation.places[0] / PROJECT_FILE).is_file():
-        found = stand_of_project(places[0], from_, notes, now())
-        found |= {"problems": [*found["problems"], *list_problems(notes)], "services": list_services(notes)}
-        found["healthy"] = not found["problems"]
+        standing = stand_of_project(places[0], from_, notes, now())
+        standing |= {"problems": [*standing["problems"], *list_problems(notes)], "services": list_services(notes)}
+        standing["healthy"] = not standing["problems"]
     else:
-        found = stand_of_all(installation.places, from_, notes, now())
+        standing = stand_of_all(installation.places, from_, notes, now())
     if as_json:
-        say_json(found)
+        say_json(standing)
     else:
-        _tell_status(found)
-    if not found["healthy"]:
-        each = [f"{p['project']}: {'; '.join(p['problems'])}" for p in found.get("projects", ()) if p["problems"]]
-        raise CheckFailed(f"not healthy: {'; '.join([*found['problems'], *each]).rstrip('.')}.")
+        _tell_status(standing)
+    if not standing["healthy"]:
+        reasons = [f"{p['project']}: {'; '.join(p['problems'])}" for p in standing.get("projects", ()) if p["problems"]]
+        raise CheckFailed(f"not healthy: {'; '.join([*standing['problems'], *reasons]).rstrip('.')}.")
 
 
 def logs(
@@ -110,10 +116,10 @@ def logs(
                                            show_default=False)] = "all",
     folder: Annotated[Path, typer.Argument(help="A project's folder, or a folder of projects.",
                                            show_default="the current one")] = HERE,
-    lines: Annotated[int, typer.Option(min=0, help="How many of the newest lines of each service.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", help="Go on with what is added, until Ctrl-C.")] = False,
+    lines: Annotated[int, typer.Option(min=0, help="How many of the newest lines of each service to show.")] = 50,
+    follow: Annotated[bool, typer.Option("--follow", help="Keep printing new lines, until Ctrl-C.")] = False,
 ) -> None:  # fmt: skip
-    """What the services of an `up` have written; each line with its service where several are shown."""
+    """Print the logs of the services of `up`; each line with its service where several are shown."""
     from homeostat.console.supervision.logs import follow_logs, last_lines, list_logs
 
     if Path(service).is_dir() and folder == HERE and service != "all":
@@ -122,8 +128,8 @@ def logs(
     roots = {note.root for note in notes} or {installation.root}
     known = {name: file for root in sorted(roots) for name, file in list_logs(root).items()}
     if service != "all" and service not in known:
-        there = f"Those there: {', '.join(known)}." if known else "Run 'homeostat up' first."
-        raise HomeostatError(f"{service!r}: there is no log of that service here.", there)
+        there = f"There are: {', '.join(known)}." if known else "Run 'homeostat up' first."
+        raise HomeostatError(f"{service!r}: no log of such a service.", there)
     chosen = known if service == "all" else {service: known[service]}
     width = max(map(len, chosen), default=0)
     for name, file in chosen.items():
@@ -165,7 +171,7 @@ def _title(installation: Installation) -> str:
     return name_projects(installation, list_projects(installation.places))
 
 
-def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
+def _up_here(installation: Installation, wishes: Wishes, as_json: bool) -> None:
     from homeostat.console.supervision import notes
     from homeostat.console.supervision.board import Board, name_projects
     from homeostat.console.supervision.schedules import require_schedule
@@ -187,7 +193,7 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
         late = partial(plan_late_services, installation, held)
         supervisor = Supervisor(installation, services, notes.note_file(installation.root, wishes.only), late)
         live = out.is_terminal and not as_json
-        console = next((each.url for each in services if each.name == "console"), None)
+        console = next((service.url for service in services if service.name == "console"), None)
         board = Board(installation, console if live else None, key)
         if live:
             with live_on(out) as place:
@@ -198,7 +204,7 @@ def _up_here(installation: Installation, wishes: Any, as_json: bool) -> None:
         say(f"{title} is down.")
 
 
-def _up_detached(installation: Installation, wishes: Any, as_json: bool) -> None:
+def _up_detached(installation: Installation, wishes: Wishes, as_json: bool) -> None:
     from homeostat.console.supervision.detached import start_detached
     from homeostat.console.supervision.notes import note_file
     from homeostat.console.titles import title_of
@@ -211,33 +217,34 @@ def _up_detached(installation: Installation, wishes: Any, as_json: bool) -> None
             [*arguments, "--", *map(str, installation.places)], note_file(installation.root, wishes.only), tell
         )
     if as_json:
-        say_json(note.said)
+        say_json(note.content)
         return
-    urls = {title_of(name): each["url"] for name, each in note.services.items() if each["url"]}
-    say_facts(f"{title} is up in the background; 'homeostat down' ends it", urls)
+    urls = {title_of(name): service["url"] for name, service in note.services.items() if service["url"]}
+    say_facts(f"{title} is up in the background; 'homeostat down' stops it", urls)
 
 
 def _require_own(note: Note, installation: Installation) -> None:
     if note.root != installation.root:
         places = " ".join(map(str, note.places))
         raise HomeostatError(
-            f"{_title(installation)} is run with other projects.", f"'homeostat down {places}' ends it."
+            f"{_title(installation)} runs together with other projects.", f"'homeostat down {places}' stops them."
         )
 
 
-def _tell_status(found: dict[str, Any]) -> None:
-    projects = found.get("projects")
+def _tell_status(standing: Standing) -> None:
+    projects = standing.get("projects")
     if projects is None:
         hidden = {"project", "scope", "services"}
-        scope = f" ({found['scope']})" if "scope" in found else ""
-        say_facts(f"{found['project']}{scope}", {k: v for k, v in found.items() if k not in hidden})
+        scope = f" ({standing['scope']})" if "scope" in standing else ""
+        say_facts(f"{standing['project']}{scope}", {k: v for k, v in standing.items() if k not in hidden})
     else:
         say_table("Projects", ["project", "healthy", "champion", "last tick (UTC)", "problems"],
                   [(p["project"], p["healthy"], p.get("champion"), p.get("last_tick"), "; ".join(p["problems"]))
                    for p in projects])  # fmt: skip
-    if found["services"]:
+    if standing["services"]:
         say_table("Services", ["service", "state", "restarts", "address", "problem"],
-                  [(name, s["state"], s["restarts"], s["url"], s["problem"]) for name, s in found["services"].items()],
+                  [(name, *map(s.get, ("state", "restarts", "url", "problem")))
+                   for name, s in standing["services"].items()],
                   room=0)  # fmt: skip
 
 

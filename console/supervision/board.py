@@ -1,28 +1,29 @@
-"""The projects of an installation as the status screen shows them: what the console, the runner and their files say."""
+"""The projects of an installation on the status screen, from the console, the runner and their files."""
 
 from __future__ import annotations
 
 import json
 import threading
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
-from homeostat.console.supervision.keeper import read_heartbeat
-from homeostat.console.supervision.services import HEARTBEAT
 from homeostat.errors import HomeostatError
+from homeostat.flows.orchestration.heartbeat import HEARTBEAT_FILE, Beat, read_heartbeat
 from homeostat.installation import Found, Installation, list_projects
 
 EVERY_SECONDS = 10
 ASK_SECONDS = 5
+Status = dict[str, Any]
+"""A project as the console's API lists it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A project on the screen; `healthy` is None while nobody has said so."""
+    """A project on the screen; `healthy` is None while unknown."""
 
     name: str
     healthy: bool | None = None
@@ -34,13 +35,13 @@ class Line:
 
 
 class Board(threading.Thread):
-    """Looks at the projects every few seconds, in a thread of its own; `lines` and `found` are what it saw last."""
+    """Looks at the projects every few seconds, in a thread of its own; `lines` and `projects` are what it saw last."""
 
     def __init__(self, installation: Installation, console: str | None, key: str) -> None:
         """Prepare to look; `console` is asked with `key` for more than the files say, where it is given."""
         super().__init__(name="board", daemon=True)
         self.lines: list[Line] | None = None
-        self.found: Sequence[Found] = ()
+        self.projects: Sequence[Found] = ()
         self._installation, self._console, self._key = installation, console, key
         self._ending = threading.Event()
 
@@ -56,14 +57,14 @@ class Board(threading.Thread):
 
     def look(self) -> None:
         """Look once."""
-        found: Sequence[Found] = ()
+        projects: Sequence[Found] = ()
         with suppress(OSError, ValueError, HomeostatError):
-            found = list_projects(self._installation.places)
-        self.found = found
-        _, beats = read_heartbeat(self._installation.root / HEARTBEAT)
-        self.lines = [line_of(each, beats, told) for told in [self._ask()] for each in found]
+            projects = list_projects(self._installation.places)
+        self.projects = projects
+        _, beats = read_heartbeat(self._installation.root / HEARTBEAT_FILE)
+        self.lines = [line_of(entry, beats, statuses) for statuses in [self._ask()] for entry in projects]
 
-    def _ask(self) -> dict[str, dict[str, Any]]:
+    def _ask(self) -> dict[str, Status]:
         if self._console is None:
             return {}
         asked = urllib.request.Request(
@@ -74,39 +75,39 @@ class Board(threading.Thread):
             suppress(OSError, ValueError, TypeError, KeyError, HTTPException),
             opener.open(asked, timeout=ASK_SECONDS) as answer,
         ):
-            return {each["name"]: each for each in json.load(answer)}
+            return {project["name"]: project for project in json.load(answer)}
         return {}
 
 
-def line_of(found: Found, beats: dict[str, Any], told: dict[str, dict[str, Any]]) -> Line:
+def line_of(entry: Found, beats: Mapping[str, Beat], statuses: Mapping[str, Status]) -> Line:
     """What is known of a project: a problem of its file first, then of the runner, then what the console says.
 
     >>> from pathlib import Path
     >>> line_of(Found(Path("shop"), problem="no such key."), {}, {})
     Line(name='shop', healthy=False, problem='no such key.', champion=None, last_tick=None, next_run=None, alerts=None)
     """
-    name = found.project.name if found.project is not None else found.folder.name
-    if found.problem is not None:
-        return Line(name, False, found.problem)
-    problem = (beats.get(name) or {}).get("problem")
-    said = told.get(name, {})
-    problems = [each for each in (problem, *(said.get("problems") or ())) if each]
-    healthy = False if problem else said.get("healthy")
-    champion, alerts = said.get("champion"), said.get("alerts_open")
+    name = entry.project.name if entry.project is not None else entry.folder.name
+    if entry.problem is not None:
+        return Line(name, False, entry.problem)
+    problem = beats[name]["problem"] if name in beats else None
+    status = statuses.get(name, {})
+    problems = [text for text in (problem, *(status.get("problems") or ())) if text]
+    healthy = False if problem else status.get("healthy")
+    champion, alerts = status.get("champion"), status.get("alerts_open")
     return Line(
         name, healthy, "; ".join(problems) or None, None if champion is None else str(champion),
-        said.get("last_tick"), said.get("next_run"), alerts,
+        status.get("last_tick"), status.get("next_run"), alerts,
     )  # fmt: skip
 
 
-def name_projects(installation: Installation, found: Sequence[Found]) -> str:
+def name_projects(installation: Installation, projects: Sequence[Found]) -> str:
     """What an `up` is called in messages: its projects where they are few, else its folder.
 
     >>> from pathlib import Path
     >>> name_projects(Installation(Path("a/.homeostat"), (Path("a"),)), [])
     'a'
     """
-    names = [each.project.name for each in found if each.project is not None]
+    names = [entry.project.name for entry in projects if entry.project is not None]
     if not 0 < len(names) <= 4:
         return ", ".join(place.name for place in installation.places)
     return ", ".join(names)

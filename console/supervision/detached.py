@@ -21,7 +21,7 @@ WORD_SECONDS = 15
 
 
 def start_detached(arguments: Sequence[str], note: Path, tell: Callable[[int, int, str], None]) -> Note:
-    """Run `homeostat up` with these arguments in the background until all its services are healthy; its note.
+    """Run `homeostat up` with these arguments in the background until all its services are healthy; returns its note.
 
     What it prints goes to `logs/up.log`. Raises HomeostatError with what it said where it ends at once, CheckFailed
     where its services are not healthy in time; it then runs on.
@@ -49,34 +49,34 @@ def _await_ready(
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            said = log.read_bytes()[began:].decode("utf-8", "replace").strip().splitlines()
-            mistakes = [line.removeprefix("homeostat: ") for line in said if line.startswith("homeostat: ")]
-            raise HomeostatError("; ".join(mistakes or said[-1:]) or f"it ended at once; see {log}.")
+            output = log.read_bytes()[began:].decode("utf-8", "replace").strip().splitlines()
+            mistakes = [line.removeprefix("homeostat: ") for line in output if line.startswith("homeostat: ")]
+            raise HomeostatError("; ".join(mistakes or output[-1:]) or f"it ended at once; see {log}.")
         for note in list_notes(file.parent):
-            if note.file == file and note.said.get("pid") == process.pid:
-                well = [each["state"] in WELL for each in note.services.values()]
+            if note.file == file and note.content.get("pid") == process.pid:
+                well = [service["state"] in WELL for service in note.services.values()]
                 tell(sum(well), len(well), "starting")
                 if all(well):
                     return note
         time.sleep(0.2)
     raise CheckFailed(
-        f"not everything is healthy after {READY_SECONDS} s; it runs on, see 'homeostat status' and {log}."
+        f"not all services are healthy after {READY_SECONDS} s; they keep running, see 'homeostat status' and {log}."
     )
 
 
 def end(note: Note) -> None:
     """End the `up` of a note and wait until nothing is left of it. Raises HomeostatError where that cannot be."""
     note = _await_word(note)
-    pid = note.said.get("pid")
+    pid = note.content.get("pid")
     if not pid or not is_here(note):
         raise HomeostatError(
-            f"{note.file}: that 'homeostat up' runs on {note.said.get('machine', 'a machine not known')}, not here.",
-            "End it there.",
+            f"{note.file}: that 'homeostat up' runs on {note.content.get('machine', 'an unknown machine')}, not here.",
+            "Stop it there.",
         )
     try:
         os.kill(pid, signal.SIGTERM)
     except PermissionError:
-        raise HomeostatError(f"process {pid} is another user's.", "That user can end it.") from None
+        raise HomeostatError(f"process {pid} belongs to another user.", "That user can stop it.") from None
     except ProcessLookupError:
         pass
     deadline = time.monotonic() + END_SECONDS
@@ -86,13 +86,13 @@ def end(note: Note) -> None:
                 note.file.unlink()
             return
         time.sleep(0.1)
-    raise CheckFailed(f"process {pid} has not ended within {END_SECONDS} s.")
+    raise CheckFailed(f"process {pid} did not end within {END_SECONDS} s.")
 
 
 def _await_word(note: Note) -> Note:
     """The note of an `up` once it has said who it is: one that has just begun has not yet."""
     deadline = time.monotonic() + WORD_SECONDS
-    while not note.said and time.monotonic() < deadline:
+    while not note.content and time.monotonic() < deadline:
         time.sleep(0.2)
         note = next((newer for newer in list_notes(note.root) if newer.file == note.file), note)
     return note

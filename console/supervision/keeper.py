@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import threading
@@ -20,6 +19,7 @@ from filelock import Timeout
 from homeostat.console.supervision.ports import is_free
 from homeostat.console.supervision.services import Service
 from homeostat.durations import instant
+from homeostat.flows.orchestration.heartbeat import read_heartbeat
 from homeostat.flows.servers.processes import spawn, stop, tail
 from homeostat.flows.servers.spec import drop_address, home_lock, is_healthy, write_address
 
@@ -111,7 +111,7 @@ class Keeper(threading.Thread):
         """Ask for the end; the thread ends once nothing is left of the service."""
         self._ending.set()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """The service and its condition, as `services.json` has it."""
         now = self.condition
         return {
@@ -137,7 +137,7 @@ class Keeper(threading.Thread):
                 try:
                     why = self._live()
                 except OSError as fault:
-                    why = f"could not be looked after: {fault}"
+                    why = f"could not be supervised: {fault}"
                 if why is None:
                     return
                 self._deaths += 1
@@ -152,7 +152,7 @@ class Keeper(threading.Thread):
             try:
                 held.enter_context(lock.acquire(timeout=0))
             except Timeout:
-                self._change(State.STARTING, problem="waits for a command to end that runs a server of its own here")
+                self._change(State.STARTING, problem="waits for another command to stop its own server here")
                 self._ending.wait(1)
                 continue
             drop_address(home)
@@ -163,7 +163,7 @@ class Keeper(threading.Thread):
     def _live(self) -> str | None:
         """One life of the service, from start to end; why it ended, None where that was wanted."""
         if self.service.address is not None and not is_free(self.service.address[1], self.service.address[0]):
-            return f"port {self.service.address[1]} is taken by another program"
+            return f"port {self.service.address[1]} is in use by another program"
         try:
             rotate(self.service.log)
             if self.service.heartbeat is not None:
@@ -226,7 +226,7 @@ class Keeper(threading.Thread):
                 answered = time.monotonic()
                 self._change(State.ADOPTED, problem=None)
             elif time.monotonic() - answered > WORRY_SECONDS:
-                self._change(State.FAILING, problem="does not answer; it is not ours to start")
+                self._change(State.FAILING, problem="does not answer; it was not started by Homeostat")
             self._ending.wait(CALM)
 
     def _change(self, state: State, **more: Any) -> None:
@@ -241,15 +241,6 @@ def rotate(log: Path) -> None:
     with suppress(FileNotFoundError):
         if log.stat().st_size > LARGEST_LOG:
             log.replace(log.with_suffix(".log.1"))
-
-
-def read_heartbeat(file: Path) -> tuple[datetime | None, dict[str, Any]]:
-    """When the runner wrote last, and what it says of its projects."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        said = json.loads(file.read_text(encoding="utf-8"))
-        at = datetime.fromisoformat(said["at"])
-        return (at if at.tzinfo else at.replace(tzinfo=UTC)), said.get("projects", {})
-    return None, {}
 
 
 def _beats(file: Path) -> bool:

@@ -20,12 +20,12 @@ def list_logs(root: Path) -> dict[str, Path]:
 def last_lines(file: Path, count: int) -> list[str]:
     """The last lines of a file, read from its end; fewer where it has no more."""
     with file.open("rb") as text:
-        at, found = text.seek(0, os.SEEK_END), b""
-        while at and found.count(b"\n") <= count:
+        at, tail = text.seek(0, os.SEEK_END), b""
+        while at and tail.count(b"\n") <= count:
             start = max(0, at - BLOCK)
             text.seek(start)
-            found, at = text.read(at - start) + found, start
-    return found.decode("utf-8", "replace").splitlines()[-count:] if count else []
+            tail, at = text.read(at - start) + tail, start
+    return tail.decode("utf-8", "replace").splitlines()[-count:] if count else []
 
 
 def follow_logs(logs: Mapping[str, Path]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,13 +24,17 @@ from homeostat.project import PROJECT_FILE
 CLAIM_SECONDS = 0.5
 
 
+ServiceState = dict[str, Any]
+"""What a note says of a service: url, pid, state, restarts, since, log, problem, and what it serves."""
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What an `up` says of itself, and whether it still runs; `said` is empty before its first word."""
+    """What an `up` says of itself, and whether it still runs; `content` is empty until it has written its file."""
 
     file: Path
     runs: bool
-    said: dict[str, Any]
+    content: dict[str, Any]
 
     @property
     def root(self) -> Path:
@@ -38,19 +42,19 @@ class Note:
         return self.file.parent
 
     @property
-    def services(self) -> dict[str, dict[str, Any]]:
+    def services(self) -> dict[str, ServiceState]:
         """Its services by name."""
-        return self.said.get("services", {})
+        return self.content.get("services", {})
 
     @property
     def places(self) -> tuple[Path, ...]:
         """The projects and folders of projects that it runs."""
-        return tuple(map(Path, self.said.get("places", ())))
+        return tuple(map(Path, self.content.get("places", ())))
 
     def describe(self) -> str:
         """Its process and its addresses, in one line."""
-        urls = ", ".join(f"{name} {each['url']}" for name, each in self.services.items() if each.get("url"))
-        return f"process {self.said.get('pid', 'unknown')}" + (f"; {urls}" if urls else "")
+        urls = ", ".join(f"{name} {service['url']}" for name, service in self.services.items() if service.get("url"))
+        return f"process {self.content.get('pid', 'unknown')}" + (f"; {urls}" if urls else "")
 
 
 def note_file(root: Path, only: Sequence[str]) -> Path:
@@ -68,8 +72,8 @@ def hold(root: Path, only: Sequence[str], what: str, held: ExitStack) -> None:
         except Timeout:
             running = "; ".join(note.describe() for note in list_notes(root) if note.runs)
             raise BusyError(
-                f"'homeostat up' of {what} is running already" + (f" ({running})." if running else "."),
-                "'homeostat down' ends it.",
+                f"'homeostat up' of {what} is already running" + (f" ({running})." if running else "."),
+                "'homeostat down' stops it.",
             ) from None
 
 
@@ -102,23 +106,23 @@ def find_notes(folders: Sequence[Path]) -> list[Note]:
     return [note for note in around if {folder, folder.parent} & set(note.places)]
 
 
-def write_note(file: Path, said: dict[str, Any]) -> None:
+def write_note(file: Path, content: Mapping[str, object]) -> None:
     """Write a note at once, so that a reader never meets half of one."""
     draft = file.with_suffix(".json.new")
-    draft.write_text(json.dumps({**said, "machine": socket.gethostname()}, indent=1) + "\n", encoding="utf-8")
+    draft.write_text(json.dumps({**content, "machine": socket.gethostname()}, indent=1) + "\n", encoding="utf-8")
     draft.replace(file)
 
 
 def is_here(note: Note) -> bool:
     """Whether the process of a note runs on this machine, so that its number means something."""
-    return note.said.get("machine") == socket.gethostname()
+    return note.content.get("machine") == socket.gethostname()
 
 
 def _note(file: Path, kinds: Sequence[str]) -> Note:
-    said: dict[str, Any] = {}
+    content: dict[str, Any] = {}
     with suppress(OSError, ValueError):
-        said = json.loads(file.read_text(encoding="utf-8"))
-    return Note(file, all(_is_held(file.parent, kind) for kind in kinds), said)
+        content = json.loads(file.read_text(encoding="utf-8"))
+    return Note(file, all(_is_held(file.parent, kind) for kind in kinds), content)
 
 
 def _is_held(root: Path, kind: str) -> bool:

@@ -39,7 +39,7 @@ def take_port(usual: int, host: str, held: ExitStack) -> int:
         port = free_port()
         if _claim(port, held):
             return port
-    raise HomeostatError("no free port was found on this machine.", "End what listens on so many of them.")
+    raise HomeostatError("there is no free port on this machine.", "Stop some of the programs that listen.")
 
 
 def take_exactly(port: int, host: str, held: ExitStack) -> int:
@@ -48,7 +48,7 @@ def take_exactly(port: int, host: str, held: ExitStack) -> int:
         raise HomeostatError(f"--port {port}: not a port.", "Expected a number from 1 to 65535.")
     if _claim(port, held) and is_free(port, host):
         return port
-    raise HomeostatError(f"--port {port}: taken by another program on {host}.", "Give another, or leave --port out.")
+    raise HomeostatError(f"--port {port}: in use by another program on {host}.", "Choose another port, or omit --port.")
 
 
 def _claim(port: int, held: ExitStack) -> bool:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -43,7 +42,7 @@ class Teller:
         if before is not None and (before.state, before.problem) == (now.state, now.problem):
             return None
         if now.state is State.FAILING:
-            again = "" if keeper.service.adopted or now.problem == "does not answer" else "; it starts again"
+            again = "" if keeper.service.adopted or now.problem == "does not answer" else "; restarting"
             return f"{name} {now.problem}{again}"
         if now.state is State.STARTING and now.problem and not now.restarts:
             return f"{name} {now.problem}"
@@ -58,18 +57,21 @@ class Teller:
         now = {line.name: line.problem if line.healthy is False else None for line in lines}
         before = now.keys() if self._problems is None else self._problems
         had = self._problems or {}
-        told = [f"{name} has joined" for name in now if name not in before]
-        told += [f"{name} is gone" for name in had if name not in now]
-        told += [f"{name}: {problem}" for name, problem in now.items() if problem and problem != had.get(name)]
-        told += [f"{name} is sound again" for name in now if had.get(name) and not now[name]]
+        messages = [f"{name} was added" for name in now if name not in before]
+        messages += [f"{name} was removed" for name in had if name not in now]
+        messages += [f"{name}: {problem}" for name, problem in now.items() if problem and problem != had.get(name)]
+        messages += [f"{name} is fine again" for name in now if had.get(name) and not now[name]]
         self._problems = now
-        return told
+        return messages
+
+
+Describe = Callable[[], Mapping[str, object]]
 
 
 class PlainScreen:
     """Plain lines, and only on change; with `as_json`, what runs as JSON once all is up."""
 
-    def __init__(self, title: str, keepers: Sequence[Keeper], board: Board, describe: Callable[[], dict[str, Any]],
+    def __init__(self, title: str, keepers: Sequence[Keeper], board: Board, describe: Describe,
                  as_json: bool) -> None:  # fmt: skip
         """Say that the start has begun."""
         self._title, self._keepers, self._board, self._describe, self._json = title, keepers, board, describe, as_json
@@ -78,9 +80,9 @@ class PlainScreen:
 
     def change(self, keeper: Keeper) -> None:
         """Tell what became of a service."""
-        told = self._teller.of_service(keeper)
-        if told:
-            self._tell(told)
+        message = self._teller.of_service(keeper)
+        if message:
+            self._tell(message)
 
     def ready(self) -> None:
         """Tell the addresses."""
@@ -88,7 +90,7 @@ class PlainScreen:
             say_json(self._describe())
         else:
             urls = {title_of(k.service.name): k.service.url for k in self._keepers if k.service.url}
-            say_facts(f"{self._title} is up; Ctrl-C ends it", urls)
+            say_facts(f"{self._title} is up; Ctrl-C stops it", urls)
 
     def redraw(self) -> None:
         """Tell what became of the projects."""
@@ -97,7 +99,7 @@ class PlainScreen:
 
     def ending(self) -> None:
         """Tell that the end has begun."""
-        self._tell(f"{self._title}: ending")
+        self._tell(f"{self._title}: stopping")
 
     def _tell(self, line: str) -> None:
         if not self._json:
@@ -121,7 +123,9 @@ class LiveScreen:
 
     def ready(self) -> None:
         """Remember that all are healthy."""
-        self._remember(f"all is up, {int((datetime.now(UTC) - self._began).total_seconds())} s after the start")
+        self._remember(
+            f"all services are up, {int((datetime.now(UTC) - self._began).total_seconds())} s after the start"
+        )
 
     def redraw(self) -> None:
         """Draw how things are now."""
@@ -137,9 +141,9 @@ class LiveScreen:
         self._ending = True
         self.redraw()
 
-    def _remember(self, told: str | None) -> None:
-        if told:
-            self._lately.append((datetime.now().strftime("%H:%M:%S"), told))
+    def _remember(self, message: str | None) -> None:
+        if message:
+            self._lately.append((datetime.now().strftime("%H:%M:%S"), message))
 
 
 def render(
@@ -155,7 +159,7 @@ def render(
         parts += [Text(), _pairs(problems, "red")]
     if lately:
         parts += [Text(), _pairs(lately, "dim")]
-    parts += [Text(), Text("what runs is ended in order …" if ending else "Ctrl-C ends it", style="dim")]
+    parts += [Text(), Text("stopping the services …" if ending else "Ctrl-C stops it", style="dim")]
     return Padding(Group(*parts), (1, 2))
 
 
@@ -168,14 +172,14 @@ def _headline(title: str, keepers: Sequence[Keeper], lines: Sequence[Line], endi
     failing = sum(k.condition.state is State.FAILING for k in keepers)
     sick = sum(line.healthy is False for line in lines)
     if ending:
-        word, style = "ending", "yellow"
+        word, style = "stopping", "yellow"
     elif failing or (sick and not waiting):
-        word = " and ".join(filter(None, [_count(failing, "service"), _count(sick, "project")])) + " not well"
+        word = " and ".join(filter(None, [_count(failing, "service"), _count(sick, "project")])) + " not healthy"
         style = "red"
     elif waiting:
         word, style = f"starting, {len(keepers) - waiting} of {len(keepers)} up", "yellow"
     else:
-        word, style = "all is well", "green"
+        word, style = "all healthy", "green"
     return Text.assemble(("Homeostat", "bold"), "  ", title, "  ", (word, style))
 
 
@@ -206,7 +210,7 @@ def _services(keepers: Sequence[Keeper]) -> Table:
 
 def _projects(lines: Sequence[Line]) -> Table:
     table = _table("project", "health", "champion", "last tick (UTC)", "next run (UTC)", "alerts")
-    looks = {True: ("● well", "green"), False: ("▲ not well", "red"), None: ("○ not known", "dim")}
+    looks = {True: ("● healthy", "green"), False: ("▲ not healthy", "red"), None: ("○ unknown", "dim")}
     for line in lines:
         health, colour = looks[line.healthy]
         champion = f"version {line.champion}" if line.champion else None

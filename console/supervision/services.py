@@ -13,6 +13,7 @@ from homeostat.console.arguments import person
 from homeostat.console.supervision.ports import USUAL, take_exactly, take_port
 from homeostat.console.web.security.settings import read_access_settings
 from homeostat.errors import HomeostatError
+from homeostat.flows.orchestration.heartbeat import HEARTBEAT_FILE
 from homeostat.flows.servers.local import PREFECT_CLIENT
 from homeostat.flows.servers.spec import LOCAL, Server, local_hosts, mlflow_at, prefect_at, require_healthy
 from homeostat.installation import Found, Installation, digest_store
@@ -20,7 +21,6 @@ from homeostat.records import Scope
 from homeostat.settings import find_paths
 
 KINDS = ("prefect", "mlflow", "console", "runner")
-HEARTBEAT = "runner.json"
 # Run logs go to the Prefect page and into the runner's log, which `homeostat logs` shows.
 RUNNER_ENV = {name: value for name, value in PREFECT_CLIENT.items() if "CONSOLE_LEVEL" not in name}
 ANYWHERE = {"0.0.0.0": LOCAL, "::": "::1"}
@@ -65,7 +65,7 @@ class Wishes:
 
 
 def plan_services(
-    installation: Installation, found: Sequence[Found], wishes: Wishes, held: ExitStack
+    installation: Installation, projects: Sequence[Found], wishes: Wishes, held: ExitStack
 ) -> tuple[list[Service], str]:
     """The services of an installation in the order they are shown, and the key with which to ask the console.
 
@@ -75,7 +75,7 @@ def plan_services(
     key, logs = secrets.token_urlsafe(32), installation.root / "logs"
     prefect = _prefect(installation, wishes, held, logs)
     servers = [prefect] if prefect is not None and wishes.wants("prefect") else []
-    servers += _mlflow(installation, found, held, logs) if wishes.wants("mlflow") else []
+    servers += _mlflow(installation, projects, held, logs) if wishes.wants("mlflow") else []
     env = {"PREFECT_HOME": str(installation.root / "prefect"), **local_hosts()}
     if prefect is not None:
         env["PREFECT_API_URL"] = os.environ.get("PREFECT_API_URL") or f"{prefect.url}/api"
@@ -83,7 +83,7 @@ def plan_services(
         servers.append(_console(installation, wishes, held, logs, {**env, "HOMEOSTAT_SERVICE_KEY": key}))
     if wishes.wants("runner"):
         if "PREFECT_API_URL" not in env:
-            raise HomeostatError("--only runner: it needs a Prefect server.", "Set PREFECT_API_URL.")
+            raise HomeostatError("--only runner: a Prefect server is needed.", "Set PREFECT_API_URL.")
         servers.append(_runner(installation, logs, {**env, **RUNNER_ENV}))
     return servers, key
 
@@ -99,7 +99,7 @@ def _prefect(installation: Installation, wishes: Wishes, held: ExitStack, logs: 
     return _embedded("prefect", prefect_at(installation.root / "prefect"), logs, held)
 
 
-def _mlflow(installation: Installation, found: Sequence[Found], held: ExitStack, logs: Path) -> list[Service]:
+def _mlflow(installation: Installation, projects: Sequence[Found], held: ExitStack, logs: Path) -> list[Service]:
     """A server for each store of the projects; the one that most of them use goes by the plain name."""
     named = os.environ.get("MLFLOW_TRACKING_URI", "")
     if named.startswith(("http://", "https://")):
@@ -108,7 +108,7 @@ def _mlflow(installation: Installation, found: Sequence[Found], held: ExitStack,
         return [
             Service("mlflow", logs / "mlflow.log", url=named.rstrip("/"), health=health, serves=digest_store(named))
         ]
-    root, stores = installation.root, _list_stores(found)
+    root, stores = installation.root, _list_stores(projects)
     if not stores:
         stores[named or f"sqlite:///{root / 'mlflow.db'}"] = (root / "mlartifacts", [])
     (store, (artifacts, _)), *others = sorted(stores.items(), key=lambda item: -len(item[1][1]))
@@ -117,7 +117,7 @@ def _mlflow(installation: Installation, found: Sequence[Found], held: ExitStack,
 
 
 def plan_late_services(
-    installation: Installation, held: ExitStack, found: Sequence[Found], running: Sequence[Service]
+    installation: Installation, held: ExitStack, projects: Sequence[Found], running: Sequence[Service]
 ) -> list[Service]:
     """Servers for the MLflow stores that projects brought with them since the services were planned.
 
@@ -126,14 +126,14 @@ def plan_late_services(
     shown = {service.serves for service in running if service.serves is not None}
     if not shown or any(service.adopted for service in running if service.serves is not None):
         return []
-    stores = {uri: kept for uri, kept in _list_stores(found).items() if digest_store(uri) not in shown}
+    stores = {uri: kept for uri, kept in _list_stores(projects).items() if digest_store(uri) not in shown}
     return _mlflow_beside(stores, installation.root / "logs", held)
 
 
-def _list_stores(found: Sequence[Found]) -> dict[str, tuple[Path, list[str]]]:
+def _list_stores(projects: Sequence[Found]) -> dict[str, tuple[Path, list[str]]]:
     """The MLflow stores of projects by their addresses: where each keeps artifacts, and the names of its projects."""
     stores: dict[str, tuple[Path, list[str]]] = {}
-    for project in (each.project for each in found if each.project is not None):
+    for project in (entry.project for entry in projects if entry.project is not None):
         paths = find_paths(project, Scope.LIVE)
         stores.setdefault(paths.tracking_uri, (paths.artifact_root, []))[1].append(project.name)
     return stores
@@ -176,4 +176,4 @@ def _console(
 
 def _runner(installation: Installation, logs: Path, env: Mapping[str, str]) -> Service:
     args = ("homeostat.flows.orchestration.runner", "--root", str(installation.root), *map(str, installation.places))
-    return Service("runner", logs / "runner.log", args, env, heartbeat=installation.root / HEARTBEAT)
+    return Service("runner", logs / "runner.log", args, env, heartbeat=installation.root / HEARTBEAT_FILE)

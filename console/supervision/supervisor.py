@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from homeostat.console.supervision.board import Board
 from homeostat.console.supervision.keeper import Keeper
@@ -53,7 +53,7 @@ class Supervisor:
         self._places, self._note = [str(place) for place in installation.places], note
         self._began = datetime.now(UTC)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> dict[str, object]:
         """What `services.json` says."""
         return {
             "pid": os.getpid(),
@@ -95,7 +95,7 @@ class Supervisor:
     def _search(self, board: Board) -> None:
         """Take up the services that projects have come to want; what cannot be found out now is asked for again."""
         with suppress(OSError, HomeostatError):
-            for service in self._late(board.found, [keeper.service for keeper in self.keepers]):
+            for service in self._late(board.projects, [keeper.service for keeper in self.keepers]):
                 keeper = Keeper(service, self._changes.put)
                 self.keepers.append(keeper)
                 keeper.start()

@@ -38,7 +38,7 @@ def make_app(site: Site, access: AccessSettings | None = None) -> FastAPI:
     app.state.gate = Gate(access, Sessions(read_key(site.root)), lambda: site.clock().timestamp())
     app.mount("/static", Statics(directory=HERE / "static"), name="static")
     app.add_middleware(GZipMiddleware, minimum_size=1000, compresslevel=6)
-    app.add_middleware(Guard, gate=app.state.gate, tell=_told, keep=_keeper(site))
+    app.add_middleware(Guard, gate=app.state.gate, tell=_answer, keep=_keeper(site))
     app.add_exception_handler(HomeostatError, _tell_mistake)
     app.add_exception_handler(HTTPException, _tell_refusal)
     app.add_exception_handler(RequestValidationError, _tell_misfit)
@@ -63,23 +63,23 @@ def _keeper(site: Site) -> Callable[[BaseException, str, str], None]:
 
 def _tell_mistake(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HomeostatError)
-    return _told(request, status_of(fault), str(fault))
+    return _answer(request, status_of(fault), str(fault))
 
 
 def _tell_misfit(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, RequestValidationError)
-    told = [
-        f"{'.'.join(str(part) for part in each['loc'][1:]) or 'the body'}: {each['msg']}" for each in fault.errors()
+    problems = [
+        f"{'.'.join(str(part) for part in error['loc'][1:]) or 'the body'}: {error['msg']}" for error in fault.errors()
     ]
-    return _told(request, 422, "; ".join(told) + ".")
+    return _answer(request, 422, "; ".join(problems) + ".")
 
 
 def _tell_refusal(request: Request, fault: Exception) -> Response:
     assert isinstance(fault, HTTPException)
-    return _told(request, fault.status_code, str(fault.detail), fault.headers)
+    return _answer(request, fault.status_code, str(fault.detail), fault.headers)
 
 
-def _told(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
+def _answer(request: Request, status: int, message: str, headers: Mapping[str, str] | None = None) -> Response:
     if request.url.path.startswith(API):
         return JSONResponse({"detail": message}, status, headers)
     return page(request, "mistake.html", status, message=message, tab="")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 KINDS = {"PNG": "image/png", "JPEG": "image/jpeg", "GIF": "image/gif", "WEBP": "image/webp", "BMP": "image/bmp"}
 LARGEST = 20_000_000
 
 
-def read_picture(value: Any, folder: Path) -> tuple[bytes, str] | None:
+def read_picture(value: object, folder: Path) -> tuple[bytes, str] | None:
     """The bytes of a picture and their content type; None where it is none that is safe to show.
 
     `value` is a data URI or a path inside `folder`, links resolved. The type is what the bytes are, whatever the name
@@ -30,7 +29,7 @@ def read_picture(value: Any, folder: Path) -> tuple[bytes, str] | None:
     return (held, kind) if kind else None
 
 
-def is_elsewhere(value: Any) -> bool:
+def is_elsewhere(value: object) -> bool:
     """Whether a picture lies at an address of the web: it is linked to, never fetched."""
     return str(value or "").startswith(("https://", "http://"))
 

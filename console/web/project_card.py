@@ -1,8 +1,10 @@
-"""What the overview shows of a project and of the services, gathered; a project that cannot be opened says why."""
+"""What the overview shows of projects and services."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from homeostat.console.titles import title_of
@@ -14,56 +16,88 @@ SPARK, WIDE, HIGH = 60, 160, 36
 LOOKS = {"healthy": "well", "adopted": "well", "starting": "soft", "failing": "ill"}
 
 
-def look_at(site: Site, found: Found) -> dict[str, Any]:
-    """A project as a card: `status` as `homeostat.flows.queries.status` gives it, a sparkline, and `problems`."""
-    if found.project is None:
-        return {"name": found.folder.name, "status": None, "problems": [found.problem], "healthy": False}
-    name = found.project.name
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A project on the overview. `status` is that of `homeostat.flows.queries.status`; None where it cannot be opened.
+
+    `spark` has the lines of a sparkline over `spark_span`; `drift` is the newest check: time, share, status.
+    """
+
+    name: str
+    problems: list[str]
+    status: dict[str, Any] | None = None
+    healthy: bool = False
+    young: bool = False
+    spark: list[str] = field(default_factory=list)
+    spark_span: tuple[datetime, datetime] | None = None
+    drift: tuple[datetime, float | None, str] | None = None
+    drift_limit: float = 0.0
+    cron: str | None = None
+    next_run: datetime | None = None
+    replaying: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCard:
+    """A service of `homeostat up` on the overview; `look` is how its state is coloured."""
+
+    title: str
+    kind: str
+    look: str
+    state: str | None
+    url: str | None
+    restarts: int
+    problem: str | None
+
+
+def look_at(site: Site, entry: Found) -> Card:
+    """A project as a card; one that cannot be opened says why."""
+    if entry.project is None:
+        return Card(entry.folder.name, [entry.problem or "it cannot be read"])
     try:
-        return {"name": name, **_looked(site, name)}
+        return _look_into(site, entry.project.name)
     except HomeostatError as mistake:
-        return {"name": name, "status": None, "problems": [str(mistake)], "healthy": False}
+        return Card(entry.project.name, [str(mistake)])
 
 
-def _looked(site: Site, name: str) -> dict[str, Any]:
+def _look_into(site: Site, name: str) -> Card:
     from homeostat.flows.queries.status import next_run, status
 
     loop = site.loop(name)
-    stands = status(loop, site.clock(), site.proofs.verdict(loop))
+    current = status(loop, site.clock(), site.proofs.verdict(loop))
     newest = loop.store.list_points(newest=SPARK)
     shares = loop.store.list_shares(newest=1)
-    return {
-        "status": stands,
-        "problems": stands["problems"],
-        "healthy": stands["healthy"],
-        "young": stands["last_tick"] is None,
-        "spark": draw_spark([p.realized for p in newest]),
-        "spark_span": (newest[0].at, newest[-1].at) if newest else None,
-        "drift": shares[-1] if shares else None,
-        "drift_limit": loop.project.monitoring.drift_share,
-        "cron": loop.project.schedule.cron,
-        "next_run": next_run(loop, stands["last_tick"], site.clock()),
-        "task": loop.project.task.value,
-        "replaying": loop.replaying,
-    }
+    return Card(
+        name=name,
+        problems=current["problems"],
+        status=current,
+        healthy=current["healthy"],
+        young=current["last_tick"] is None,
+        spark=draw_spark([point.realized for point in newest]),
+        spark_span=(newest[0].at, newest[-1].at) if newest else None,
+        drift=shares[-1] if shares else None,
+        drift_limit=loop.project.monitoring.drift_share,
+        cron=loop.project.schedule.cron,
+        next_run=next_run(loop, current["last_tick"], site.clock()),
+        replaying=loop.replaying,
+    )
 
 
-def look_at_services(site: Site) -> list[dict[str, Any]]:
+def look_at_services(site: Site) -> list[ServiceCard]:
     """The services of `homeostat up`; empty where it never ran."""
-    services = read_services(site.root).get("services", {})
-    return [
-        {
-            "title": "This page" if name == "console" else title_of(name),
-            "kind": name.partition("-")[0],
-            "look": LOOKS.get(told.get("state", ""), "soft"),
-        }
-        | _told(told)
-        for name, told in services.items()
-    ]
+    return [_service(name, note) for name, note in read_services(site.root).get("services", {}).items()]
 
 
-def _told(service: dict[str, Any]) -> dict[str, Any]:
-    return {key: service.get(key) for key in ("url", "state", "restarts", "problem", "log")}
+def _service(name: str, note: Mapping[str, Any]) -> ServiceCard:
+    return ServiceCard(
+        title="This page" if name == "console" else title_of(name),
+        kind=name.partition("-")[0],
+        look=LOOKS.get(note.get("state", ""), "soft"),
+        state=note.get("state"),
+        url=note.get("url"),
+        restarts=note.get("restarts") or 0,
+        problem=note.get("problem"),
+    )
 
 
 def draw_spark(values: Sequence[float | None]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Pages from templates, and fragments of pages that are sent again only where they changed."""
+"""Pages from templates, and parts of pages that are sent again only where they changed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from fastapi import Request, Response
@@ -24,12 +23,12 @@ from homeostat.monitoring.report.story import count, format_text, metric_name, n
 EMPTY = "none"
 
 
-def page(request: Request, template: str, status: int = 200, **shown: Any) -> Response:
+def page(request: Request, template: str, status: int = 200, **shown: object) -> Response:
     """A template with what every page needs: the site, the person, the CSRF token, the projects."""
     return HTMLResponse(render(request, template, **shown), status)
 
 
-def render(request: Request, template: str, **shown: Any) -> str:
+def render(request: Request, template: str, **shown: object) -> str:
     """The text of a template with what every page needs."""
     site: Site = request.app.state.site
     person = person_of(request)
@@ -39,7 +38,7 @@ def render(request: Request, template: str, **shown: Any) -> str:
         "person": person,
         "csrf": request.state.csrf,
         "signed_in": request.state.way == "session",
-        "projects": [found.project.name for found in site.projects() if found.project],
+        "projects": [entry.project.name for entry in site.projects() if entry.project],
         "project": None,
         "tabs": list_tabs(person.role),
         "tab": "overview",
@@ -48,10 +47,10 @@ def render(request: Request, template: str, **shown: Any) -> str:
     return environment().get_template(template).render({**context, **shown})
 
 
-def live(request: Request, template: str, state: str, **shown: Any) -> Response:
-    """A fragment that asks for itself again: 204 where it is still what the asker has, by the token `state`.
+def live(request: Request, template: str, state: str, **shown: object) -> Response:
+    """A part of a page that polls: 204 where its content is still that of the token `state`.
 
-    The template gets `token`, the new one, for its own next question.
+    The template gets `token`, the new one, for its next request.
     """
     text = render(request, template, token=EMPTY, **shown)
     token = hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -85,7 +84,7 @@ def _environment(folders: tuple[Path, ...]) -> Environment:
         "number": number,
         "count": count,
         "metric": metric_name,
-        "told": format_text,
+        "text": format_text,
         "sentence": lambda text: text[:1].upper() + text[1:],
     }
     return made

@@ -34,7 +34,7 @@ class Site:
     places: tuple[Path, ...]
     clock: Callable[[], datetime]
     proofs: Proofs = field(default_factory=Proofs)
-    _found: list[Found] = field(default_factory=list)
+    _projects: list[Found] = field(default_factory=list)
     _scanned: float = -RESCAN_SECONDS
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -42,8 +42,8 @@ class Site:
         """Every project, sound or not; looked for again after a few seconds."""
         with self._lock:
             if time.monotonic() - self._scanned >= RESCAN_SECONDS:
-                self._found, self._scanned = list_projects(self.places), time.monotonic()
-            return self._found
+                self._projects, self._scanned = list_projects(self.places), time.monotonic()
+            return self._projects
 
     def loop(self, name: str) -> Loop:
         """The live loop of a project, or its replay where life has not begun. Raises UnknownProject."""
@@ -62,9 +62,9 @@ class Site:
 
     def find(self, name: str) -> Project:
         """A project by its name. Raises UnknownProject."""
-        for each in self.projects():
-            if each.project is not None and each.project.name == name:
-                return each.project
+        for entry in self.projects():
+            if entry.project is not None and entry.project.name == name:
+                return entry.project
         raise UnknownProject(f"there is no project {name!r} here.", "The overview lists those that there are.")
 
     def mlflow_url(self, loop: Loop) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from fastapi import Response
 from fastapi.staticfiles import StaticFiles
@@ -22,7 +21,7 @@ class Statics(StaticFiles):
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file, its ETag, and how long it may be kept."""
         response = await super().get_response(path, scope)
-        query: Any = scope["query_string"]
+        query: bytes = scope["query_string"]
         response.headers["Cache-Control"] = YEAR if query.startswith(b"v=") else ANEW
         return response
 

@@ -22,7 +22,7 @@ def warm_up(site: Site) -> threading.Thread:
 
 def _warm(site: Site) -> None:
     with suppress(OSError):
-        for found in site.projects():
-            look_at(site, found)
+        for entry in site.projects():
+            look_at(site, entry)
     gc.collect()
     gc.freeze()

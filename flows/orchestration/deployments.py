@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from homeostat.errors import HomeostatError, ProjectError
 from homeostat.project import Project
 
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+    from prefect.deployments.runner import RunnerDeployment
+
+    Schedule = CronSchedule | IntervalSchedule
+
+JobVariables = Mapping[str, str | Mapping[str, str]]
+"""What a run in a work pool is given: its image, and variables of its environment."""
 SWEEP_EVERY = timedelta(minutes=15)
 SWEEP_ANCHOR = datetime(2020, 1, 1, 0, 7, tzinfo=UTC)
 MARK = "homeostat"
@@ -22,7 +31,7 @@ PASSED_ON = (
 )  # fmt: skip
 
 
-def build_deployments(project: Project) -> list[Any]:
+def build_deployments(project: Project) -> list[RunnerDeployment]:
     """The deployments of a project: FLOW/NAME for the flows of `homeostat.flows.orchestration.tick`.
 
     `tick-due` and `sweep` are on schedules; `arrivals`, `labels`, `deliver`, `retrain` and each stage wait to be asked,
@@ -35,7 +44,7 @@ def build_deployments(project: Project) -> list[Any]:
 
     from homeostat.flows.orchestration import tick
 
-    schedules: dict[str, Any] = {
+    schedules: dict[str, Schedule] = {
         "tick-due": find_schedule(project),
         "sweep": IntervalSchedule(interval=SWEEP_EVERY, anchor_date=SWEEP_ANCHOR, timezone="UTC"),
     }
@@ -45,14 +54,14 @@ def build_deployments(project: Project) -> list[Any]:
         tick.tick_due, tick.sweep, tick.arrivals, tick.labels, tick.deliver, tick.retrain, *tick.STAGE_FLOWS.values()
     ]  # fmt: skip
     return [
-        each.to_deployment(
+        stage_flow.to_deployment(
             name=project.name,
             parameters={"folder": str(project.folder), "project": project.name, "scope": "live"},
             tags=[MARK, project.name, "live"],
-            schedules=[schedules[each.name]] if each.name in schedules else [],
+            schedules=[schedules[stage_flow.name]] if stage_flow.name in schedules else [],
             entrypoint_type=EntrypointType.MODULE_PATH,
         )
-        for each in flows
+        for stage_flow in flows
     ]
 
 
@@ -68,7 +77,7 @@ def find_schedule(project: Project) -> Any:
     return _cron(project, project.schedule.cron, "schedule.cron")
 
 
-def _cron(project: Project, line: str, key: str) -> Any:
+def _cron(project: Project, line: str, key: str) -> CronSchedule:
     from cronsim import CronSim, CronSimError
     from prefect.client.schemas.schedules import CronSchedule
 
@@ -77,8 +86,8 @@ def _cron(project: Project, line: str, key: str) -> Any:
         return CronSchedule(cron=line, timezone=project.schedule.timezone or project.data.timezone or "UTC")
     except (ValueError, CronSimError):
         raise ProjectError(
-            f"{project.file}: {key}: {line!r} is not a cron line.",
-            "Write five fields, as in '0 6 * * *' for every day at six.",
+            f"{project.file}: {key}: {line!r} is not a cron expression.",
+            "Expected five fields, as in '0 6 * * *' for every day at six.",
         ) from None
 
 
@@ -93,7 +102,9 @@ def deploy(project: Project, pool: str | None = None, image: str | None = None) 
     return asyncio.run(_deploy(project, build_deployments(project), pool, image))
 
 
-async def _deploy(project: Project, built: list[Any], pool: str | None, image: str | None) -> dict[str, UUID]:
+async def _deploy(
+    project: Project, built: list[RunnerDeployment], pool: str | None, image: str | None
+) -> dict[str, UUID]:
     from prefect.client.orchestration import get_client
 
     from homeostat.flows.orchestration.automations import put_automations
@@ -108,7 +119,7 @@ async def _deploy(project: Project, built: list[Any], pool: str | None, image: s
     return ids
 
 
-def place_in(deployment: Any, pool: str | None, variables: Mapping[str, Any]) -> None:
+def place_in(deployment: RunnerDeployment, pool: str | None, variables: JobVariables) -> None:
     """Say which pool runs a deployment: None for the runner, which an earlier pool must be taken from."""
     deployment.work_pool_name = pool
     deployment.work_queue_name = None
@@ -116,26 +127,26 @@ def place_in(deployment: Any, pool: str | None, variables: Mapping[str, Any]) ->
         deployment.job_variables = dict(variables)
 
 
-async def _job_variables(client: Any, pool: str, image: str | None) -> dict[str, Any]:
+async def _job_variables(client: PrefectClient, pool: str, image: str | None) -> JobVariables:
     """What a run in a pool is given: where it works, or its image, and the variables of the environment it needs."""
     from prefect.exceptions import ObjectNotFound
 
     try:
-        found = await client.read_work_pool(pool)
+        work_pool = await client.read_work_pool(pool)
     except ObjectNotFound:
-        known = ", ".join(sorted(each.name for each in await client.read_work_pools())) or "none"
+        known = ", ".join(sorted(known_pool.name for known_pool in await client.read_work_pools())) or "none"
         raise HomeostatError(
             f"deploy: the Prefect server has no work pool {pool!r}; it has {known}.",
             f"Create it with 'prefect work-pool create {pool} --type process' (or docker, or kubernetes).",
         ) from None
     environment = _environment(os.environ)
-    if found.type == "process":
+    if work_pool.type == "process":
         if image is not None:
-            raise HomeostatError(f"deploy: work pool {pool!r} runs processes, not images.", "Leave --image out.")
+            raise HomeostatError(f"deploy: work pool {pool!r} runs processes, not images.", "Omit --image.")
         return {"env": environment | {"PYTHONSAFEPATH": "1"}}
-    if found.type not in ("docker", "kubernetes"):
+    if work_pool.type not in ("docker", "kubernetes"):
         raise HomeostatError(
-            f"deploy: work pool {pool!r} is of type {found.type!r}; expected process, docker or kubernetes."
+            f"deploy: work pool {pool!r} is of type {work_pool.type!r}; expected process, docker or kubernetes."
         )
     if image is None:
         raise HomeostatError(f"deploy: work pool {pool!r} runs images.", "Name one with --image.")

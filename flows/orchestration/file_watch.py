@@ -1,4 +1,4 @@
-"""New inputs and labels in local files, noticed as they come and told as events, as often as a batch may come."""
+"""New inputs and labels in local files: watched, and announced as events, at most as often as batches may come."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ class Watched:
 
 def list_watched(projects: Iterable[Project]) -> list[Watched]:
     """The sources of projects that are files of this machine; inputs only where they are scored as they come."""
-    found = []
+    listed = []
     for project in projects:
         sources: list[tuple[str, Source]] = [(LABELS_ARRIVED, project.data.feedback)]
         if project.schedule.arrivals == "score":
             sources.append((INPUTS_ARRIVED, project.data.inputs))
-        found += [watched for event, source in sources if (watched := _watched(project, event, source)) is not None]
-    return found
+        listed += [watched for event, source in sources if (watched := _watched(project, event, source)) is not None]
+    return listed
 
 
 def _watched(project: Project, event: str, source: Source) -> Watched | None:
@@ -68,11 +68,11 @@ class FileWatch:
         self._watched: tuple[Watched, ...] = ()
         self._changed = asyncio.Event()
         self._waiting: dict[Watched, int] = {}
-        self._told: dict[tuple[str, str], float] = {}
+        self._announced: dict[tuple[str, str], float] = {}
 
     def watch(self, projects: Sequence[Project]) -> None:
         """Watch the sources of these projects from now on."""
-        watched = tuple(each for each in list_watched(projects) if each.folder.is_dir())
+        watched = tuple(source for source in list_watched(projects) if source.folder.is_dir())
         if watched != self._watched:
             self._watched = watched
             self._changed.set()
@@ -91,28 +91,30 @@ class FileWatch:
     async def _notice(self, watched: tuple[Watched, ...]) -> None:
         from watchfiles import awatch
 
-        folders = {each.folder for each in watched}
-        deep = any(each.deep for each in watched)
+        folders = {source.folder for source in watched}
+        deep = any(source.deep for source in watched)
 
         def concerns(_change: Change, path: str) -> bool:
-            return any(each.holds(path) for each in watched)
+            return any(source.holds(path) for source in watched)
 
         changes = awatch(
             *folders, watch_filter=concerns, debounce=DEBOUNCE_MS, stop_event=self._changed, recursive=deep
         )
-        async for found in changes:
-            for _, path in found:
-                self._waiting |= {each: self._waiting.get(each, 0) + 1 for each in watched if each.holds(path)}
+        async for changed in changes:
+            for _, path in changed:
+                self._waiting |= {source: self._waiting.get(source, 0) + 1 for source in watched if source.holds(path)}
 
     async def _tell(self) -> None:
         """Announce what waits; soon after the last time it waits on, for it would be left to the next tick."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             now = time.monotonic()
-            for each in list(self._waiting):
-                key = (each.event, each.project)
-                if now - self._told.get(key, -each.gap_seconds) < each.gap_seconds:
+            for source in list(self._waiting):
+                key = (source.event, source.project)
+                if now - self._announced.get(key, -source.gap_seconds) < source.gap_seconds:
                     continue
-                files = self._waiting.pop(each)
-                self._told[key] = now
-                await asyncio.to_thread(announce, each.event, each.project, {"changes": files, "source": each.pattern})
+                files = self._waiting.pop(source)
+                self._announced[key] = now
+                await asyncio.to_thread(
+                    announce, source.event, source.project, {"changes": files, "source": source.pattern}
+                )

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
@@ -20,16 +19,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from homeostat.errors import HomeostatError
 from homeostat.flows.locks import exclusive
 from homeostat.flows.orchestration.file_watch import FileWatch
+from homeostat.flows.orchestration.heartbeat import Beat, write_heartbeat
 from homeostat.installation import Found, list_projects
 from homeostat.project import Project
 
-HEARTBEAT_FILE = "runner.json"
+if TYPE_CHECKING:
+    from prefect.client.orchestration import PrefectClient
+    from prefect.client.schemas.responses import DeploymentResponse
+    from prefect.runner import Runner
+
 BEAT_SECONDS = 5.0
 SCAN_SECONDS = 5.0
 POLL_SECONDS = 10.0
@@ -64,7 +68,7 @@ class Keeper:
         self._poll_seconds = poll_seconds
         self._served: dict[str, Served] = {}
         self._failed: dict[Path, tuple[int, str]] = {}
-        self._found: list[Found] = []
+        self._projects: list[Found] = []
         self._files = FileWatch()
 
     async def run(self) -> None:
@@ -79,7 +83,9 @@ class Keeper:
                 try:
                     await self._serve()
                 except Exception as fault:
-                    log.warning("the Prefect server is away, or the runner failed: %s; trying again", _reason(fault))
+                    log.warning(
+                        "the Prefect server cannot be reached, or the runner failed: %s; retrying", _reason(fault)
+                    )
                 self._served.clear()
                 await asyncio.sleep(RETRY_SECONDS)
 
@@ -107,24 +113,24 @@ class Keeper:
                     await serving
 
     def _scan(self) -> None:
-        self._found = list_projects([place for place in self._places if place.is_dir()])
-        self._files.watch([found.project for found in self._found if found.project is not None])
+        self._projects = list_projects([place for place in self._places if place.is_dir()])
+        self._files.watch([entry.project for entry in self._projects if entry.project is not None])
 
-    async def _deploy(self, runner: Any, client: Any) -> None:
-        for found in self._found:
-            stamp = _stamp(found.folder)
-            if found.project is None or self._failed.get(found.folder, (None, ""))[0] == stamp:
+    async def _deploy(self, runner: Runner, client: PrefectClient) -> None:
+        for entry in self._projects:
+            stamp = _stamp(entry.folder)
+            if entry.project is None or self._failed.get(entry.folder, (None, ""))[0] == stamp:
                 continue
-            served = self._served.get(found.project.name)
-            if served is None or served.stamp != stamp or served.project.folder != found.folder:
-                await self._deploy_one(runner, client, found.project, stamp)
+            served = self._served.get(entry.project.name)
+            if served is None or served.stamp != stamp or served.project.folder != entry.folder:
+                await self._deploy_one(runner, client, entry.project, stamp)
         # A project whose file is broken for now keeps what was deployed.
-        folders = {found.folder for found in self._found}
+        folders = {entry.folder for entry in self._projects}
         for name in [name for name, served in self._served.items() if served.project.folder not in folders]:
             await remove(client, name, list(self._served.pop(name).deployments.values()))
             log.info("%s: removed", name)
 
-    async def _deploy_one(self, runner: Any, client: Any, project: Project, stamp: int) -> None:
+    async def _deploy_one(self, runner: Runner, client: PrefectClient, project: Project, stamp: int) -> None:
         from homeostat.flows.orchestration.automations import put_automations
         from homeostat.flows.orchestration.deployments import build_deployments, place_in
 
@@ -141,53 +147,57 @@ class Keeper:
         await put_automations(client, project.name, served.deployments)
         # What is due already does not wait for the next cron.
         await client.create_flow_run_from_deployment(served.deployments["sweep"])
-        log.info("%s: %s", project.name, "deployed anew" if project.name in self._served else "deployed")
+        log.info("%s: %s", project.name, "redeployed" if project.name in self._served else "deployed")
         self._served[project.name] = served
 
-    async def _tidy(self, client: Any) -> None:
+    async def _tidy(self, client: PrefectClient) -> None:
         """Before anything runs: end what a killed runner left behind, and forget projects that are gone."""
         from homeostat.flows.orchestration.orphaned_runs import drop_missed, end_orphans
 
         mine = await self._list_mine(client)
-        folders = {found.folder for found in self._found}
-        gone = [each for each in mine if Path(each.parameters["folder"]) not in folders]
-        kept = [each for each in mine if each not in gone]
-        ended = await end_orphans(client, [each.id for each in kept])
-        dropped = await drop_missed(client, [each.id for each in kept if each.schedules], datetime.now(UTC))
+        folders = {entry.folder for entry in self._projects}
+        gone = [deployment for deployment in mine if Path(deployment.parameters["folder"]) not in folders]
+        kept = [deployment for deployment in mine if deployment not in gone]
+        ended = await end_orphans(client, [deployment.id for deployment in kept])
+        dropped = await drop_missed(
+            client, [deployment.id for deployment in kept if deployment.schedules], datetime.now(UTC)
+        )
         if ended or dropped:
-            log.info("%d killed runs ended, %d missed ones left to the newest", ended, dropped)
-        for name in {each.name for each in gone}:
-            await remove(client, name, [each.id for each in gone if each.name == name])
+            log.info("%d killed runs marked as crashed, %d missed runs dropped in favour of the newest", ended, dropped)
+        for name in {deployment.name for deployment in gone}:
+            await remove(client, name, [deployment.id for deployment in gone if deployment.name == name])
 
-    async def _list_mine(self, client: Any) -> list[Any]:
+    async def _list_mine(self, client: PrefectClient) -> list[DeploymentResponse]:
         """The deployments whose project lies, or lay, in one of our places."""
         from prefect.client.schemas.filters import DeploymentFilter
 
         marked = DeploymentFilter.model_validate({"tags": {"all_": [MARK]}})
-        found: list[Any] = []
-        while page := await client.read_deployments(deployment_filter=marked, limit=PAGE, offset=len(found)):
-            found += page
-        return [each for each in found if self._is_mine(Path(each.parameters.get("folder", "/")))]
+        deployments: list[DeploymentResponse] = []
+        while page := await client.read_deployments(deployment_filter=marked, limit=PAGE, offset=len(deployments)):
+            deployments += page
+        return [
+            deployment for deployment in deployments if self._is_mine(Path(deployment.parameters.get("folder", "/")))
+        ]
 
     def _is_mine(self, folder: Path) -> bool:
         return folder in self._places or folder.parent in self._places
 
     async def _beat(self) -> None:
         while True:
-            write_heartbeat(self._root, self._told())
+            write_heartbeat(self._root, self._describe())
             await asyncio.sleep(BEAT_SECONDS)
 
-    def _told(self) -> dict[str, dict[str, Any]]:
-        told = {}
-        for found in self._found:
-            name = found.folder.name if found.project is None else found.project.name
-            stamp, words = self._failed.get(found.folder, (None, None))
-            problem = found.problem or (words if stamp == _stamp(found.folder) else None)
-            told[name] = {"folder": str(found.folder), "problem": problem}
-        return told
+    def _describe(self) -> dict[str, Beat]:
+        report: dict[str, Beat] = {}
+        for entry in self._projects:
+            name = entry.folder.name if entry.project is None else entry.project.name
+            stamp, words = self._failed.get(entry.folder, (None, None))
+            problem = entry.problem or (words if stamp == _stamp(entry.folder) else None)
+            report[name] = {"folder": str(entry.folder), "problem": problem}
+        return report
 
 
-async def remove(client: Any, name: str, deployments: Sequence[UUID]) -> None:
+async def remove(client: PrefectClient, name: str, deployments: Sequence[UUID]) -> None:
     """Take a project's deployments and automations away; what its runs left stays to be seen."""
     from prefect.exceptions import ObjectNotFound
 
@@ -197,14 +207,6 @@ async def remove(client: Any, name: str, deployments: Sequence[UUID]) -> None:
     for deployment in deployments:
         with suppress(ObjectNotFound):
             await client.delete_deployment(deployment)
-
-
-def write_heartbeat(root: Path, projects: dict[str, dict[str, Any]]) -> None:
-    """Say that the runner lives, and what is wrong with which project; written whole or not at all."""
-    told = {"at": datetime.now(UTC).isoformat(), "pid": os.getpid(), "projects": projects}
-    part = root / f".{HEARTBEAT_FILE}.part"
-    part.write_text(json.dumps(told, indent=1), encoding="utf-8")
-    part.replace(root / HEARTBEAT_FILE)
 
 
 def stop_in_order() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from prefect import flow, get_run_logger, tags, task
 from prefect.cache_policies import NO_CACHE
 from prefect.runtime import flow_run
-from prefect.states import Completed
+from prefect.states import Completed, State
 
 from homeostat.durations import instant
 from homeostat.errors import BusyError, HomeostatError
@@ -26,9 +26,14 @@ RETRY_SECONDS: list[float] = [1, 5]
 # How long a run waits for another to end before it leaves the work to it.
 PATIENCE_SECONDS = 20
 LIVE = Scope.LIVE.value
+Outcome = dict[str, Any]
+"""What a stage did, in plain values."""
+Result = Outcome | list[str] | State
+"""What a flow returns: what it did, the slots that it ran, or a state of Prefect's where it was skipped."""
+Work = Callable[[Loop], Result]
 
 
-def may_pass(_task: Any, _run: Any, state: Any) -> bool:
+def may_pass(_task: object, _run: object, state: State) -> bool:
     """Whether a failure may pass by itself: a mistake that a person must fix, or a bug, is not retried."""
     fault = state.result(raise_on_failure=False)
     if isinstance(fault, HomeostatError):
@@ -36,7 +41,7 @@ def may_pass(_task: Any, _run: Any, state: Any) -> bool:
     return isinstance(fault, OSError) or type(fault).__module__ != "builtins"
 
 
-def _stage_task(stage: str) -> Any:
+def _stage_task(stage: str) -> Callable[[str, str, str, str], Outcome]:
     @task(
         name=stage,
         task_run_name="{project} {at} " + stage,
@@ -45,7 +50,7 @@ def _stage_task(stage: str) -> Any:
         retry_condition_fn=may_pass,
         cache_policy=NO_CACHE,
     )
-    def run(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
+    def run(folder: str, project: str, scope: str, at: str) -> Outcome:
         outcome = run_stage(folder, scope, stage, at)
         get_run_logger().info("%s: %s", stage, describe_outcome(outcome, stage))
         if stage == "decide" and scope == LIVE and outcome.get("decision") != "wait":
@@ -59,7 +64,7 @@ STAGE_TASKS = {stage: _stage_task(stage) for stage in STAGES}
 
 
 @flow(name="tick", flow_run_name="{project} tick {at}")
-def tick(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
+def tick(folder: str, project: str, scope: str, at: str) -> Outcome:
     """Run the tick at `at` (an ISO instant), each stage a task; a stage that fails fails the run."""
     outcomes = run_tick(folder, scope, at, lambda stage: STAGE_TASKS[stage](folder, project, scope, at))
     if scope == LIVE:
@@ -67,7 +72,7 @@ def tick(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
     return outcomes
 
 
-def observed_tick(folder: str, project: str, scope: str, at: str) -> dict[str, Any]:
+def observed_tick(folder: str, project: str, scope: str, at: str) -> Outcome:
     """Run a tick as a Prefect flow run that carries the project and the scope as tags."""
     with tags(project, scope):
         return tick(folder, project, scope, at)
@@ -91,7 +96,7 @@ def _run_name(what: str) -> Callable[[], str]:
     return name
 
 
-def _claimed(folder: str, scope: str, work: Callable[[Loop], Any]) -> Any:
+def _claimed(folder: str, scope: str, work: Work) -> Result:
     """Do work under the project's claim; where another run has it, end quietly: that one looks for what is due."""
     try:
         with claim(folder, scope, wait=PATIENCE_SECONDS) as loop:
@@ -100,10 +105,10 @@ def _claimed(folder: str, scope: str, work: Callable[[Loop], Any]) -> Any:
         return _skipped(str(fault))
 
 
-def _between(folder: str, project: str, scope: str, work: Callable[[Loop], Any]) -> Any:
+def _between(folder: str, project: str, scope: str, work: Work) -> Result:
     """Do work between ticks; then the ticks that fell due meanwhile, whose own run may have found us at work."""
 
-    def and_ticks(loop: Loop) -> Any:
+    def and_ticks(loop: Loop) -> Result:
         done = work(loop)
         _run_due(loop, folder, project, scope)
         return done
@@ -111,12 +116,12 @@ def _between(folder: str, project: str, scope: str, work: Callable[[Loop], Any])
     return _claimed(folder, scope, and_ticks)
 
 
-def _skipped(why: str) -> Any:
+def _skipped(why: str) -> State:
     get_run_logger().info("skipped: %s", why)
     return Completed(message=f"skipped: {why}")
 
 
-def _report(loop: Loop, outcome: Any) -> Any:
+def _report(loop: Loop, outcome: Outcome) -> Result:
     """Log what was done between ticks, and wake the delivery of the alerts it raised."""
     if outcome.get("skipped"):
         return _skipped(outcome["skipped"])
@@ -140,7 +145,7 @@ def _run_due(loop: Loop, folder: str, project: str, scope: str) -> list[str]:
 
 
 @flow(name="tick-due", flow_run_name=_run_name("due"))
-def tick_due(folder: str, project: str, scope: str = LIVE) -> Any:
+def tick_due(folder: str, project: str, scope: str = LIVE) -> Result:
     """Run every slot that is due and not done, oldest first, each as a tick of its own; returns the slots."""
     if not due_slots(folder, _now(), scope):
         return []
@@ -148,7 +153,7 @@ def tick_due(folder: str, project: str, scope: str = LIVE) -> Any:
 
 
 @flow(name="sweep", flow_run_name=_run_name("sweep"))
-def sweep(folder: str, project: str, scope: str = LIVE) -> Any:
+def sweep(folder: str, project: str, scope: str = LIVE) -> Result:
     """Do whatever is due and not done, because an event was lost or a run was killed; nothing where nothing is."""
     if not between.find_work(open_loop(folder, Scope(scope)), _now()):
         return []
@@ -166,22 +171,22 @@ def sweep(folder: str, project: str, scope: str = LIVE) -> Any:
 
 
 @flow(name="arrivals", flow_run_name=_run_name("arrivals"))
-def arrivals(folder: str, project: str, scope: str = LIVE) -> Any:
+def arrivals(folder: str, project: str, scope: str = LIVE) -> Result:
     """Take in and score what is new now, as a batch of its own between ticks."""
     return _between(folder, project, scope, lambda loop: _report(loop, between.arrivals(loop, _now())))
 
 
 @flow(name="labels", flow_run_name=_run_name("labels"))
-def labels(folder: str, project: str, scope: str = LIVE) -> Any:
+def labels(folder: str, project: str, scope: str = LIVE) -> Result:
     """Collect answers and take in the labels known by now."""
     return _between(folder, project, scope, lambda loop: _report(loop, between.labels(loop, _now())))
 
 
 @flow(name="deliver", flow_run_name=_run_name("deliver"))
-def deliver(folder: str, project: str, scope: str = LIVE) -> Any:
+def deliver(folder: str, project: str, scope: str = LIVE) -> Result:
     """Deliver the alerts that wait and anchor the journal."""
 
-    def work(loop: Loop) -> Any:
+    def work(loop: Loop) -> Result:
         outcome = between.deliver(loop, _now())
         get_run_logger().info("%s", describe_outcome(outcome))
         return outcome
@@ -190,10 +195,10 @@ def deliver(folder: str, project: str, scope: str = LIVE) -> Any:
 
 
 @flow(name="retrain", flow_run_name=_run_name("retrain"))
-def retrain(folder: str, project: str, scope: str = LIVE) -> Any:
+def retrain(folder: str, project: str, scope: str = LIVE) -> Result:
     """Train, compare on fresh rows, and promote or refuse, whatever the policy would have waited for."""
 
-    def work(loop: Loop) -> Any:
+    def work(loop: Loop) -> Result:
         if list_due(loop, _now()):
             return _skipped("a tick is due, which comes first")
         return _report(loop, manual.retrain(loop, _now(), between.WHO))
@@ -201,7 +206,7 @@ def retrain(folder: str, project: str, scope: str = LIVE) -> Any:
     return _between(folder, project, scope, work)
 
 
-WITHOUT_TICK: dict[str, Callable[[Loop, datetime], Any]] = {
+WITHOUT_TICK: dict[str, Callable[[Loop, datetime], Outcome]] = {
     "ingest": lambda loop, at: manual.ingest(loop, at, between.WHO),
     "predict": lambda loop, at: manual.predict(loop, at, between.WHO),
     "collect": lambda loop, at: between.collect(loop, at),
@@ -212,8 +217,8 @@ WITHOUT_TICK: dict[str, Callable[[Loop, datetime], Any]] = {
 
 
 def _stage_flow(stage: str) -> Any:
-    def run(folder: str, project: str, scope: str = LIVE, at: str | None = None) -> Any:
-        def work(loop: Loop) -> Any:
+    def run(folder: str, project: str, scope: str = LIVE, at: str | None = None) -> Result:
+        def work(loop: Loop) -> Result:
             slots = [at] if at else list_due(loop, _now())[:1]
             if slots:
                 return _in_turn(loop, folder, project, scope, slots[0], stage, asked=at is not None)
@@ -229,7 +234,7 @@ def _stage_flow(stage: str) -> Any:
     return flow(name=stage, flow_run_name=_run_name(stage))(run)
 
 
-def _in_turn(loop: Loop, folder: str, project: str, scope: str, slot: str, stage: str, *, asked: bool) -> Any:
+def _in_turn(loop: Loop, folder: str, project: str, scope: str, slot: str, stage: str, *, asked: bool) -> Result:
     """Run a stage of a slot; unless a person asked for this slot, only where all stages before it are done."""
     at = datetime.fromisoformat(slot)
     before = STAGES[: STAGES.index(stage)]

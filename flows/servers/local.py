@@ -170,8 +170,8 @@ def _shared(server: Server) -> str:
                 return url
         time.sleep(0.2)
     raise HomeostatError(
-        f"another process owns the {server.name} server of this project ({server.home}), but it does not answer.",
-        "End that process, then try again.",
+        f"another process runs the {server.name} server of this project ({server.home}), but it does not answer.",
+        "Stop that process, then try again.",
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from homeostat.metrics import better
+from homeostat.monitoring.report.estimate_chart import Plot
 from homeostat.monitoring.report.page import render_page
 from homeostat.monitoring.report.story import count, metric_name, number
 
@@ -24,8 +25,56 @@ COLUMNS = (
 HUES = ("@promotion", "@retraining", "@drift", "@rollback", "@alarm", "@cover", "@refusal")
 
 
-def write_page(path: Path, summary: Mapping[str, Any]) -> None:
-    """Write the page of a backtest's summary; the same summary gives the same bytes."""
+class PolicySummary(TypedDict):
+    """One policy of a backtest: `gain` over never retraining, `gain_a_tick` with its 95% interval, and what it cost.
+
+    `setting` is what a project file says to have it; None where it cannot.
+    """
+
+    policy: str
+    setting: dict[str, object] | None
+    metric: float | None
+    gain: float | None
+    gain_a_tick: tuple[float, float, float] | None
+    fits: int
+    relative_cost: float | None
+    row_rounds: float
+    training_cpu_seconds: float
+    triggers: int
+    by_tick: list[float | None]
+
+
+class Recommendation(TypedDict):
+    """The policy that a backtest recommends, and the one with the best metric."""
+
+    policy: str
+    best: str
+    reasons: list[str]
+    setting: dict[str, object]
+
+
+class Learner(TypedDict):
+    """The model that every policy of a backtest refits."""
+
+    family: str
+    rounds: int
+
+
+class BacktestSummary(TypedDict):
+    """What a backtest found, as its summary.json has it."""
+
+    project: str
+    metric: str
+    ticks: list[str]
+    labels: int
+    learner: Learner
+    policies: list[PolicySummary]
+    recommended: Recommendation
+
+
+def write_page(path: Path, given: Mapping[str, Any]) -> None:
+    """Write the page of a backtest's summary, a `BacktestSummary`; the same summary gives the same bytes."""
+    summary = cast("BacktestSummary", given)
     chosen = summary["recommended"]["policy"]
     render_page(
         path,
@@ -36,11 +85,11 @@ def write_page(path: Path, summary: Mapping[str, Any]) -> None:
         hero=_hero(summary),
         reasons=summary["recommended"]["reasons"],
         columns=COLUMNS,
-        rows=[{"cells": tell_policy(each), "chosen": each["policy"] == chosen} for each in summary["policies"]],
+        rows=[{"cells": tell_policy(policy), "chosen": policy["policy"] == chosen} for policy in summary["policies"]],
     )
 
 
-def tell_policy(policy: Mapping[str, Any]) -> list[str]:
+def tell_policy(policy: PolicySummary) -> list[str]:
     """One policy of a summary as the cells of a table's row, one for each of `COLUMNS`."""
     around = policy["gain_a_tick"]
     relative, triggers = policy["relative_cost"], policy["triggers"]
@@ -57,16 +106,16 @@ def tell_policy(policy: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def cost_chart(summary: Mapping[str, Any]) -> dict[str, Any]:
+def cost_chart(summary: BacktestSummary) -> Plot:
     """Plotly's data and layout: the metric of each policy against what it cost."""
-    shown = [each for each in summary["policies"] if each["metric"] is not None]
-    colors = [_color(summary, each["policy"]) for each in shown]
+    shown = [policy for policy in summary["policies"] if policy["metric"] is not None]
+    colors = [_color(summary, policy["policy"]) for policy in shown]
     trace = {
         "type": "scatter",
         "mode": "markers+text",
-        "x": [each["relative_cost"] for each in shown],
-        "y": [each["metric"] for each in shown],
-        "text": [each["policy"] for each in shown],
+        "x": [policy["relative_cost"] for policy in shown],
+        "y": [policy["metric"] for policy in shown],
+        "text": [policy["policy"] for policy in shown],
         "textposition": ["top center" if at % 2 else "bottom center" for at in range(len(shown))],
         "textfont": {"color": colors},
         "marker": {"size": 11, "color": colors},
@@ -74,34 +123,34 @@ def cost_chart(summary: Mapping[str, Any]) -> dict[str, Any]:
     }
     wanted = "higher" if better(summary["metric"], 1.0, 0.0) else "lower"
     title = f"<b>{metric_name(summary['metric'])}</b>, {wanted} is better, against cost"
-    layout: dict[str, Any] = _layout(title) | {"showlegend": False}
+    layout: Plot = _layout(title) | {"showlegend": False}
     layout["xaxis"] |= {"type": "log", "title": {"text": "cost; retraining on everything at every tick is 1"}}
     return {"data": [trace], "layout": layout}
 
 
-def time_chart(summary: Mapping[str, Any]) -> dict[str, Any]:
+def time_chart(summary: BacktestSummary) -> Plot:
     """Plotly's data and layout: the metric of each policy over time; a click on a name shows or hides it."""
     shown = {"never", "every_tick", summary["recommended"]["policy"], summary["recommended"]["best"]}
     traces = [
         {
             "type": "scatter",
             "mode": "lines",
-            "name": each["policy"],
+            "name": policy["policy"],
             "x": summary["ticks"],
-            "y": each["by_tick"],
+            "y": policy["by_tick"],
             "connectgaps": False,
-            "visible": True if each["policy"] in shown else "legendonly",
-            "line": {"color": _color(summary, each["policy"]), "width": 2.5 if each["policy"] in shown else 1.5},
-            "hovertemplate": f"{each['policy']}: %{{y:.4f}}<extra></extra>",
+            "visible": True if policy["policy"] in shown else "legendonly",
+            "line": {"color": _color(summary, policy["policy"]), "width": 2.5 if policy["policy"] in shown else 1.5},
+            "hovertemplate": f"{policy['policy']}: %{{y:.4f}}<extra></extra>",
         }
-        for each in summary["policies"]
+        for policy in summary["policies"]
     ]
-    layout: dict[str, Any] = _layout(f"<b>{metric_name(summary['metric'])}</b> per tick") | {"hovermode": "x unified"}
+    layout: Plot = _layout(f"<b>{metric_name(summary['metric'])}</b> per tick") | {"hovermode": "x unified"}
     layout["xaxis"] |= {"type": "date"}
     return {"data": traces, "layout": layout}
 
 
-def _layout(title: str) -> dict[str, Any]:
+def _layout(title: str) -> Plot:
     axis = {"gridcolor": "@grid", "zeroline": False, "linecolor": "@line", "tickfont": {"color": "@soft"}}
     return {
         "height": 400,
@@ -116,14 +165,14 @@ def _layout(title: str) -> dict[str, Any]:
     }
 
 
-def _color(summary: Mapping[str, Any], policy: str) -> str:
+def _color(summary: BacktestSummary, policy: str) -> str:
     if policy == summary["recommended"]["policy"]:
         return "@loop"
-    others = [each["policy"] for each in summary["policies"] if each["policy"] != "never"]
+    others = [row["policy"] for row in summary["policies"] if row["policy"] != "never"]
     return "@base" if policy == "never" else HUES[others.index(policy) % len(HUES)]
 
 
-def _lead(summary: Mapping[str, Any]) -> str:
+def _lead(summary: BacktestSummary) -> str:
     learner, ticks = summary["learner"], summary["ticks"]
     return (
         f"Retraining policies on the project's own history: {len(ticks)} ticks, {ticks[0][:10]} to {ticks[-1][:10]}, "
@@ -131,8 +180,8 @@ def _lead(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _hero(summary: Mapping[str, Any]) -> list[dict[str, str]]:
-    named: dict[str, Any] = {each["policy"]: each for each in summary["policies"]}
+def _hero(summary: BacktestSummary) -> list[dict[str, str]]:
+    named = {policy["policy"]: policy for policy in summary["policies"]}
     chosen = named[summary["recommended"]["policy"]]
     name, cost = metric_name(summary["metric"]), chosen["relative_cost"]
     return [
@@ -142,8 +191,8 @@ def _hero(summary: Mapping[str, Any]) -> list[dict[str, str]]:
     ]
 
 
-def _both(chosen: Mapping[str, Any], never: Mapping[str, Any]) -> str:
-    return " · ".join(_number(each["metric"]) for each in (chosen, never))
+def _both(chosen: PolicySummary, never: PolicySummary) -> str:
+    return " · ".join(_number(policy["metric"]) for policy in (chosen, never))
 
 
 def _number(value: float | None, signed: bool = False) -> str:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import html
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 from homeostat.durations import instant
 from homeostat.metrics import better
 from homeostat.monitoring.report.decisions import LOOKS, Sign
-from homeostat.monitoring.report.estimate_chart import estimate_traces
+from homeostat.monitoring.report.estimate_chart import Plot, estimate_traces
 from homeostat.monitoring.report.story import ReportData, format_text, metric_name, number
 from homeostat.records import Window, WindowStatus
 
@@ -19,7 +18,7 @@ _LOUDEST = (Sign.ALARM, Sign.ROLLBACK, Sign.PROMOTION, Sign.REFUSAL, Sign.RETRAI
 _METRIC_HEIGHT, _LANE_HEIGHT, _SMALL_HEIGHT, _GAP = 330, 24, 72, 46
 
 
-def build_chart(data: ReportData) -> dict[str, Any]:
+def build_chart(data: ReportData) -> Plot:
     """Plotly's data and layout, panels above each other on one time axis; "@name" stands for a colour of the page."""
     signs = _marks_seen(data)
     heights = [_METRIC_HEIGHT, max(_LANE_HEIGHT * len(signs), 1), _SMALL_HEIGHT, _SMALL_HEIGHT]
@@ -38,7 +37,7 @@ def build_chart(data: ReportData) -> dict[str, Any]:
         "<b>Coverage</b>, rows whose truth is known",
         "<b>Drift</b>, share of columns that moved",
     ]
-    layout: dict[str, Any] = _layout(domains, total, titles, signs) | {"shapes": _shapes(data, domains)}
+    layout: Plot = _layout(domains, total, titles, signs) | {"shapes": _shapes(data, domains)}
     layout["annotations"] += _end_labels(data)
     layout["xaxis"]["range"] = _time_range(data)
     layout["meta"] = {"ticks": len({window.end_at for window in (*data.windows, *data.baseline)})}
@@ -57,16 +56,14 @@ def _direction(metric: str) -> str:
 
 def _domains(heights: Sequence[int]) -> tuple[list[tuple[float, float]], int]:
     total = sum(heights) + _GAP * (len(heights) - 1)
-    top, found = total, []
+    top, domains = total, []
     for height in heights:
-        found.append((round((top - height) / total, 6), round(top / total, 6)))
+        domains.append((round((top - height) / total, 6), round(top / total, 6)))
         top -= height + _GAP
-    return found, total
+    return domains, total
 
 
-def _layout(
-    domains: Sequence[tuple[float, float]], total: int, titles: Sequence[str], signs: Sequence[Sign]
-) -> dict[str, Any]:
+def _layout(domains: Sequence[tuple[float, float]], total: int, titles: Sequence[str], signs: Sequence[Sign]) -> Plot:
     plain = {"gridcolor": "@grid", "zeroline": False, "fixedrange": True, "tickfont": {"color": "@soft"}}
     lane = {"tickvals": list(range(len(signs))), "ticktext": [LOOKS[sign].label for sign in signs]}
     whole = {"tickformat": ".0%", "tickvals": [0, 0.5, 1], "range": [0, 1.04]}
@@ -103,7 +100,7 @@ def _in_order(windows: Sequence[Window]) -> list[Window]:
     return sorted(windows, key=lambda window: (window.end_at, window.batch))
 
 
-def _line(windows: Sequence[Window], metric: str, name: str, color: str, width: float) -> dict[str, Any]:
+def _line(windows: Sequence[Window], metric: str, name: str, color: str, width: float) -> Plot:
     shown = _in_order(windows)
     return {
         "type": "scatter",
@@ -127,13 +124,13 @@ def _line(windows: Sequence[Window], metric: str, name: str, color: str, width: 
 def _hover(window: Window, name: str) -> str:
     if window.realized is None:
         return f"{name}: unknown"
-    told = f"{name}: <b>{number(window.realized)}</b> (version {window.model_version}, {window.status})"
+    text = f"{name}: <b>{number(window.realized)}</b> (version {window.model_version}, {window.status})"
     if window.realized_low is None or window.realized_high is None:
-        return told
-    return f"{told}; {number(window.realized_low)} to {number(window.realized_high)} once its labels are there"
+        return text
+    return f"{text}; {number(window.realized_low)} to {number(window.realized_high)} once its labels are there"
 
 
-def _marks(data: ReportData, sign: Sign) -> dict[str, Any]:
+def _marks(data: ReportData, sign: Sign) -> Plot:
     look = LOOKS[sign]
     shown = sorted((mark for mark in data.marks if mark.sign == sign), key=lambda mark: (mark.at, mark.text))
     return {
@@ -157,7 +154,7 @@ def _wrapped(text: str, width: int = 60) -> str:
     return "<br>".join(html.escape(line) for line in textwrap.wrap(text, width))
 
 
-def _coverage(windows: Sequence[Window]) -> dict[str, Any]:
+def _coverage(windows: Sequence[Window]) -> Plot:
     shown = _in_order(windows)
     return {
         "type": "bar",
@@ -172,7 +169,7 @@ def _coverage(windows: Sequence[Window]) -> dict[str, Any]:
     }
 
 
-def _drift(data: ReportData) -> list[dict[str, Any]]:
+def _drift(data: ReportData) -> list[Plot]:
     shown = sorted(data.drift, key=lambda check: check[0])
     limit = data.drift_limit
     over = [share is not None and share >= limit for _, share, _ in shown]
@@ -197,7 +194,7 @@ def _drift(data: ReportData) -> list[dict[str, Any]]:
     ]
 
 
-def _shapes(data: ReportData, domains: Sequence[tuple[float, float]]) -> list[dict[str, Any]]:
+def _shapes(data: ReportData, domains: Sequence[tuple[float, float]]) -> list[Plot]:
     loudest: dict[str, Sign] = {}
     for sign in reversed(_LOUDEST):
         loudest |= {instant(mark.at): sign for mark in data.marks if mark.sign == sign}
@@ -211,7 +208,7 @@ def _shapes(data: ReportData, domains: Sequence[tuple[float, float]]) -> list[di
     return [*lines, limit] if data.drift else lines
 
 
-def _end_labels(data: ReportData) -> list[dict[str, Any]]:
+def _end_labels(data: ReportData) -> list[Plot]:
     """Names at the right end of the lines; two that would touch are moved apart."""
     base = {"xref": "paper", "x": 1, "xanchor": "left", "xshift": 8, "showarrow": False, "align": "left", "name": "end"}
     named = ((data.windows, "<b>loop</b>", "@loop"), (data.baseline, "first model<br>kept for ever", "@base-ink"))

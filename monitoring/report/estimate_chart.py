@@ -11,8 +11,11 @@ from homeostat.durations import instant
 from homeostat.monitoring.report.story import number
 from homeostat.records import Window
 
+Plot = dict[str, Any]
+"""A trace, a shape or a layout of Plotly, as its JSON schema has it."""
 
-def estimate_traces(windows: Sequence[Window], metric: str) -> list[dict[str, Any]]:
+
+def estimate_traces(windows: Sequence[Window], metric: str) -> list[Plot]:
     """What was expected before the labels: a dashed line in a faint band; none where nothing was estimated.
 
     `windows` come oldest first; those watched by another metric are gaps.
@@ -35,7 +38,7 @@ def estimate_traces(windows: Sequence[Window], metric: str) -> list[dict[str, An
     return [*_band(shown), line]
 
 
-def _band(shown: Sequence[Window]) -> list[dict[str, Any]]:
+def _band(shown: Sequence[Window]) -> list[Plot]:
     """The interval, as one closed outline a stretch without gaps."""
     traces = []
     for known, stretch in groupby(shown, key=lambda w: w.estimated is not None and w.estimated_low is not None):
@@ -52,7 +55,7 @@ def _band(shown: Sequence[Window]) -> list[dict[str, Any]]:
 def _expected(window: Window) -> str:
     if window.estimated is None:
         return ""
-    said = f"estimated: {number(window.estimated)}"
+    text = f"estimated: {number(window.estimated)}"
     if window.estimated_low is None or window.estimated_high is None:
-        return said
-    return f"{said} ({number(window.estimated_low)} to {number(window.estimated_high)})"
+        return text
+    return f"{text} ({number(window.estimated_low)} to {number(window.estimated_high)})"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any
 
 from homeostat.metrics import gain
 from homeostat.monitoring.report.chart import build_chart
@@ -45,7 +45,7 @@ def write_report(path: Path, data: ReportData) -> None:
     )
 
 
-def render_page(path: Path, template: str, charts: Mapping[str, Any], **content: Any) -> None:
+def render_page(path: Path, template: str, charts: Mapping[str, object], **content: object) -> None:
     """Write a page from a template of ours with Plotly's code in it; `charts` is what its script draws."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from plotly.offline import get_plotlyjs
@@ -62,20 +62,47 @@ def render_page(path: Path, template: str, charts: Mapping[str, Any], **content:
     path.write_text(page, encoding="utf-8")
 
 
-def _decisions(data: ReportData) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class DecisionRow:
+    """A row of the table of decisions; `old` rows are hidden at first, `again` ones repeat the time above them."""
+
+    at: str
+    stage: str
+    kind: str
+    quiet: bool
+    version: int | None
+    reasons: str
+    old: bool
+    again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AlertRow:
+    """A row of the table of alerts; `quiet` and `old` ones are hidden at first."""
+
+    at: str
+    severity: str
+    title: str
+    body: str
+    quiet: bool
+    old: bool
+
+
+def _decisions(data: ReportData) -> list[DecisionRow]:
     """Rows of the table: the newest tick first, within a tick in the order of its stages."""
     in_order = sorted(data.decisions, key=lambda d: (-d.tick_at.timestamp(), _rank(d), d.kind))
-    rows: list[dict[str, Any]] = []
+    rows: list[DecisionRow] = []
     loud = 0
     for _, tick in groupby(in_order, key=lambda d: d.tick_at):
-        said: set[tuple[str, ...]] = set()
+        given: set[tuple[str, ...]] = set()
         again = False
         for decision in tick:
-            row = _row(decision, data, repeated=decision.reasons in said)
-            loud += not row["quiet"]
-            rows.append(row | {"old": loud > SHOWN_DECISIONS, "again": again})
-            said.add(decision.reasons)
-            again = again or not row["quiet"]
+            quiet = meaning_of(decision.stage, decision.kind).quiet
+            loud += not quiet
+            reasons = "for the same reason" if decision.reasons in given else "; ".join(decision.reasons)
+            rows.append(_row(decision, data, format_text(reasons, data.clock), quiet, loud > SHOWN_DECISIONS, again))
+            given.add(decision.reasons)
+            again = again or not quiet
     return rows
 
 
@@ -83,41 +110,28 @@ def _rank(decision: Decision) -> int:
     return _STAGES.index(decision.stage) if decision.stage in _STAGES else len(_STAGES)
 
 
-def _row(decision: Decision, data: ReportData, repeated: bool) -> dict[str, Any]:
-    about_champion = decision.stage == "retraining"
-    return {
-        "at": format_time(decision.tick_at, data.clock),
-        "stage": decision.stage,
-        "kind": decision.kind,
-        "quiet": meaning_of(decision.stage, decision.kind).quiet,
-        "version": None if about_champion else decision.model_version,
-        "reasons": "for the same reason" if repeated else format_text("; ".join(decision.reasons), data.clock),
-    }
+def _row(decision: Decision, data: ReportData, reasons: str, quiet: bool, old: bool, again: bool) -> DecisionRow:
+    version = None if decision.stage == "retraining" else decision.model_version  # there it is the champion's
+    at = format_time(decision.tick_at, data.clock)
+    return DecisionRow(at, decision.stage, decision.kind, quiet, version, reasons, old, again)
 
 
-def _alerts(data: ReportData) -> list[dict[str, Any]]:
+def _alerts(data: ReportData) -> list[AlertRow]:
     """Rows of the table, newest first; what is only for information is quiet where there is anything louder."""
     newest = sorted(data.alerts, key=lambda alert: (-alert.at.timestamp(), alert.key))
     louder = any(alert.severity is not Severity.INFO for alert in newest)
-    rows: list[dict[str, Any]] = []
+    rows: list[AlertRow] = []
     loud = 0
     for alert in newest:
         quiet = louder and alert.severity is Severity.INFO
         loud += not quiet
-        rows.append(
-            {
-                "at": format_time(alert.at, data.clock),
-                "severity": alert.severity.value,
-                "title": format_text(alert.title, data.clock),
-                "body": format_text(alert.body, data.clock),
-                "quiet": quiet,
-                "old": loud > SHOWN_ALERTS,
-            }
-        )
+        title, body = (format_text(text, data.clock) for text in (alert.title, alert.body))
+        at = format_time(alert.at, data.clock)
+        rows.append(AlertRow(at, alert.severity.value, title, body, quiet, loud > SHOWN_ALERTS))
     return rows
 
 
-def _script_safe(value: Any) -> str:
+def _script_safe(value: object) -> str:
     text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
 

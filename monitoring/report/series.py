@@ -6,7 +6,6 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from itertools import groupby
-from typing import Any
 
 from homeostat.monitoring.report.decisions import mark_of
 from homeostat.records import WindowStatus
@@ -17,6 +16,9 @@ LIMIT = 800
 MARKS_LIMIT = 200
 """How many marks there are at most before those of one kind that fall on one point become one."""
 Share = tuple[datetime, float | None, str]
+Cell = float | str | None
+ChartMark = list[int | str]
+"""A mark of a picture: its time (seconds since 1970), its sign, its text, and how many marks it stands for."""
 
 
 def build_series(
@@ -26,7 +28,7 @@ def build_series(
     baseline: Sequence[Point] = (),
     *,
     limit: int = LIMIT,
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """The series of one picture, each as long as `at` (seconds since 1970), with at most `limit` points.
 
     Where there are more ticks, `per` of them that follow each other are one point: metrics are means weighted by
@@ -45,7 +47,7 @@ def build_series(
         | {"drift": _largest(moved[at][0] for at in chunk if at in moved)}
         for chunk in chunks
     ]
-    named: dict[str, Any] = {name: [column[name] for column in columns] for name in _NAMES}
+    named: dict[str, object] = {name: [column[name] for column in columns] for name in _NAMES}
     return named | {"per": per, "ticks": len(times), "marks": _marks(gists, [chunk[-1] for chunk in chunks])}
 
 
@@ -59,7 +61,7 @@ def _by_time(points: Sequence[Point]) -> dict[datetime, Point]:
     return {point.at: point for point in points}
 
 
-def _column(chunk: Sequence[datetime], points: Sequence[Point], first: Sequence[Point]) -> dict[str, Any]:
+def _column(chunk: Sequence[datetime], points: Sequence[Point], first: Sequence[Point]) -> dict[str, Cell]:
     """One point of every series but drift; `at` is the newest of its ticks."""
     known = [p for p in points if p.realized is not None]
     bounded = [p for p in known if p.realized_low is not None and p.realized_high is not None]
@@ -111,20 +113,20 @@ def _round(value: float | None) -> float | None:
     return None if value is None else float(f"{value:.6g}")
 
 
-def _marks(gists: Sequence[Gist], ends: Sequence[datetime]) -> list[list[Any]]:
+def _marks(gists: Sequence[Gist], ends: Sequence[datetime]) -> list[ChartMark]:
     marked = [(gist, sign) for gist in gists if (sign := mark_of(gist.stage, gist.kind, gist.step)) is not None]
     marked.sort(key=lambda mark: (mark[0].tick_at, mark[1]))
     if len(marked) <= MARKS_LIMIT or not ends:
-        return [[int(g.tick_at.timestamp()), kind, _told(g), 1] for g, kind in marked]
+        return [[int(g.tick_at.timestamp()), kind, _describe(g), 1] for g, kind in marked]
     last = len(ends) - 1
     spots = sorted(((kind, min(bisect_left(ends, g.tick_at), last)), g) for g, kind in marked)
-    found = []
-    for (kind, _), group in groupby(spots, key=lambda each: each[0]):
+    merged: list[ChartMark] = []
+    for (kind, _), group in groupby(spots, key=lambda spot: spot[0]):
         together = [gist for _, gist in group]
-        found.append([int(together[-1].tick_at.timestamp()), kind, _told(together[-1]), len(together)])
-    return sorted(found, key=lambda mark: (mark[0], mark[1]))
+        merged.append([int(together[-1].tick_at.timestamp()), kind, _describe(together[-1]), len(together)])
+    return sorted(merged, key=lambda mark: (mark[0], mark[1]))
 
 
-def _told(gist: Gist) -> str:
+def _describe(gist: Gist) -> str:
     version = f"version {gist.model_version}: " if gist.model_version else ""
     return version + "; ".join(gist.reasons)

@@ -213,7 +213,7 @@ def test_people_are_let_in_and_shut_out_at_the_command_line(tmp_path: Path) -> N
     named = {"HOMEOSTAT_ACCESS": str(tmp_path / "other.toml")}
     assert warm("access", "add", "bob", "--no-token", cwd=tmp_path, **named).code == 0
     assert json.loads(warm("access", "list", "--json", **named).out)["people"][0]["token"] is False
-    assert warm("access", "remove", "ann", tmp_path).out == "ann is shut out.\n"
+    assert warm("access", "remove", "ann", tmp_path).out == "ann is removed.\n"
     assert warm("access", "list", tmp_path).out == "Access: none\n"
 
 
@@ -236,7 +236,7 @@ def test_it_opens_up_to_nobody_unless_people_or_a_proxy_are_known(tmp_path: Path
     found = settings_of(tmp_path, host, USER_HEADER="X-Forwarded-User", DEFAULT_ROLE="viewer")
     assert found.opened and found.default_role is Role.VIEWER
     let_in(tmp_path, digest=None)
-    with pytest.raises(HomeostatError, match="nobody may sign in"):
+    with pytest.raises(HomeostatError, match="nobody can sign in"):
         settings_of(tmp_path, host)
     assert settings_of(tmp_path, host, USER_HEADER="X-Forwarded-User").user_header == "x-forwarded-user"
 

@@ -177,7 +177,7 @@ def test_what_cannot_be_held_is_not_acknowledged(folder: Path, tmp_path: Path, m
         answer = httpx.post(f"{url}{PREFIX}/projects/payments/inputs", json=rows(1), timeout=60)
         listed = httpx.get(f"{url}{PREFIX}/projects", timeout=60).json()
     assert answer.status_code == 503 and int(answer.headers["Retry-After"]) > 0
-    assert "It was not kept" in answer.json()["detail"] and "s3cret" not in answer.text
+    assert "It was not stored" in answer.json()["detail"] and "s3cret" not in answer.text
     assert listed[0]["name"] == "payments" and not listed[0]["healthy"] and "s3cret" not in str(listed)
 
 

@@ -182,5 +182,5 @@ def test_init_of_no_file_names_it_and_an_existing_project_stays(tmp_path: Path) 
     assert_one_line(warm("init", tmp_path / "no.csv"), "no.csv: no such file")
     folder = shells.small(tmp_path / "p")
     before = (folder / "homeostat.toml").read_bytes()
-    assert_one_line(warm("init", folder / "inputs.parquet"), "there is a project already")
+    assert_one_line(warm("init", folder / "inputs.parquet"), "there is already a project here")
     assert (folder / "homeostat.toml").read_bytes() == before

@@ -60,7 +60,7 @@ def test_without_a_project_the_machine_alone_is_looked_at(tmp_path: Path) -> Non
     answer = warm("doctor", cwd=tmp_path)
     assert answer.code == 0
     assert "packages" in answer.out and "store of" not in answer.out and "alerts of" not in answer.out
-    assert answer.out.rstrip().endswith("are well.")
+    assert answer.out.rstrip().endswith("checks passed.")
 
 
 def test_a_live_state_is_looked_into(project: Path, tmp_path: Path) -> None:

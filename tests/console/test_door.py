@@ -43,7 +43,7 @@ def test_a_fault_of_our_own_is_one_line_and_its_traceback_is_in_a_log(lived: Pat
     answer = homeostat("replay", folder, "--no-prefect")
     log = folder / ".homeostat" / "faults.log"
     assert (answer.code, answer.out, len(answer.told)) == (1, "", 1)
-    assert "a fault of Homeostat itself: JSONDecodeError" in answer.err
+    assert "internal error: JSONDecodeError" in answer.err
     assert str(log) in answer.err
     assert "Traceback" in log.read_text()
     assert f"homeostat replay {folder}" in log.read_text()
@@ -58,7 +58,7 @@ def test_an_interrupted_replay_says_so_and_goes_on_with_the_same_end(lived: Path
     os.killpg(process.pid, signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
-    assert err.splitlines() == ["homeostat: stopped; nothing is lost, the same command goes on from here."]
+    assert err.splitlines() == ["homeostat: interrupted. Nothing is lost; run the same command to continue."]
     assert warm("replay", folder, "--no-prefect").code == 0
     assert exported(folder, tmp_path / "a") == exported(lived, tmp_path / "b")
 

@@ -84,7 +84,15 @@ def given(loop: Loop) -> dict[str, tuple[str, str | None]]:
 def test_next_shows_a_card_a_task_and_takes_class_number_skip_undo_and_quit(loop: Loop, label: Any) -> None:
     answer = label("next", "--as", "ann", typed="1\npraise\nu\ns\nwhat\nq\n")
     assert answer.code == 0
-    for words in ("id 0", "[bold]words[/bold] 0", "the model says praise", " 1  bug", "1 of 4", "due in 3 d", "3 of 4"):
+    for words in (
+        "id 0",
+        "[bold]words[/bold] 0",
+        "the model predicts praise",
+        " 1  bug",
+        "1 of 4",
+        "due in 3 d",
+        "3 of 4",
+    ):
         assert words in answer.out, words
     assert "Took praise back." in answer.out and "2 answered, 2 left." in answer.out
     assert answer.told == ["homeostat: 'what': expected bug, praise, s, u or q."]
@@ -93,8 +101,8 @@ def test_next_shows_a_card_a_task_and_takes_class_number_skip_undo_and_quit(loop
 
 
 def test_what_is_done_is_journaled_with_names(loop: Loop, label: Any) -> None:
-    assert label("next", "--as", "ann", "--answer", "bug").out == "ann says bug of t0.\n"
-    assert label("undo", "--as", "ann").out == "ann no longer says bug of t0.\n"
+    assert label("next", "--as", "ann", "--answer", "bug").out == "ann labelled t0 as bug.\n"
+    assert label("undo", "--as", "ann").out == "Took back bug for t0, by ann.\n"
     found = [(e.kind, e.body["who"], e.body["label"], bool(e.body["by"])) for e in loop.store.list_journal()[-2:]]
     assert found == [("answer", "ann", "bug", True), ("answer_undone", "ann", "bug", True)]
     assert given(loop) == {}
@@ -104,15 +112,15 @@ def test_what_is_done_is_journaled_with_names(loop: Loop, label: Any) -> None:
 def test_the_end_of_the_input_is_to_quit_and_no_task_left_is_said(loop: Loop, label: Any) -> None:
     assert "2 answered, 2 left." in label("next", typed="1\n2\n").out
     assert "2 answered, 0 left." in label("next", typed="1\n2\n").out
-    assert "No task wants an answer from ben." in label("next", "--as", "ben").out
+    assert "No task waits for an answer from ben." in label("next", "--as", "ben").out
     answer = label("next", "--as", "ben", "--answer", "bug")
-    assert (answer.code, answer.told) == (1, ["homeostat: no task wants an answer from ben."])
+    assert (answer.code, answer.told) == (1, ["homeostat: no task waits for an answer from ben."])
 
 
 @pytest.mark.parametrize(
     ("args", "code", "words"),
     [
-        (["next", "--task", "t9"], 2, "task 't9' wants no answer from"),
+        (["next", "--task", "t9"], 2, "task 't9' does not wait for an answer from"),
         (["next", "--task", "t9", "--answer", "bug"], 1, "which is no task of this project"),
         (["next", "--answer", "bugs"], 1, "with 'bugs'; expected one of bug, praise"),
         (["undo", "--as", "eve"], 2, "eve has given no answer that could be taken back"),
@@ -164,7 +172,7 @@ def test_a_sheet_goes_out_and_comes_back_with_each_refused_line_told(loop: Loop,
         writer.writeheader()
         writer.writerows(rows)
     answer = label("import", file, "--as", "ann")
-    assert (answer.code, answer.out) == (1, "2 answers count.\n")
+    assert (answer.code, answer.out) == (1, "2 answers imported.\n")
     assert answer.told == [
         f"homeostat: {file}, line 3: ben answered '1' with 'bugs'; expected one of bug, praise.",
         f"homeostat: {file}, line 6: 'praise' stands in a row without a task.",
@@ -181,7 +189,7 @@ def test_a_sheet_has_other_forms(loop: Loop, label: Any, tmp_path: Path, ending:
     frame = pl.read_parquet(file) if ending == "parquet" else pl.read_ndjson(file)
     filled = frame.with_columns(label=pl.when(pl.col("id") == "3").then(pl.lit("praise")).otherwise("label"))
     filled.write_parquet(file) if ending == "parquet" else filled.write_ndjson(file)
-    assert label("import", file, "--as", "ann").out == "1 answers count.\n"
+    assert label("import", file, "--as", "ann").out == "1 answers imported.\n"
     assert given(loop) == {"t3": ("ann", "praise")}
 
 
@@ -241,7 +249,7 @@ def test_a_picture_is_drawn_in_half_blocks_where_there_are_colours(
 
     Image.new("RGB", (8, 8), "#ff0000").save(tmp_path / "cat.png")
     named = cards.make_picture("cat.png", tmp_path)
-    assert isinstance(named, Text) and named.plain == "picture: cat.png"
+    assert isinstance(named, Text) and named.plain == "image: cat.png"
     monkeypatch.setattr(cards, "out", Console(force_terminal=True, width=80))
     drawn = cards.make_picture("cat.png", tmp_path)
     assert isinstance(drawn, Text) and drawn.plain == ("▀" * 8 + "\n") * 4

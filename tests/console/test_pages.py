@@ -81,7 +81,7 @@ def test_the_overview_says_of_each_project_how_it_is(page: Page, base: str) -> N
     assert "Healthy" in card["small"] and "version" in card["small"] and "final" in card["small"]
     assert "2020-01-12 00:00 UTC" in card["small"] and "6 hours ago" in card["small"]
     assert page.get_by_role("img", name=re.compile("from 2020-01-08")).count() == 1
-    assert "Not begun" in card["young"] and "there is no champion yet" in card["young"]
+    assert "Not started" in card["young"] and "there is no champion yet" in card["young"]
     assert "Cannot be opened" in card["wrong"] and "binery" in card["wrong"]
 
 
@@ -113,7 +113,7 @@ def test_a_click_into_the_picture_goes_to_what_was_decided_then(page: Page, base
 
 def test_the_picture_can_be_read_and_zoomed_with_the_keyboard(page: Page, base: str) -> None:
     page.goto(f"{base}/projects/small/overview")
-    picture = page.get_by_role("slider", name="Tick of the picture")
+    picture = page.get_by_role("slider", name="Tick of the chart")
     page.wait_for_function(
         "() => document.getElementById('picture-plots').getAttribute('aria-valuetext').includes('2020-01-11')"
     )
@@ -131,7 +131,7 @@ def test_the_picture_can_be_read_and_zoomed_with_the_keyboard(page: Page, base: 
 
 def test_the_picture_is_there_as_a_table_too(page: Page, base: str) -> None:
     page.goto(f"{base}/projects/small/overview")
-    page.get_by_text("The same as a table").click()
+    page.get_by_text("Show as a table").click()
     rows = page.locator("#picture-table tbody tr")
     rows.first.wait_for()
     told = json.loads(get(f"{base}/projects/small/series")[2])
@@ -154,7 +154,7 @@ def test_decisions_tell_what_changed_something_and_the_rest_when_asked(page: Pag
     few = page.locator(".entry").count()
     assert few > 0 and page.locator(".entry.quiet").count() == 0
     assert "Promoted version 1" in page.locator(".story").inner_text()
-    page.get_by_label("also what changed nothing").check()
+    page.get_by_label("include entries that changed nothing").check()
     page.get_by_role("button", name="Show").click()
     page.wait_for_url("**everything=true*")
     assert page.locator(".entry").count() > few and page.locator(".entry.quiet").count() > 0
@@ -177,7 +177,7 @@ def test_an_edited_journal_is_seen(page: Page, shelf: Path, tmp_path: Path) -> N
     with serve(tmp_path / "root", [folder]) as url:
         page.goto(f"{url}/projects/small/decisions")
         page.locator("#proof.ill").wait_for()
-        assert "does not hold at link 2" in page.locator("#proof").inner_text()
+        assert "is broken at link 2" in page.locator("#proof").inner_text()
         page.goto(url)
         assert "the journal was edited" in page.locator(".project").inner_text()
 
@@ -189,7 +189,7 @@ def test_a_key_is_answered_with_its_story_and_an_unknown_one_with_what_is_wrong(
     answer = page.locator(".answer")
     answer.wait_for(timeout=60_000)
     told = answer.inner_text()
-    assert "id 400: predicted" in told and "The truth is" in told and "it is the first champion" in told
+    assert "id 400: predicted" in told and "Its label is" in told and "it is the first champion" in told
     assert page.locator(".bars tbody tr").count() == 1
     page.get_by_label("id of the row").fill("no-such-key")
     page.get_by_role("button", name="Why?").click()
@@ -262,4 +262,4 @@ def test_an_unknown_project_and_a_time_that_is_none_are_said_in_words(base: str)
     status, _, text = get(f"{base}/projects/nobody/overview")
     assert status == 404 and "no project" in text and "nobody" in text
     status, _, text = get(f"{base}/projects/small/decisions?before=yesterday")
-    assert status == 400 and "is no time" in text
+    assert status == 400 and "is not a time" in text

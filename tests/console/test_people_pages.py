@@ -245,7 +245,7 @@ def test_labels_are_given_without_any_script(tmp_path: Path, browser: Browser) -
     with serve(tmp_path, [tmp_path], clock) as url:
         plain.goto(f"{url}/projects/animals/label")
         plain.get_by_role("button", name="dog").click()
-        assert plain.locator("#item").inner_text() == "id 1" and "Said dog of id 0" in plain.content()
+        assert plain.locator("#item").inner_text() == "id 1" and "Labelled id 0 as dog" in plain.content()
         plain.get_by_role("button", name="Undo").click()
         assert plain.locator("#item").inner_text() == "id 0"
         plain.get_by_role("button", name="Skip").click()
@@ -297,7 +297,7 @@ def test_a_challenger_is_approved_by_the_keyboard(place: Path, page: Page) -> No
         page.wait_for_selector("text=The journal will name")
         page.keyboard.press("Enter")
         page.wait_for_selector("text=Approved.")
-        assert "Nothing waits for approval" in page.content()
+        assert "No challenger waits for approval" in page.content()
     loop = live(place / "waits")
     assert loop.models.get_alias("champion") == loop.version_of("champion") == 3
     closed = loop.store.list_approvals(ApprovalState.APPROVED)[0]
@@ -342,8 +342,8 @@ def test_a_rejection_without_a_reason_is_told_in_place_and_one_with_a_reason_cou
         assert "the depot moved" in page.locator("main").inner_text()
         page.locator("#back").select_option("2")
         page.locator("#why-back").fill("try the one before")
-        page.get_by_role("button", name="Go back…").click()
-        page.get_by_role("button", name="Yes, go back").click()
+        page.get_by_role("button", name="Roll back…").click()
+        page.get_by_role("button", name="Yes, roll back").click()
         page.wait_for_selector("text=Put back.")
     loop = live(place / "waits")
     assert loop.models.get_alias("challenger") is None and list_open(loop) == []
@@ -371,8 +371,8 @@ def test_an_alert_is_acknowledged_and_another_snoozed_by_the_keyboard(place: Pat
         assert "Until when?" in page.locator("[role=alert]").inner_text()
         page.locator("#span1").select_option("1w")
         page.get_by_role("button", name="Snooze").first.press("Enter")
-        page.wait_for_selector("text=It is quiet until then.")
-        page.get_by_role("link", name="Seen to").click()
+        page.wait_for_selector("text=Snoozed.")
+        page.get_by_role("link", name="Acknowledged").click()
         page.wait_for_selector("text=asked the depot")
         assert who in page.locator("article.alert").first.inner_text()
     found = live(place / "waits").store.list_alert_statuses().values()
@@ -434,12 +434,12 @@ def test_a_row_is_answered_once_and_an_answer_that_does_not_count_is_told(tmp_pa
     folder = make_tasks(tmp_path / "animals", "multiclass", ANIMALS, rows=2)
     with serve(tmp_path, [tmp_path], clock) as url:
         answer = post(url, "animals", task="t/0", label="dog")
-        assert (answer.status_code, answer.headers["location"]) == (303, "/projects/animals/label?said=answer")
+        assert (answer.status_code, answer.headers["location"]) == (303, "/projects/animals/label?done=answer")
         for form, told in (
             ({"task": "t/0", "label": "cat"}, "had answered"),
             ({"task": "t/1", "label": "horse"}, "expected one of cat"),
             ({"task": "t/9", "label": "cat"}, "no task of this project"),
-            ({"task": "t/1"}, "No answer was given"),
+            ({"task": "t/1"}, "Choose an answer"),
         ):
             answer = post(url, "animals", **form)
             assert answer.status_code == 409 and told in answer.text

@@ -88,7 +88,7 @@ def test_without_a_project_a_command_says_how_to_get_one(tmp_path: Path, command
         (["export", "predictionz"], "'predictions', 'decisions', 'windows'"),
         (["export", "predictions"], "Give --out FILE"),
         (["export", "predictions", "--out", "p.xlsx"], ".parquet, .csv or .jsonl"),
-        (["export", "predictions", "--out", "p.csv", "--role", "king"], "champion, challenger, baseline"),
+        (["export", "predictions", "--out", "p.csv", "--role", "king"], "champion, challenger or baseline"),
         (["journal", "burn"], "neither show nor verify"),
         (["quarantine", "release"], "Give --id, --batch, --rule or --all"),
         (["replay", "--until", "tomorrow"], "Expected ISO"),
@@ -166,7 +166,7 @@ def test_the_first_model_is_exported_as_the_baseline(lived: Path, tmp_path: Path
 def test_why_tells_version_truth_and_promotion(lived: Path) -> None:
     answer = warm("why", 400, *REPLAY, cwd=lived)
     assert answer.code == 0
-    for words in ("400: predicted", "version 1", "truth", "it is the first champion", "contribution"):
+    for words in ("400: predicted", "version 1", "label", "it is the first champion", "contribution"):
         assert words in answer.out
     for key in ("3", "no-such", "99999"):
         answer = warm("why", lived, key, *REPLAY)
@@ -176,7 +176,7 @@ def test_why_tells_version_truth_and_promotion(lived: Path) -> None:
 
 def test_a_journal_that_was_edited_fails_its_check(lived: Path, tmp_path: Path) -> None:
     folder = copy_of(lived, tmp_path / "p")
-    assert "The journal holds" in warm("journal", "verify", folder, *REPLAY).out
+    assert "The journal is intact" in warm("journal", "verify", folder, *REPLAY).out
     with closing(sqlite3.connect(folder / ".homeostat" / "replay" / "store.db")) as database, database:
         database.execute('UPDATE journal SET body = \'{"decision": "promote"}\' WHERE seq = 2')
     answer = warm("journal", "verify", folder, *REPLAY)

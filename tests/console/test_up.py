@@ -169,7 +169,7 @@ class Shelves:
         shells.small(folder / "depot", project=project_named("depot"), begun=False)
         shells.small(folder / "broken", project=project_named("broken").replace("task =", "tsk ="), begun=False)
         with up(folder, place / "out") as running:
-            running.await_words("is up; Ctrl-C ends it")
+            running.await_words("is up; Ctrl-C stops it")
             yield running
 
 
@@ -221,7 +221,7 @@ def test_servers_that_the_environment_names_are_adopted_and_left_alone(shelf: Up
     folder = shells.small(tmp_path / "guest", project=project_named("guest"))
     prefect, mlflow = (shelf.services()[name]["url"] for name in ("prefect", "mlflow"))
     with up(folder, tmp_path / "out", PREFECT_API_URL=f"{prefect}/api", MLFLOW_TRACKING_URI=mlflow) as guest:
-        guest.await_words("is up; Ctrl-C ends it")
+        guest.await_words("is up; Ctrl-C stops it")
         assert guest.states() == {"prefect": "adopted", "mlflow": "adopted", "console": "healthy", "runner": "healthy"}
         assert prefect in guest.text() and mlflow in guest.text()
         assert (done := warm("down", folder)).code == 0, done.err
@@ -243,7 +243,7 @@ def test_what_is_killed_comes_back_on_its_port_and_all_is_healthy_again(shelf: U
     now = shelf.services()
     assert {name: each["url"] for name, each in now.items()} == {name: each["url"] for name, each in before.items()}
     assert not {each["pid"] for each in before.values()} & {each["pid"] for each in now.values()}
-    assert "Prefect was killed (SIGKILL); it starts again" in shelf.text()
+    assert "Prefect was killed (SIGKILL); restarting" in shelf.text()
     shelf.await_words("Runner is healthy again")
 
 
@@ -298,7 +298,7 @@ def test_a_project_that_is_moved_in_with_its_models_gets_a_server_for_them_and_g
 def test_one_of_the_projects_cannot_be_taken_down_alone(shelf: Up) -> None:
     alone = warm("down", shelf.folder / "shop")
     assert (alone.code, len(alone.told)) == (2, 1)
-    assert f"'homeostat down {shelf.folder}' ends it" in alone.err
+    assert f"'homeostat down {shelf.folder}' stops them" in alone.err
 
 
 def test_ctrl_c_ends_everything_and_leaves_no_process(shelf: Up) -> None:
@@ -308,7 +308,7 @@ def test_ctrl_c_ends_everything_and_leaves_no_process(shelf: Up) -> None:
     assert "Traceback" not in shelf.text()
     assert everybody(shelf.folder) == []
     assert not (shelf.root / "services.json").exists()
-    assert warm("down", shelf.folder).out.strip().endswith("nothing runs.")
+    assert warm("down", shelf.folder).out.strip().endswith("nothing is running.")
 
 
 def test_in_the_background_commands_share_its_server_and_nothing_survives_the_supervisor(
@@ -325,15 +325,15 @@ def test_in_the_background_commands_share_its_server_and_nothing_survives_the_su
     wait_until(lambda: not everybody(folder), lambda: everybody(folder), 60)
     told = warm("status", folder, "--json")
     assert told.code == 1
-    assert any("'homeostat up' has died" in problem for problem in json.loads(told.out)["problems"])
-    assert warm("down", folder).out.strip() == "small: nothing runs."
+    assert any("'homeostat up' was killed" in problem for problem in json.loads(told.out)["problems"])
+    assert warm("down", folder).out.strip() == "small: nothing is running."
     assert not (folder / ".homeostat" / "services.json").exists()
 
 
 def test_a_project_that_was_broken_while_it_ran_can_be_taken_down(tmp_path: Path) -> None:
     folder = shells.small(tmp_path / "small", project=project_named("small"))
     with up(folder, tmp_path / "out", "--only", "console") as running:
-        running.await_words("is up; Ctrl-C ends it")
+        running.await_words("is up; Ctrl-C stops it")
         (folder / "homeostat.toml").write_text("[project", encoding="utf-8")
         told = json.loads(warm("status", folder, "--json").out)
         assert not told["healthy"] and "homeostat.toml" in told["problems"][0]
@@ -346,7 +346,7 @@ def test_a_project_that_was_broken_while_it_ran_can_be_taken_down(tmp_path: Path
 def test_a_signal_that_asks_for_the_end_gets_it(number: signal.Signals, tmp_path: Path) -> None:
     folder = shells.small(tmp_path / "small", project=project_named("small"))
     with up(folder, tmp_path / "out", "--only", "console") as running:
-        running.await_words("is up; Ctrl-C ends it")
+        running.await_words("is up; Ctrl-C stops it")
         running.process.send_signal(number)
         assert running.process.wait(60) == 0
     assert running.text().rstrip().endswith("small is down.")
@@ -359,7 +359,7 @@ def test_one_service_alone_on_a_terminal_is_a_screen_that_ctrl_c_ends(tmp_path: 
     if not process:
         os.execve(shells.PROGRAM, ["homeostat", "up", str(folder), "--only", "console"], shells._environ({}))
     seen = ""
-    while "all is well" not in seen:
+    while "all healthy" not in seen:
         seen += os.read(screen, 65_536).decode("utf-8", "replace")
     os.write(screen, b"\x03")
     with suppress(OSError):
@@ -375,7 +375,7 @@ def test_one_service_alone_on_a_terminal_is_a_screen_that_ctrl_c_ends(tmp_path: 
     ("options", "more", "said"),
     [
         ((), '[schedule]\ncron = "daily at six"\n', "schedule.cron: 'daily at six' is not a cron line"),
-        (("--only", "runner"), "", "it needs a Prefect server"),
+        (("--only", "runner"), "", "a Prefect server is needed"),
         (("--port", "99999"), "", "--port 99999: not a port"),
         (("--host", "0.0.0.0"), "", "Run 'homeostat access add NAME --role admin' first"),
     ],
@@ -397,17 +397,17 @@ def test_the_port_that_was_asked_for_must_be_free(tmp_path: Path) -> None:
         port = listener.getsockname()[1]
         told = warm("up", shells.small(tmp_path / "small"), "--port", port)
     assert (told.code, len(told.told)) == (2, 1)
-    assert f"--port {port}: taken by another program" in told.err
+    assert f"--port {port}: in use by another program" in told.err
 
 
 @pytest.mark.long
 def test_a_service_that_hangs_is_started_again(tmp_path: Path) -> None:
     folder = shells.small(tmp_path / "small", project=project_named("small"))
     with up(folder, tmp_path / "out", "--only", "console") as running:
-        running.await_words("is up; Ctrl-C ends it")
+        running.await_words("is up; Ctrl-C stops it")
         os.killpg(running.services()["console"]["pid"], signal.SIGSTOP)
         running.await_words("Console does not answer")
-        running.await_words("Console did not answer for 60 s; it starts again")
+        running.await_words("Console did not answer for 60 s; restarting")
         running.await_words("Console is healthy again")
         running.process.send_signal(signal.SIGTERM)
         assert running.process.wait(60) == 0

@@ -99,7 +99,7 @@ def test_why_tells_who_labelled_a_row(folder: Path, loop: Loop) -> None:
     assert set(answer["model"]["labels"]) == {"human"} and answer["model"]["labels"]["human"] == answer["model"]["rows"]
     said = CliRunner().invoke(app, ["why", str(folder), key], env={"COLUMNS": "300"})
     told = " ".join(said.output.split())
-    assert said.exit_code == 0 and "ann said" in told and "drawn at random, to measure on" in told
+    assert said.exit_code == 0 and "ann said" in told and "drawn at random, to measure performance" in told
     assert "from people" in told
 
 

@@ -26,7 +26,7 @@ from prefect.exceptions import ObjectNotFound
 from homeostat.flows.events import LABELS_ARRIVED, announce
 from homeostat.flows.loop import open_loop
 from homeostat.flows.orchestration.automations import WAKES, automation_name
-from homeostat.flows.orchestration.runner import HEARTBEAT_FILE
+from homeostat.flows.orchestration.heartbeat import HEARTBEAT_FILE
 from homeostat.records import Scope
 
 ENDED = (StateType.COMPLETED, StateType.FAILED, StateType.CRASHED, StateType.CANCELLED)

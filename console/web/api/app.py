@@ -20,26 +20,28 @@ BEARER = HTTPBearer(
     auto_error=False, scheme_name="token", description="A token of `homeostat access`; none is needed on this machine."
 )
 EVERYWHERE: dict[int | str, dict[str, Any]] = {
-    401: {"model": Problem, "description": "Nobody known asks."},
-    403: {"model": Problem, "description": "Who asks may not do this."},
+    401: {"model": Problem, "description": "Not signed in."},
+    403: {"model": Problem, "description": "The role does not allow this."},
 }
+Described = dict[str, Any]
+"""A part of an OpenAPI description."""
 pages = APIRouter(include_in_schema=False)
 
 
 @pages.get("/api")
 def describe(request: Request) -> Response:
-    """What the API does, for people."""
+    """The API, described for people."""
     at_least(Role.VIEWER)(request)
     return page(request, "api.html", tab="", groups=group_operations(request.app.openapi()))
 
 
-def group_operations(described: dict[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def group_operations(described: Described) -> dict[str, list[Described]]:
     """The operations of an OpenAPI description by their tag, in its order."""
-    groups: dict[str, list[dict[str, Any]]] = {}
+    groups: dict[str, list[Described]] = {}
     for path, operations in described["paths"].items():
         for method, operation in operations.items():
-            told = {"method": method.upper(), "path": path, **operation}
-            groups.setdefault(operation["tags"][0], []).append(told)
+            entry = {"method": method.upper(), "path": path, **operation}
+            groups.setdefault(operation["tags"][0], []).append(entry)
     return groups
 
 

@@ -1,4 +1,4 @@
-"""Waking the loop: an event when something was posted, at most one in a while a project, the last one included."""
+"""Waking the loop: an event when something was posted, at most one every 30 seconds and project."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ AT_MOST_EVERY = 30.0
 EVENTS = {"inputs": INPUTS_ARRIVED, "labels": LABELS_ARRIVED}
 
 
-def tell(what: str, project: str) -> bool:
-    """Send the event now; False where nobody could be told, which the next sweep makes good."""
+def send_event(what: str, project: str) -> bool:
+    """Send the event now; False where it could not be sent, which the next sweep makes up for."""
     return announce(EVENTS[what], project, {})
 
 
 @dataclass(slots=True, eq=False)
 class Waker:
-    """Sends events from a thread of its own, so that who posts does not wait for them."""
+    """Sends events from a thread of its own, so that posting does not wait for them."""
 
-    send: Callable[[str, str], object] = tell
+    send: Callable[[str, str], object] = send_event
     every: float = AT_MOST_EVERY
     _sent: dict[tuple[str, str], float] = field(default_factory=dict)
     _wanted: dict[tuple[str, str], float] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Waker:
     _thread: threading.Thread | None = None
 
     def arrived(self, what: str, project: str) -> None:
-        """Say that "inputs" or "labels" of a project came: told at once, or when the last event is old enough."""
+        """Say that "inputs" or "labels" of a project came: sent at once, or when the last event is old enough."""
         which = what, project
         with self._change:
             if which in self._wanted:

@@ -13,8 +13,8 @@ Key = Annotated[
     str | None,
     Header(
         alias=HEADER,
-        description="A name of your own for this request, up to 150 signs without spaces. The same key with the same "
-        "request is answered as before and done once, for 30 days; with another request it is refused with 422.",
+        description="Your own name for this request, up to 150 ASCII characters without spaces. For 30 days, the same "
+        "request with this key is done once and gets the same response; another request is refused with 422.",
     ),
 ]
 """The header as a parameter, so that the API's description shows it; what it holds is read by `key_of`."""
@@ -24,5 +24,5 @@ def key_of(request: Request) -> str | None:
     """The request's key. Raises HTTPException 422 where it is none."""
     key = request.headers.get(HEADER)
     if key is not None and not _FORM.fullmatch(key):
-        raise HTTPException(422, f"{HEADER}: expected 1 to 150 signs of ASCII without spaces, not {key[:60]!r}.")
+        raise HTTPException(422, f"{HEADER}: expected 1 to 150 ASCII characters without spaces, got {key[:60]!r}.")
     return key

@@ -64,7 +64,9 @@ class Intake:
         waiting = _Waiting(post, size, Future())
         with self._change:
             if len(self._queue) >= MOST_POSTS or self._bytes + size > MOST_BYTES:
-                raise Crowded(f"{len(self._queue)} posts wait to be held already.", "Send it again in a moment.")
+                raise Crowded(
+                    f"{len(self._queue)} posts are waiting to be stored already.", "Send it again in a moment."
+                )
             self._queue.append(waiting)
             self._bytes += size
             if self._thread is None:
@@ -83,28 +85,28 @@ class Intake:
             try:
                 self._hold(group)
             except Exception as fault:
-                told = fault.message if isinstance(fault, HomeostatError) else f"{type(fault).__name__}: {fault}"
-                self._refuse(group, NotKept(f"It was not kept: {told.rstrip('.')}.", "Send it again in a moment."))
+                message = fault.message if isinstance(fault, HomeostatError) else f"{type(fault).__name__}: {fault}"
+                self._refuse(group, NotKept(f"It was not stored: {message.rstrip('.')}.", "Send it again in a moment."))
             with self._change:
-                self._bytes -= sum(each.size for each in group)
+                self._bytes -= sum(waiting.size for waiting in group)
 
     def _hold(self, group: list[_Waiting]) -> None:
         if self._store is None:
             self._store = self.open_store()
         fresh: dict[str, Post] = {}
-        for each in group:
-            if each.post.id not in fresh:
+        for waiting in group:
+            if waiting.post.id not in fresh:
                 self._last = max(self.clock(), self._last + _TICK)
-                fresh[each.post.id] = replace(each.post, received_at=self._last)
+                fresh[waiting.post.id] = replace(waiting.post, received_at=self._last)
         with self._store.write("intake") as write:
             earlier = write.append_posts(list(fresh.values()))
-        for each in group:
-            each.answer.set_result(earlier.get(each.post.id) or fresh[each.post.id])
+        for waiting in group:
+            waiting.answer.set_result(earlier.get(waiting.post.id) or fresh[waiting.post.id])
 
     def _refuse(self, group: list[_Waiting], fault: NotKept) -> None:
-        for each in group:
-            if not each.answer.done():
-                each.answer.set_exception(fault)
+        for waiting in group:
+            if not waiting.answer.done():
+                waiting.answer.set_exception(fault)
 
 
 @dataclass(slots=True, eq=False)

@@ -1,4 +1,4 @@
-"""What the API takes and gives, as models, so that its description says it."""
+"""Requests and responses of the API, as models, from which its description is made."""
 
 from __future__ import annotations
 
@@ -15,42 +15,45 @@ class _Record(BaseModel):
 
 
 class Problem(BaseModel):
-    """Why something was not done, in words."""
+    """Why a request failed."""
 
-    detail: str = Field(description="What was wrong, what was expected, and what to do.", examples=["there is no such"])
+    detail: str = Field(
+        description="What was wrong, what was expected, and what to do.",
+        examples=["there is no project 'orders' here."],
+    )
 
 
 class ProjectLine(BaseModel):
     """One project at a glance."""
 
     name: str
-    healthy: bool = Field(description="Whether nothing is wrong.")
-    problems: list[str] = Field(description="What is wrong, in words; empty where it is healthy.")
+    healthy: bool = Field(description="Whether there are no problems.")
+    problems: list[str] = Field(description="What is wrong; empty where the project is healthy.")
     last_tick: datetime | None = Field(None, description="The newest tick that is done.")
-    next_tick: datetime | None = Field(None, description="The end of the slot that is being lived through.")
+    next_tick: datetime | None = Field(None, description="The end of the current slot.")
     next_run: datetime | None = Field(None, description="When the schedule runs the slot after the newest tick.")
-    champion: int | None = Field(None, description="The version that scores.")
-    metric: str | None = Field(None, description="The metric that is watched.")
+    champion: int | None = Field(None, description="The version of the champion.")
+    metric: str | None = Field(None, description="The metric that is monitored.")
     realized: float | None = Field(None, description="That metric over the newest window with labels.")
     realized_status: str | None = Field(None, description="final, provisional or unknown.")
-    alerts_open: int = Field(0, description="Alerts that ask for somebody.")
-    challengers_waiting: int = Field(0, description="Challengers that wait for a person.")
-    labels_waiting: int = Field(0, description="Rows that wait for people's labels.")
+    alerts_open: int = Field(0, description="Open alerts.")
+    challengers_waiting: int = Field(0, description="Challengers that wait for approval.")
+    labels_waiting: int = Field(0, description="Rows that wait for labels from people.")
 
 
 class ProjectStatus(ProjectLine):
     """Where one project stands."""
 
-    scope: str = Field(description="live, or replay where life has not begun.")
+    scope: str = Field(description="live, or replay where the live loop has not started.")
     coverage: float | None = Field(None, description="Labels over rows of that window.")
     batches_waiting: int = Field(description="Batches that wait to be scored.")
     batches_held: int = Field(description="Batches that are held in quarantine.")
     alerts_undelivered: int
-    posts_waiting: dict[str, int] = Field(description="Posts of inputs and of feedback that no batch has taken in.")
+    posts_waiting: dict[str, int] = Field(description="Posts of inputs and of feedback that no batch has ingested yet.")
 
 
 class Rows(BaseModel):
-    """Rows to be taken in."""
+    """Rows to be ingested."""
 
     rows: list[dict[str, Value]] = Field(
         min_length=1,
@@ -60,9 +63,9 @@ class Rows(BaseModel):
 
 
 class Receipt(BaseModel):
-    """What was posted is held, and will be taken in."""
+    """The post is stored, and will be ingested."""
 
-    id: str = Field(description="The post's id: the idempotency key where one was given.")
+    id: str = Field(description="The id of the post: the idempotency key, where there is one.")
     rows: int
     received_at: datetime
 
@@ -82,7 +85,7 @@ class Score(BaseModel):
 
 
 class Predictions(BaseModel):
-    """What models said of one key."""
+    """Predictions for one key."""
 
     key: str
     latest: Score | None = Field(description="The newest score by a champion.")
@@ -93,10 +96,10 @@ class DecisionOut(_Record):
     """What a policy or a person decided."""
 
     tick_at: datetime
-    stage: str = Field(description="The question, such as validation, alarm, retraining, promotion.")
+    stage: str = Field(description="The question: validation, alarm, retraining, promotion, labeling or rollback.")
     kind: str = Field(description="The answer.")
     reasons: list[str]
-    evidence: dict[str, Any] = Field(description="What it had before its eyes.")
+    evidence: dict[str, Any] = Field(description="The facts that it was based on.")
     model_version: int | None
 
 
@@ -122,7 +125,7 @@ class WindowOut(_Record):
 
 
 class AlertOut(BaseModel):
-    """Something a person should know, and what became of it."""
+    """Something a person should know, and its status."""
 
     key: str
     at: datetime
@@ -130,7 +133,7 @@ class AlertOut(BaseModel):
     title: str
     body: str
     delivered_at: datetime | None
-    problem: str | None = Field(description="Why a route did not take it.")
+    problem: str | None = Field(description="Why a route did not deliver it.")
     acknowledged_at: datetime | None
     acknowledged_by: str | None
     note: str | None
@@ -138,7 +141,7 @@ class AlertOut(BaseModel):
 
 
 class ApprovalOut(_Record):
-    """A challenger that passed its gates and was put before a person."""
+    """A challenger that passed its gates and needed approval."""
 
     version: int
     asked_at: datetime
@@ -158,11 +161,11 @@ class TaskOut(BaseModel):
     wanted: int
     asked_at: datetime
     due_at: datetime
-    columns: dict[str, Any] = Field(description="What a person is shown of the row.")
-    classes: list[str] = Field(description="What may be answered; empty for a number.")
+    columns: dict[str, Any] = Field(description="The columns of the row that people are shown.")
+    classes: list[str] = Field(description="The classes to choose from; empty where the answer is a number.")
 
 
-class AnswerOut(BaseModel):
+class AnswerOut(_Record):
     """An answer to a task that counts."""
 
     task: str
@@ -191,7 +194,7 @@ class Note(BaseModel):
 
 
 class Snooze(BaseModel):
-    """Until when an alert is to be quiet."""
+    """Until when an alert is snoozed."""
 
     model_config = ConfigDict(extra="forbid")
     until: datetime
@@ -212,15 +215,15 @@ class Rejection(BaseModel):
 
 
 class Return(BaseModel):
-    """Which version is put back, and why."""
+    """Which version to roll back to, and why."""
 
     model_config = ConfigDict(extra="forbid")
-    version: int | None = Field(None, ge=1, description="By default the champion before this one.")
+    version: int | None = Field(None, ge=1, description="By default, the previous champion.")
     why: str = Field(min_length=1, max_length=2000)
 
 
 class ChampionOut(BaseModel):
-    """The version that scores from now on."""
+    """The version that is champion from now on."""
 
     version: int
 
@@ -229,17 +232,19 @@ class Label(BaseModel):
     """An answer to a task."""
 
     model_config = ConfigDict(extra="forbid")
-    label: Value = Field(description="A class, or a number for a regression; null to pass.")
+    label: Value = Field(description="A class, or a number for a regression; null to skip.")
 
 
 class Wake(BaseModel):
-    """What there is that is new."""
+    """What is new."""
 
     model_config = ConfigDict(extra="forbid")
     what: Literal["inputs", "labels"]
 
 
-class Told(BaseModel):
-    """Whether somebody heard."""
+class WakeOut(BaseModel):
+    """Whether the loop was told."""
 
-    told: bool = Field(description="False where no service listens: the next sweep then finds what is new.")
+    told: bool = Field(
+        description="Whether the event was sent. Where no service listens, the next sweep finds what is new."
+    )

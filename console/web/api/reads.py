@@ -1,4 +1,4 @@
-"""What the API tells: projects, predictions, decisions, windows, the journal, and why."""
+"""Reading through the API: projects, predictions, decisions, windows, the journal, and why."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, HTTPException, Query, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from homeostat.console.web.api.models import (
     DecisionOut,
@@ -27,24 +28,24 @@ from homeostat.flows.loop import Loop, slot, tick_index
 from homeostat.installation import Found
 from homeostat.records import PostKind
 
-router = APIRouter(tags=["Looking"])
-Limit = Annotated[int, Query(ge=1, le=1000, description="At most so many, the newest.")]
-After = Annotated[datetime | None, Query(description="Only what is later than this.")]
-Before = Annotated[datetime | None, Query(description="Only what is earlier than this: to page back.")]
-_UNKNOWN: dict[int | str, dict[str, Any]] = {
-    404: {"model": Problem, "description": "There is no such thing, in words."}
-}
+router = APIRouter(tags=["Reading"])
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many of the newest at most.")]
+After = Annotated[datetime | None, Query(description="Only entries after this time.")]
+Before = Annotated[datetime | None, Query(description="Only entries before this time, to page back.")]
+Status = dict[str, Any]
+"""A project's status, of which the response model takes what it has fields for."""
+_UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "Not found."}}
 
 
 @router.get("/projects", response_model=list[ProjectLine], summary="Every project, healthy or not, and why")
-def list_projects(request: Request, person: Viewer) -> list[dict[str, Any]]:
+def list_projects(request: Request, person: Viewer) -> list[Status]:
     """Every project of the installation; one whose file has a mistake is not healthy, and goes by its folder's name."""
     site: Site = request.app.state.site
-    return [_line(site, found) for found in site.projects()]
+    return [_line(site, entry) for entry in site.projects()]
 
 
-@router.get("/projects/{project}", response_model=ProjectStatus, responses=_UNKNOWN, summary="Where a project stands")
-def get_project(project: str, request: Request, person: Viewer) -> dict[str, Any]:
+@router.get("/projects/{project}", response_model=ProjectStatus, responses=_UNKNOWN, summary="The status of a project")
+def get_project(project: str, request: Request, person: Viewer) -> Status:
     """The champion, the newest tick and window, what waits, and what is wrong."""
     site: Site = request.app.state.site
     loop, live = site.loop(project), site.live(project)
@@ -57,10 +58,10 @@ def get_project(project: str, request: Request, person: Viewer) -> dict[str, Any
 @router.get(
     "/projects/{project}/predictions/{key:path}",
     response_model=Predictions,
-    responses={**_UNKNOWN, 202: {"model": Problem, "description": "The key is known and waits to be scored."}},
-    summary="What models said of one key",
+    responses={**_UNKNOWN, 202: {"model": Problem, "description": "The row is known and waits to be scored."}},
+    summary="Predictions for one key",
 )
-def get_predictions(project: str, key: str, request: Request, person: Viewer) -> Any:
+def get_predictions(project: str, key: str, request: Request, person: Viewer) -> JSONResponse:
     """Every score of a key, newest first, and the champion's newest.
 
     404 where the key is unknown or its row is in quarantine, 202 where its input has come and waits to be scored.
@@ -77,9 +78,7 @@ def get_predictions(project: str, key: str, request: Request, person: Viewer) ->
     return JSONResponse({"detail": words}, 202 if waits else 404)
 
 
-@router.get(
-    "/projects/{project}/decisions", response_model=list[DecisionOut], responses=_UNKNOWN, summary="What was decided"
-)
+@router.get("/projects/{project}/decisions", response_model=list[DecisionOut], responses=_UNKNOWN, summary="Decisions")
 def list_decisions(
     project: str,
     request: Request,
@@ -87,12 +86,12 @@ def list_decisions(
     after: After = None,
     before: Before = None,
     limit: Limit = 100,
-    stage: Annotated[str | None, Query(description="Only of this question, such as promotion.")] = None,
-) -> Any:
+    stage: Annotated[str | None, Query(description="Only decisions on this question, such as promotion.")] = None,
+) -> JSONResponse:
     """Decisions with their reasons and evidence, oldest first."""
     loop = request.app.state.site.loop(project)
-    found = loop.store.list_decisions(stage, after=_zoned(after), before=_zoned(before), newest=limit)
-    return _told(DecisionOut, found)
+    decisions = loop.store.list_decisions(stage, after=_zoned(after), before=_zoned(before), newest=limit)
+    return _list_of(DecisionOut, decisions)
 
 
 @router.get(
@@ -101,10 +100,12 @@ def list_decisions(
     responses=_UNKNOWN,
     summary="The champion's performance, batch by batch",
 )
-def list_windows(project: str, request: Request, person: Viewer, after: After = None, limit: Limit = 100) -> Any:
+def list_windows(
+    project: str, request: Request, person: Viewer, after: After = None, limit: Limit = 100
+) -> JSONResponse:
     """Windows, oldest first, each final, provisional or unknown."""
     loop = request.app.state.site.loop(project)
-    return _told(WindowOut, loop.store.list_windows(after=_zoned(after), newest=limit))
+    return _list_of(WindowOut, loop.store.list_windows(after=_zoned(after), newest=limit))
 
 
 @router.get("/projects/{project}/journal", response_model=list[JournalOut], responses=_UNKNOWN, summary="The journal")
@@ -112,17 +113,17 @@ def list_journal(
     project: str,
     request: Request,
     person: Viewer,
-    after: Annotated[int, Query(ge=0, description="Only links that follow the one of this number.")] = 0,
-    limit: Annotated[int, Query(ge=1, le=1000, description="At most so many, from `after` on.")] = 100,
-) -> Any:
+    after: Annotated[int, Query(ge=0, description="Only links after the one with this number.")] = 0,
+    limit: Annotated[int, Query(ge=1, le=1000, description="How many at most, from `after` on.")] = 100,
+) -> JSONResponse:
     """Links of the journal's chain, oldest first; go on with the number of the last one as `after`."""
     loop = request.app.state.site.loop(project)
-    return _told(JournalOut, loop.store.list_journal(after=after, until=after + limit))
+    return _list_of(JournalOut, loop.store.list_journal(after=after, until=after + limit))
 
 
 @router.get("/projects/{project}/why/{key:path}", responses=_UNKNOWN, summary="Why a row was scored as it was")
-def get_why(project: str, key: str, request: Request, person: Viewer) -> Any:
-    """The version that scored the key, why it said so, who says what is true, and what chose that version."""
+def get_why(project: str, key: str, request: Request, person: Viewer) -> JSONResponse:
+    """The version that scored the key, its reasons, the label and its source, and the decision behind that version."""
     from homeostat.flows.queries.why import why
 
     try:
@@ -131,38 +132,38 @@ def get_why(project: str, key: str, request: Request, person: Viewer) -> Any:
         raise HTTPException(404, str(fault)) from None
 
 
-def _line(site: Site, found: Found) -> dict[str, Any]:
-    if found.project is None:
-        return {"name": found.folder.name, "healthy": False, "problems": [found.problem or "it cannot be read"]}
+def _line(site: Site, entry: Found) -> Status:
+    if entry.project is None:
+        return {"name": entry.folder.name, "healthy": False, "problems": [entry.problem or "it cannot be read"]}
     try:
-        return _status(site.loop(found.project.name), site.clock())
+        return _status(site.loop(entry.project.name), site.clock())
     except Exception as fault:  # One project that cannot be opened must not hide the others.
-        return {"name": found.project.name, "healthy": False, "problems": [str(fault) or type(fault).__name__]}
+        return {"name": entry.project.name, "healthy": False, "problems": [str(fault) or type(fault).__name__]}
 
 
-def _status(loop: Loop, now: datetime) -> dict[str, Any]:
+def _status(loop: Loop, now: datetime) -> Status:
     from homeostat.flows.queries.status import next_run, status
 
     following = slot(loop.project, max(tick_index(loop.project, now) + 1, 0)) if now >= loop.project.start_at else None
-    told = status(loop)
-    runs = {"next_tick": following or loop.project.start_at, "next_run": next_run(loop, told["last_tick"], now)}
-    return finite({**told, "name": told["project"], **runs})
+    current = status(loop)
+    runs = {"next_tick": following or loop.project.start_at, "next_run": next_run(loop, current["last_tick"], now)}
+    return finite({**current, "name": current["project"], **runs})
 
 
-def _told(model: Any, records: Sequence[Any]) -> JSONResponse:
+def _list_of(model: type[BaseModel], records: Sequence[object]) -> JSONResponse:
     return JSONResponse(finite([model.model_validate(record).model_dump(mode="json") for record in records]))
 
 
 def _zoned(at: datetime | None) -> datetime | None:
     if at is not None and at.tzinfo is None:
-        raise HTTPException(422, f"{at.isoformat()} has no time zone; write it as in 2020-01-31T06:00:00Z.")
+        raise HTTPException(422, f"{at.isoformat()} has no time zone. Expected, for example, 2020-01-31T06:00:00Z.")
     return at
 
 
 def finite(value: Any) -> Any:
-    """The same, with null for numbers that JSON does not know."""
+    """The same, with null for numbers that JSON cannot express."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
-        return {name: finite(each) for name, each in value.items()}
-    return [finite(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: finite(part) for name, part in value.items()}
+    return [finite(part) for part in value] if isinstance(value, list | tuple) else value

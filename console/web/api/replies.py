@@ -13,11 +13,11 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 from fastapi import HTTPException, Request
 from fastapi.encoders import jsonable_encoder
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 
 from homeostat.console.web.api.idempotency import key_of
 from homeostat.console.web.errors import status_of
@@ -26,25 +26,25 @@ from homeostat.errors import HomeostatError
 from homeostat.flows.loop import Loop
 from homeostat.records import Reply
 
-Act = Callable[[datetime, bool], Any]
+Act = Callable[[datetime, bool], BaseModel]
 """Does it as of a time, and gives what to answer; the flag says that it may have been done as of that time before."""
 _locks: dict[str, threading.Lock] = defaultdict(threading.Lock)
 
 
-def once(request: Request, loop: Loop, person: Person, asked: Any, act: Act, status: int = 200) -> JSONResponse:
+def once(request: Request, loop: Loop, person: Person, asked: BaseModel, act: Act, status: int = 200) -> JSONResponse:
     """Do what is asked, or give the answer that was given to the same key and request before.
 
     Raises HTTPException 422 where the key came with another request.
     """
     key, now = key_of(request), request.app.state.site.clock()
     if key is None:
-        return JSONResponse(jsonable_encoder(act(now, False)), status)
+        return JSONResponse(_plain(act(now, False)), status)
     digest = _digest(request, person, asked)
     with _locks[loop.store.owner]:
         with loop.store.write("reply") as write:
             before = write.begin_reply(Reply(key, digest, now, person.name))
         if before is not None and before.digest != digest:
-            raise HTTPException(422, f"the Idempotency-Key {key!r} was used for another request. Take a new one.")
+            raise HTTPException(422, f"the Idempotency-Key {key!r} was used for another request. Use a new one.")
         if before is not None and before.status is not None:
             return JSONResponse((before.body or {}).get("answer"), before.status)
         answer = _done(act, before.at if before else now, before is not None, status)
@@ -53,10 +53,10 @@ def once(request: Request, loop: Loop, person: Person, asked: Any, act: Act, sta
     return JSONResponse(answer[1], answer[0])
 
 
-def _done(act: Act, at: datetime, again: bool, status: int) -> tuple[int, Any]:
+def _done(act: Act, at: datetime, again: bool, status: int) -> tuple[int, object]:
     """The answer; a refusal is one, what may be otherwise the next time is not."""
     try:
-        return status, jsonable_encoder(act(at, again))
+        return status, _plain(act(at, again))
     except HTTPException as fault:
         if fault.status_code >= 500:
             raise
@@ -67,6 +67,10 @@ def _done(act: Act, at: datetime, again: bool, status: int) -> tuple[int, Any]:
         return status_of(fault), {"detail": str(fault)}
 
 
-def _digest(request: Request, person: Person, asked: Any) -> str:
-    said = [request.method, request.url.path, person.name, jsonable_encoder(asked)]
-    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+def _plain(answer: BaseModel) -> object:
+    return jsonable_encoder(answer.model_dump())
+
+
+def _digest(request: Request, person: Person, asked: BaseModel) -> str:
+    parts = [request.method, request.url.path, person.name, jsonable_encoder(asked)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

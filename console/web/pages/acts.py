@@ -38,7 +38,7 @@ def path_of(name: str, tab: str) -> str:
     return f"/projects/{quote(name, safe='')}/{tab}"
 
 
-def back_to(name: str, tab: str, **told: str) -> RedirectResponse:
+def back_to(name: str, tab: str, **params: str) -> RedirectResponse:
     """Send a person back to a page after an act, so that loading it again does nothing again."""
-    query = f"?{urlencode(told)}" if told else ""
+    query = f"?{urlencode(params)}" if params else ""
     return RedirectResponse(path_of(name, tab) + query, 303)

@@ -1,8 +1,9 @@
-"""Alerts: what a person should know, who sees to it, and what is being done."""
+"""Alerts: what a person should know, who deals with it, and what is being done."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from homeostat.console.web.rendering import page
 from homeostat.console.web.security.dependencies import Role
 from homeostat.durations import parse_duration
 from homeostat.errors import HomeostatError
-from homeostat.records import Severity
+from homeostat.records import Alert, AlertStatus, Severity
 
 if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 router = APIRouter(prefix="/projects/{name}/alerts", include_in_schema=False)
 PAGES.add("alerts", Page(router, "Alerts", place=50))
 SPANS = {"1h": "1 hour", "1d": "1 day", "1w": "1 week"}
-SHOWN = {"open": "open", "quiet": "quiet", "seen": "seen to", "all": "all"}
-SAID = {"acknowledge": "Noted that you see to it.", "snooze": "It is quiet until then.", "reopen": "It is open again."}
+SHOWN = {"open": "open", "quiet": "snoozed", "seen": "acknowledged", "all": "all"}
+DONE = {"acknowledge": "Acknowledged.", "snooze": "Snoozed.", "reopen": "Reopened."}
+ORDER = {"open": 0, "quiet": 1}
+"""Which states come first; all others follow."""
 MOST = 100
 LONG = 420
 BLANK = {"key": "", "note": "", "span": "1d", "until": "", "mistake": ""}
@@ -31,19 +34,19 @@ BLANK = {"key": "", "note": "", "span": "1d", "until": "", "mistake": ""}
 
 @router.get("")
 def alerts(
-    request: Request, name: str, person: Viewer, show: str = "open", severity: str = "any", said: str = ""
+    request: Request, name: str, person: Viewer, show: str = "open", severity: str = "any", done: str = ""
 ) -> Response:
-    """The inbox: the open ones first, the newest above."""
-    return _page(request, name, show, severity, done=SAID.get(said))
+    """The inbox: open alerts first, then by time, the newest first."""
+    return _page(request, name, show, severity, done=DONE.get(done))
 
 
 @router.get("/list")
 def listed(
     request: Request, name: str, person: Viewer, show: str = "open", severity: str = "any", state: str = ""
 ) -> Response:
-    """The list as a piece of the page; 204 where it is as it was."""
-    found = _inbox(request, name, show, severity)
-    return Response(status_code=204) if found["token"] == state else page(request, "alerts_list.html", **found)
+    """The list as a part of the page; 204 where it has not changed."""
+    shown = _inbox(request, name, show, severity)
+    return Response(status_code=204) if shown["token"] == state else page(request, "alerts_list.html", **shown)
 
 
 @router.post("/act")
@@ -59,7 +62,7 @@ def act(
     show: Text = "open",
     severity: Text = "any",
 ) -> Response:
-    """Acknowledge an alert, let it be quiet for a while, or open it again; journaled with the person."""
+    """Acknowledge, snooze or reopen an alert; journaled with the person."""
     from homeostat.flows import alerts as inbox
 
     site = site_of(request)
@@ -72,11 +75,11 @@ def act(
         elif act == "reopen":
             inbox.reopen(loop, at, person.name, key)
         else:
-            raise HomeostatError("That is no act of this page.")
+            raise HomeostatError("This page has no such action.")
     except HomeostatError as mistake:
         typed = {"key": key, "note": note, "span": span, "until": until, "mistake": mistake.args[0]}
         return _page(request, name, show, severity, typed=typed)
-    return back_to(name, "alerts", show=show, severity=severity, said=act)
+    return back_to(name, "alerts", show=show, severity=severity, done=act)
 
 
 def _end_of(span: str, until: str, at: datetime) -> datetime:
@@ -85,7 +88,7 @@ def _end_of(span: str, until: str, at: datetime) -> datetime:
     try:
         ends = datetime.fromisoformat(until)
     except ValueError:
-        raise HomeostatError("Until when? Give a date and a time.") from None
+        raise HomeostatError("Until when? Enter a date and a time.") from None
     return ends if ends.tzinfo else ends.replace(tzinfo=UTC)
 
 
@@ -98,9 +101,8 @@ def _page(
     done: str | None = None,
     typed: dict[str, str] | None = None,
 ) -> Response:
-    found = _inbox(request, name, show, severity, typed)
-    status = 409 if typed else 200
-    return page(request, "alerts.html", status, project=name, tab="alerts", done=done, **found)
+    shown = _inbox(request, name, show, severity, typed)
+    return page(request, "alerts.html", 409 if typed else 200, project=name, tab="alerts", done=done, **shown)
 
 
 def _inbox(
@@ -109,11 +111,10 @@ def _inbox(
     site = site_of(request)
     loop, at = site.loop(name), site.clock()
     show = show if show in SHOWN else "open"
-    everything = _list(loop, at)
-    of_severity = [each for each in everything if severity in ("any", each["alert"].severity.value)]
-    counts = {each: sum(e["state"] == each or each == "all" for e in of_severity) for each in SHOWN}
-    shown = [each for each in of_severity if show in ("all", each["state"])]
-    told = [(e["alert"].key, e["state"], e["status"].problem, e["status"].note) for e in shown]
+    of_severity = [item for item in _list(loop, at) if severity in ("any", item.alert.severity.value)]
+    counts = {state: sum(state in ("all", item.state) for item in of_severity) for state in SHOWN}
+    shown = [item for item in of_severity if show in ("all", item.state)]
+    content = [(item.alert.key, item.state, item.status.problem, item.status.note) for item in shown]
     return {
         "name": name,
         "listed": shown[:MOST],
@@ -122,25 +123,31 @@ def _inbox(
         "show": show,
         "shows": SHOWN,
         "severity": severity,
-        "severities": [each.value for each in reversed(Severity)],
+        "severities": [level.value for level in reversed(Severity)],
         "spans": SPANS,
         "typed": typed or BLANK,
         "blank": BLANK,
         "long": LONG,
         "may_act": may(request, Role.APPROVER),
-        "token": hashlib.sha256(repr((told, counts)).encode()).hexdigest()[:16],
+        "token": hashlib.sha256(repr((content, counts)).encode()).hexdigest()[:16],
     }
 
 
-def _list(loop: Loop, at: datetime) -> list[dict[str, Any]]:
-    """Every alert with its state: the open ones first, then by time, the newest first."""
+@dataclass(frozen=True, slots=True)
+class InboxItem:
+    """An alert as the page lists it; `sent` is False where alerts are delivered to nobody, as in a replay."""
+
+    alert: Alert
+    status: AlertStatus
+    state: str
+    sent: bool
+
+
+def _list(loop: Loop, at: datetime) -> list[InboxItem]:
+    """Every alert with its state: open alerts first, then by time, the newest first."""
     from homeostat.flows.alerts import list_inbox, state_of
 
-    made = []
-    for alert, status in list_inbox(loop):
-        state = state_of(alert, status, at)
-        # Alerts of a replay are delivered to nobody.
-        made.append({"alert": alert, "status": status, "state": state, "sent": not loop.replaying})
-    order = {"open": 0, "quiet": 1, "seen": 2, "told": 2}
-    newest = sorted(made, key=lambda each: (each["alert"].at, each["alert"].key), reverse=True)
-    return sorted(newest, key=lambda each: order[each["state"]])
+    inbox = list_inbox(loop)
+    items = [InboxItem(alert, status, state_of(alert, status, at), not loop.replaying) for alert, status in inbox]
+    newest = sorted(items, key=lambda item: (item.alert.at, item.alert.key), reverse=True)
+    return sorted(newest, key=lambda item: ORDER.get(item.state, len(ORDER)))

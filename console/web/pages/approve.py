@@ -1,8 +1,10 @@
-"""Approve: a challenger beside the champion, what it had to show, and a person's word about it."""
+"""Approve: a challenger beside the champion, its gates, and what a person decides."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, Form, Request, Response
@@ -23,7 +25,8 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/projects/{name}/approve", include_in_schema=False)
 PAGES.add("approve", Page(router, "Approve", place=40))
-ACTS = {"approve": "Approve", "reject": "Reject", "rollback": "Go back to"}
+DONE = {"approve": "Approved.", "reject": "Rejected.", "rollback": "Rolled back."}
+ACTS = {"approve": "Approve", "reject": "Reject", "rollback": "Roll back to"}
 MEASURES = {
     "selection_rate": "selection rate (demographic parity difference)",
     "true_positive_rate": "true positive rate (equal opportunity difference)",
@@ -34,14 +37,14 @@ NOBODY = "Nothing waits for approval."
 
 
 @router.get("")
-def approve(request: Request, name: str, person: Viewer, said: str = "") -> Response:
-    """What waits, side by side with the champion; earlier approvals; and the way back."""
-    return _page(request, name, said=said)
+def approve(request: Request, name: str, person: Viewer, done: str = "") -> Response:
+    """The challengers that wait, side by side with the champion; earlier approvals; rollback."""
+    return _page(request, name, done=done)
 
 
 @router.get("/changes")
 def changes(request: Request, name: str, person: Viewer, state: str = "") -> Response:
-    """Whether something else waits by now: 204 where the page is as it was."""
+    """Whether something else waits by now; 204 where nothing has changed."""
     token = _token(site_of(request).loop(name))
     if token == state:
         return Response(status_code=204)
@@ -52,15 +55,15 @@ def changes(request: Request, name: str, person: Viewer, state: str = "") -> Res
 def confirm(
     request: Request, name: str, person: Approver, act: Text, version: Annotated[int, Form()], why: Text = ""
 ) -> Response:
-    """Ask once more before a version is put in place, dropped, or put back; nothing is changed."""
+    """Ask for confirmation before a version is approved, rejected or rolled back to; changes nothing."""
     loop, why = site_of(request).loop(name), why.strip()[:MOST_TYPED]
     if act not in ACTS:
-        return _page(request, name, mistake="That is no act of this page.", why=why)
+        return _page(request, name, mistake="This page has no such action.", why=why)
     if act == "reject" and not why:
-        mistake = "A rejection needs a reason, for those who read the journal."
+        mistake = "A rejection needs a reason; it goes into the journal."
         return _page(request, name, mistake=mistake, wrong="why", version=version)
     if act == "rollback" and not why:
-        mistake = "Say why it goes back, for those who read the journal."
+        mistake = "A rollback needs a reason; it goes into the journal."
         return _page(request, name, mistake=mistake, wrong="why-back", version=version)
     shown = {"act": act, "words": ACTS[act], "version": version, "why": why, "champion": loop.version_of("champion")}
     return page(request, "approve_confirm.html", project=name, tab="approve", name=name, **shown)
@@ -70,14 +73,14 @@ def confirm(
 def decide(
     request: Request, name: str, person: Approver, act: Text, version: Annotated[int, Form()], why: Text = ""
 ) -> Response:
-    """Do it: one transaction, journaled with the person, whether or not a tick runs."""
+    """Approve, reject or roll back: one transaction, journaled with the person, whether or not a tick runs."""
     site = site_of(request)
     loop, at, why = site.loop(name), site.clock(), why.strip()[:MOST_TYPED]
     try:
         _do(loop, at, person, act, version, why)
     except HomeostatError as mistake:
         return _page(request, name, mistake=str(mistake), why=why, version=version)
-    return back_to(name, "approve", said=act)
+    return back_to(name, "approve", done=act)
 
 
 def _do(loop: Loop, at: datetime, person: Person, act: str, version: int, why: str) -> None:
@@ -91,14 +94,14 @@ def _do(loop: Loop, at: datetime, person: Person, act: str, version: int, why: s
     elif act == "rollback":
         manual.rollback(loop, at, version, person.name, why)
     else:
-        raise HomeostatError("That is no act of this page.")
+        raise HomeostatError("This page has no such action.")
 
 
 def _page(
     request: Request,
     name: str,
     *,
-    said: str = "",
+    done: str = "",
     mistake: str | None = None,
     wrong: str | None = None,
     why: str = "",
@@ -110,46 +113,57 @@ def _page(
     loop = site.loop(name)
     waiting, mlflow = list_open(loop), site.mlflow_url(loop)
     champion = loop.version_of("champion")
-    done = {"approve": "Approved.", "reject": "Rejected.", "rollback": "Put back."}.get(said)
     known = [model for model in loop.store.list_models() if model.version != champion]
     return page(
         request, "approve.html", 409 if mistake else 200, project=name, tab="approve", name=name,
-        cases=[_case(loop, each, site.clock()) for each in waiting],
-        earlier=[e for e in reversed(loop.store.list_approvals()) if e.state is not ApprovalState.OPEN],
+        cases=[_case(loop, approval, site.clock()) for approval in waiting],
+        earlier=[old for old in reversed(loop.store.list_approvals()) if old.state is not ApprovalState.OPEN],
         versions=sorted(known, key=lambda m: (m.promoted_at is not None, m.version), reverse=True),
-        champion=champion, model=loop.paths.model_name, mlflow=mlflow, token=_token(loop), done=done,
+        champion=champion, model=loop.paths.model_name, mlflow=mlflow, token=_token(loop), done=DONE.get(done),
         mistake=mistake, wrong=wrong, why=why, version=version, may_approve=may(request, Role.APPROVER),
         human=loop.project.gates.approval == "human",
     )  # fmt: skip
 
 
 def _case(loop: Loop, approval: Approval, at: datetime) -> dict[str, Any]:
-    """What waits as the page shows it; `problem` where what was compared is not known any more."""
+    """A challenger that waits, as the page shows it; `problem` where its comparison is no longer known."""
     from homeostat.flows.learning.approvals import describe
 
     try:
-        told = describe(loop, approval)
+        facts = describe(loop, approval)
     except HomeostatError as fault:
         return {"approval": approval, "problem": str(fault)}
-    evidence = told["evidence"]
+    evidence = facts["evidence"]
     hours = (approval.due_at - at).total_seconds() / 3600
     left = "expired" if hours <= 0 else f"{hours / 24:.0f} days left" if hours >= 48 else f"{hours:.0f} hours left"
     return {
-        **told,
+        **facts,
         "problem": None,
         "left": left,
-        "metrics": _side_by_side(evidence, told["metric"]),
+        "metrics": _side_by_side(evidence, facts["metric"]),
         "interval": _interval(evidence.get("gain"), evidence.get("gain_error")),
-        "segments": [_group(each) for each in told["segments"]],
-        "fairness": [{**gap, "what": MEASURES.get(gap["measure"], gap["measure"])} for gap in told["fairness"]],
+        "segments": [_group(segment) for segment in facts["segments"]],
+        "fairness": [{**gap, "what": MEASURES.get(gap["measure"], gap["measure"])} for gap in facts["fairness"]],
     }
 
 
-def _side_by_side(evidence: dict[str, Any], watched: str) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class MetricRow:
+    """A metric of the champion (`old`) and of the challenger (`new`); `word` says which is better."""
+
+    metric: str
+    old: float
+    new: float
+    gain: float
+    watched: bool
+    word: str
+
+
+def _side_by_side(evidence: Mapping[str, Any], watched: str) -> list[MetricRow]:
     old, new = evidence["champion_metrics"], evidence["challenger_metrics"]
     both = sorted(set(old) & set(new), key=lambda metric: (metric != watched, metric))
-    made = [{"metric": m, "old": old[m], "new": new[m], "gain": gain(m, new[m], old[m])} for m in both]
-    return [each | {"watched": each["metric"] == watched, "word": _word(each["gain"])} for each in made]
+    gains = {metric: gain(metric, new[metric], old[metric]) for metric in both}
+    return [MetricRow(m, old[m], new[m], gained, m == watched, _word(gained)) for m, gained in gains.items()]
 
 
 def _word(gained: float) -> str:
@@ -168,5 +182,5 @@ def _group(group: dict[str, Any]) -> dict[str, Any]:
 
 
 def _token(loop: Loop) -> str:
-    seen = [(each.version, each.state.value) for each in loop.store.list_approvals()]
+    seen = [(approval.version, approval.state.value) for approval in loop.store.list_approvals()]
     return hashlib.sha256(repr((seen, loop.version_of("champion"))).encode()).hexdigest()[:16]

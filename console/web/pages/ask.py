@@ -1,8 +1,9 @@
-"""Ask: the answer of `why` for one key, as a story."""
+"""Ask: why one row was scored as it was."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Request, Response
 
@@ -13,6 +14,9 @@ from homeostat.console.web.rendering import page
 from homeostat.console.web.site import Site
 from homeostat.errors import DataError
 from homeostat.registry.pages import version_page
+
+if TYPE_CHECKING:
+    from homeostat.flows.loop import Loop
 
 router = APIRouter(include_in_schema=False)
 PAGES.add("ask", Page(router, "Ask", place=60))
@@ -29,20 +33,20 @@ def ask(request: Request, name: str, key: str = "") -> Response:
         from homeostat.flows.queries.why import why
 
         try:
-            shown["answer"] = _told(site, loop, why(loop, shown["key"], top=12))
+            shown["answer"] = _describe(site, loop, why(loop, shown["key"], top=12))
         except DataError as mistake:
             shown["mistake"], status = str(mistake), 404
     template = "answer.html" if "HX-Request" in request.headers else "ask.html"
     if template == "answer.html":
-        status = 200  # a fragment that says what was wrong is to be shown, not dropped
+        status = 200  # htmx drops fragments with an error status
     return page(request, template, status, project=name, tab="ask", key_name=loop.key, **shown)
 
 
-def _told(site: Site, loop: Any, answer: dict[str, Any]) -> dict[str, Any]:
-    """The answer with what a page adds: words for the label's origin, bars, evidence in blocks, a link to MLflow."""
+def _describe(site: Site, loop: Loop, answer: dict[str, Any]) -> dict[str, Any]:
+    """The answer with what the page adds: where the label came from in words, bars, evidence, a link to MLflow."""
     label, model, promoted, ui = answer["label"], answer["model"], answer["promoted_by"], site.mlflow_url(loop)
     score = answer["score"]
-    scores = sorted(score.items(), key=lambda each: -each[1])[:10] if isinstance(score, dict) else []
+    scores = sorted(score.items(), key=lambda named: -named[1])[:10] if isinstance(score, dict) else []
     return answer | {
         "scores": scores,
         "origin": None if label is None else describe_origin(label),
@@ -56,16 +60,27 @@ def _told(site: Site, loop: Any, answer: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bars(reasons: list[list[Any]]) -> list[dict[str, Any]]:
-    """Contributions as bars of a picture 100 wide whose middle is nothing: where each starts, and how long it is."""
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A contribution as a bar in a picture 100 wide, whose middle is zero: where it starts, and how long it is."""
+
+    feature: str
+    value: str
+    up: bool
+    x: float
+    width: float
+
+
+def _bars(reasons: list[list[Any]]) -> list[Bar]:
     largest = max((abs(value) for _, value in reasons), default=0.0) or 1.0
+    scale = 48 / largest
     return [
-        {
-            "feature": feature,
-            "value": value_of(float(value)),
-            "up": value >= 0,
-            "x": round(50 - 48 * max(0.0, -value) / largest, 2),
-            "width": round(48 * abs(value) / largest, 2),
-        }
+        Bar(
+            feature,
+            value_of(float(value)),
+            value >= 0,
+            round(50 - scale * max(0.0, -value), 2),
+            round(scale * abs(value), 2),
+        )
         for feature, value in reasons
     ]

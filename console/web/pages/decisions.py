@@ -1,8 +1,9 @@
-"""The decisions: the journal as a story, each with its evidence and where more of it can be seen."""
+"""The decisions: the journal as a story, with evidence and links to MLflow and Prefect."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,14 +26,14 @@ router = APIRouter(include_in_schema=False)
 PAGES.add("decisions", Page(router, "Decisions", place=20))
 
 CHAPTERS = 20
-"""How many times a page tells of."""
+"""How many ticks a page shows."""
 
 
 @router.get("/projects/{name}/decisions")
 def decisions(
     request: Request, name: str, kind: str = "", everything: bool = False, before: str = "", at: str = ""
 ) -> Response:
-    """What was decided and done, newest first: before a time, or from the tick `at` on, which is told whole."""
+    """What was decided and done, newest first: before a time, or from the tick `at` on, which is shown whole."""
     site: Site = request.app.state.site
     loop = site.loop(name)
     chosen, until, tick = kind or None, _read(before), _read(at)
@@ -55,7 +56,7 @@ def decisions(
         tab="decisions",
         chapters=chapters,
         links=_links(site, loop, chapters),
-        kinds=[(each, name_kind(each)) for each in loop.store.list_journal_kinds()],
+        kinds=[(known, name_kind(known)) for known in loop.store.list_journal_kinds()],
         chosen=kind,
         everything=everything,
         before=before,
@@ -68,7 +69,7 @@ def decisions(
 
 @router.get("/projects/{name}/fragments/proof")
 def proof(request: Request, name: str, state: str = "") -> Response:
-    """Whether the journal holds; nothing where the asker knows it already."""
+    """Whether the journal is intact; 204 where that has not changed."""
     site: Site = request.app.state.site
     return live(request, "proof.html", state, project=name, **_proof(site, site.loop(name)))
 
@@ -79,9 +80,9 @@ def evidently(request: Request, name: str, run: str) -> Response:
     site: Site = request.app.state.site
     ui = site.mlflow_url(site.loop(name))
     if ui is None or not run.isalnum():
-        raise HTTPException(404, f"{name}: where MLflow's pages are is not known here; 'homeostat up' starts them.")
-    told = os.environ.get("MLFLOW_TRACKING_URI", "")
-    return RedirectResponse(evidently_page(ui, run, told.rstrip("/") if told.startswith("http") else None))
+        raise HTTPException(404, f"{name}: no MLflow server is known here; 'homeostat up' starts one.")
+    server = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return RedirectResponse(evidently_page(ui, run, server.rstrip("/") if server.startswith("http") else None))
 
 
 def _proof(site: Site, loop: Loop) -> dict[str, Any]:
@@ -89,7 +90,7 @@ def _proof(site: Site, loop: Loop) -> dict[str, Any]:
 
 
 def _whole(loop: Loop, tick: datetime) -> list[Chapter]:
-    """A tick with all that was said at it; an empty chapter where nothing was."""
+    """A tick with everything decided and done at it; an empty chapter where there was nothing."""
     return tell_story(loop.store.list_links([tick]), everything=True) or [Chapter(tick, (), 0)]
 
 
@@ -99,24 +100,36 @@ def _read(text: str) -> datetime | None:
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise HTTPException(400, f"{text!r} is no time; give it as in 2024-01-31 or 2024-01-31T06:00:00Z.") from None
+        raise HTTPException(
+            400, f"{text!r} is not a time. Expected, for example, 2024-01-31 or 2024-01-31T06:00:00Z."
+        ) from None
     return read.replace(tzinfo=UTC) if read.tzinfo is None else read
 
 
-def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> dict[str, Any]:
-    """Addresses: of each tick's check and flow run, and of each version's page; only what is known."""
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Addresses of other pages: by tick its check, drift report and flow run, by version its model; only known ones."""
+
+    checks: dict[datetime, str] = field(default_factory=dict)
+    reports: dict[datetime, str] = field(default_factory=dict)
+    flows: dict[datetime, str] = field(default_factory=dict)
+    versions: dict[int, str] = field(default_factory=dict)
+
+
+def _links(site: Site, loop: Loop, chapters: list[Chapter]) -> Links:
     mlflow, prefect, name = site.mlflow_url(loop), site.prefect_url(), loop.project.name
     ticks = [chapter.at for chapter in chapters if any(entry.decided for entry in chapter.entries)]
-    found: dict[str, Any] = {"checks": {}, "reports": {}, "flows": {}, "versions": {}}
-    if mlflow:
-        checks, model = loop.store.list_check_runs(ticks), loop.paths.model_name
-        base = f"/projects/{quote(name, safe='')}/evidently"
-        found["checks"] = {at: run_page(mlflow, run) for at, (run, _) in checks.items()}
-        found["reports"] = {at: f"{base}/{run}" for at, (run, status) in checks.items() if status != "unknown"}
-        found["versions"] = {version: version_page(mlflow, model, version) for version in list_versions(chapters)}
-    if prefect:
-        found["flows"] = {at: _flow_page(prefect, f"{name} tick {instant(at)}") for at in ticks}
-    return found
+    flows = {at: _flow_page(prefect, f"{name} tick {instant(at)}") for at in ticks} if prefect else {}
+    if mlflow is None:
+        return Links(flows=flows)
+    checks, model = loop.store.list_check_runs(ticks), loop.paths.model_name
+    base = f"/projects/{quote(name, safe='')}/evidently"
+    return Links(
+        checks={at: run_page(mlflow, run) for at, (run, _) in checks.items()},
+        reports={at: f"{base}/{run}" for at, (run, status) in checks.items() if status != "unknown"},
+        flows=flows,
+        versions={version: version_page(mlflow, model, version) for version in list_versions(chapters)},
+    )
 
 
 def _flow_page(prefect: str, run: str) -> str:

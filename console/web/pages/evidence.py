@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from homeostat.monitoring.report.story import METRIC_NAMES, format_text
 
@@ -38,7 +37,7 @@ class Block:
     more: int = 0
 
 
-def describe_evidence(evidence: Mapping[str, Any]) -> list[Block]:
+def describe_evidence(evidence: Mapping[str, object]) -> list[Block]:
     """Evidence in blocks: first what is a single value, then its tables.
 
     >>> [block.rows for block in describe_evidence({"rows": 48989, "blocked": False})]
@@ -55,13 +54,13 @@ def describe_evidence(evidence: Mapping[str, Any]) -> list[Block]:
     return blocks
 
 
-def _is_table(value: Any) -> bool:
+def _is_table(value: object) -> bool:
     return bool(value) and (
         isinstance(value, Mapping) or (isinstance(value, list | tuple) and isinstance(value[0], Mapping))
     )
 
 
-def _sides(nested: dict[str, Any]) -> Iterator[Block]:
+def _sides(nested: dict[str, object]) -> Iterator[Block]:
     """Champion and challenger side by side, taken out of `nested`, where both are there."""
     names = [f"{side}_metrics" for side in _SIDES]
     if not all(isinstance(nested.get(name), Mapping) for name in names):
@@ -71,7 +70,7 @@ def _sides(nested: dict[str, Any]) -> Iterator[Block]:
     yield Block("On the same rows", ("metric", *_SIDES), tuple(rows))
 
 
-def _tables(title: str, value: Any) -> Iterator[Block]:
+def _tables(title: str, value: object) -> Iterator[Block]:
     if isinstance(value, Mapping):
         flat = {name: part for name, part in value.items() if not _is_table(part)}
         if flat:
@@ -100,7 +99,7 @@ def _metric(key: str) -> str:
     return METRIC_NAMES.get(key, key.replace("_", " "))
 
 
-def value_of(value: Any, key: str = "") -> str:
+def value_of(value: object, key: str = "") -> str:
     """A value as a person reads it.
 
     >>> value_of(0.123456), value_of(48989), value_of(None), value_of([1, 2]), value_of(0.5, "coverage")
@@ -128,6 +127,6 @@ def _figure(value: float) -> str:
     return text.replace("-", "−") if "e" not in text else text
 
 
-def _listed(value: Sequence[Any]) -> str:
-    shown = ", ".join(value_of(each) for each in value[:MANY])
+def _listed(value: Sequence[object]) -> str:
+    shown = ", ".join(value_of(item) for item in value[:MANY])
     return f"{shown} and {len(value) - MANY} more" if len(value) > MANY else shown

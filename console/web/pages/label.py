@@ -33,14 +33,14 @@ SAFE = {
 
 
 @router.get("")
-def label(request: Request, name: str, person: Viewer, task: str | None = None, said: str | None = None) -> Response:
+def label(request: Request, name: str, person: Viewer, task: str | None = None, done: str | None = None) -> Response:
     """The page, with the row that is due first, or the one of a task."""
-    return _whole(request, name, task, done=_done(name, request, said))
+    return _whole(request, name, task, done=_describe(name, request, done))
 
 
 @router.get("/work")
 def work(request: Request, name: str, person: Annotator) -> Response:
-    """The row that is due first, as a piece of the page; 204 while nothing waits."""
+    """The row that is due first, as a part of the page; 204 while nothing waits."""
     shown = _work(request, name)
     return page(request, "label_work.html", **shown) if shown["item"] is not None else Response(status_code=204)
 
@@ -54,7 +54,7 @@ def answer(
     label: Annotated[str | None, Form()] = None,
     act: Annotated[str, Form()] = "answer",
 ) -> Response:
-    """Take an answer, a skip, or the last answer back."""
+    """Take an answer or a skip, or undo the last answer."""
     from homeostat.flows.labeling.people import give_answers, take_back
 
     site = site_of(request)
@@ -65,7 +65,7 @@ def answer(
             return _next(request, name, taken.task, "undo")
         given = None if act == "skip" else (label or "").strip()
         if given == "":
-            return _whole(request, name, task, mistake="No answer was given. Choose one, or skip the row.")
+            return _whole(request, name, task, mistake="Choose an answer, or skip the row.")
         checked = give_answers(loop, [Answer(task, person.name, given, at)], at, person.name, "page")
     except HomeostatError as mistake:
         return _whole(request, name, task, mistake=mistake.args[0], typed=label or "")
@@ -76,34 +76,33 @@ def answer(
 
 @router.get("/picture")
 def picture(request: Request, name: str, person: Viewer, task: str) -> Response:
-    """The picture of a task's row."""
+    """The image of a task's row."""
     from homeostat.flows.labeling.items import list_items
 
     loop = site_of(request).loop(name)
     asked, column = loop.store.get_task(task), loop.project.labeling.image
     if asked is None or column is None:
-        raise HTTPException(404, "There is no such picture.")
-    found = read_picture(list_items(loop, [asked])[0].shown.get(column), loop.project.folder)
-    if found is None:
-        raise HTTPException(404, "This picture cannot be shown.")
-    return Response(found[0], media_type=found[1], headers=SAFE)
+        raise HTTPException(404, "There is no such image.")
+    read = read_picture(list_items(loop, [asked])[0].shown.get(column), loop.project.folder)
+    if read is None:
+        raise HTTPException(404, "This image cannot be shown.")
+    return Response(read[0], media_type=read[1], headers=SAFE)
 
 
 @router.get("/standing")
 def standing(request: Request, name: str, person: Viewer, state: str = "") -> Response:
-    """How labeling stands, as a piece of the page; 204 where nothing came since."""
-    loop = site_of(request).loop(name)
-    found = _board(loop)
-    if found["token"] == state:
+    """The state of labeling, as a part of the page; 204 where nothing has changed."""
+    board = _board(site_of(request).loop(name))
+    if board["token"] == state:
         return Response(status_code=204)
     piece = "label_standing.html" if is_partial(request) else "label_standing_page.html"
-    return page(request, piece, project=name, tab="label", name=name, board=found)
+    return page(request, piece, project=name, tab="label", name=name, board=board)
 
 
-def _next(request: Request, name: str, task: str | None, said: str) -> Response:
+def _next(request: Request, name: str, task: str | None, done: str) -> Response:
     if is_partial(request):
-        return page(request, "label_work.html", **_work(request, name, task, done=_done(name, request, said)))
-    return back_to(name, "label", said=said, **({} if task is None else {"task": task}))
+        return page(request, "label_work.html", **_work(request, name, task, done=_describe(name, request, done)))
+    return back_to(name, "label", done=done, **({} if task is None else {"task": task}))
 
 
 def _whole(
@@ -130,13 +129,13 @@ def _work(
     typed: str = "",
     done: str | None = None,
 ) -> dict[str, Any]:
-    """What the piece of the page with the row shows: the row, how far one is, and what was just done."""
+    """The part of the page with the row: the row, the progress, and what was just done."""
     from homeostat.flows.labeling.items import list_items
     from homeostat.flows.labeling.people import list_waiting
 
     site, person = site_of(request), person_of(request)
     loop, at = site.loop(name), site.clock()
-    waiting = sorted(list_waiting(loop, person.name, at), key=lambda each: each.id != task)
+    waiting = sorted(list_waiting(loop, person.name, at), key=lambda waits: waits.id != task)
     items = list_items(loop, waiting[:1]) if may(request, Role.ANNOTATOR) else []
     labeling = loop.project.labeling
     return {
@@ -166,14 +165,14 @@ def _shown(item: Item, loop: Loop) -> dict[str, Any]:
         "picture": labeling.image,
         "link": str(picture) if is_elsewhere(picture) else None,
         "rest": {column: value for column, value in item.shown.items() if column not in apart},
-        "classes": [(each, str(at) if numbered and at < 10 else "") for at, each in enumerate(item.classes, 1)],
+        "classes": [(label, str(at) if numbered and at < 10 else "") for at, label in enumerate(item.classes, 1)],
         "suggestion": item.task.suggestion if labeling.show_suggestion else None,
     }
 
 
 def _progress(loop: Loop, who: str, at: datetime, waiting: list[LabelTask]) -> dict[str, int]:
-    mine = [each for each in loop.store.list_answers(who=who) if each.label is not None]
-    today = sum(each.at.date() == at.date() for each in mine)
+    mine = [answer for answer in loop.store.list_answers(who=who) if answer.label is not None]
+    today = sum(answer.at.date() == at.date() for answer in mine)
     return {"today": today, "ever": len(mine), "left": len(waiting)}
 
 
@@ -182,31 +181,31 @@ def _due(task: LabelTask, at: datetime) -> str:
     return f"{round(hours / 24)} days" if hours >= 48 else f"{round(hours)} hours" if hours >= 2 else "soon"
 
 
-def _done(name: str, request: Request, said: str | None) -> str | None:
-    """What was just done, in words; the last answer is looked up, so that an address cannot say what is not so."""
-    if said == "undo":
-        return "Taken back. Here it is again."
-    if said not in ("answer", "skip"):
+def _describe(name: str, request: Request, done: str | None) -> str | None:
+    """What was just done, in words; the last answer is looked up, so that an address cannot claim what is not so."""
+    if done == "undo":
+        return "Answer taken back. Here is the row again."
+    if done not in ("answer", "skip"):
         return None
     loop, who = site_of(request).loop(name), person_of(request).name
-    last = max(loop.store.list_answers(who=who), key=lambda each: each.at, default=None)
+    last = max(loop.store.list_answers(who=who), key=lambda answer: answer.at, default=None)
     asked = None if last is None else loop.store.get_task(last.task)
     if last is None or asked is None:
         return None
     key = f"{loop.project.data.key} {asked.key}"
-    return f"Skipped {key}." if last.label is None else f"Said {last.label} of {key}."
+    return f"Skipped {key}." if last.label is None else f"Labelled {key} as {last.label}."
 
 
 def _board(loop: Loop) -> dict[str, Any]:
-    """How labeling stands; worked out again only once something was said or asked."""
+    """The state of labeling; computed again only once there is a new answer or task."""
     from homeostat.flows.labeling.board import board
 
     mark = (loop.paths.model_name, len(loop.store.list_answers()), len(loop.store.list_tasks()))
     if mark not in HELD:
-        found = board(loop)
-        rated = {row["annotator"]: row for row in found["scoreboard"]}
-        people = [{**rated.get(each["who"], {}), **each} for each in found["annotators"]]
-        HELD[mark] = {**found, "people": people, "token": f"{mark[1]}-{mark[2]}"}
+        current = board(loop)
+        rated = {row["annotator"]: row for row in current["scoreboard"]}
+        people = [{**rated.get(person["who"], {}), **person} for person in current["annotators"]]
+        HELD[mark] = {**current, "people": people, "token": f"{mark[1]}-{mark[2]}"}
         while len(HELD) > MOST_HELD:
             HELD.popitem(last=False)
     return HELD[mark]

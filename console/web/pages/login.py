@@ -20,7 +20,7 @@ PAGES.add("login", Page(router, role=Role.NOBODY))
 
 @router.get("/login")
 def ask(request: Request, next: str = "/") -> Response:
-    """The form that takes a token; whoever is known already goes on."""
+    """The form for the token; somebody who is signed in is sent on."""
     if request.state.way:
         return RedirectResponse(safe_next(next), 303)
     return _form(request, next)
@@ -32,7 +32,7 @@ def sign_in(request: Request, token: Annotated[str, Form()] = "", next: Annotate
     gate: Gate = request.app.state.gate
     entry = gate.sign_in(token.strip(), request.state.client) if gate.settings.opened else None
     if entry is None:
-        return _form(request, next, 401, "This token is not known here. It may have been replaced or removed.")
+        return _form(request, next, 401, "This token is unknown. It may have been replaced or removed.")
     answer = RedirectResponse(safe_next(next), 303)
     answer.set_cookie(
         gate.session_cookie(request.state.secure),

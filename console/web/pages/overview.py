@@ -1,4 +1,4 @@
-"""The overview: every project at a glance, and one project's loop over time."""
+"""The overview: every project, and one project's loop over time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def overview(request: Request) -> Response:
 
 @router.get("/fragments/projects")
 def projects(request: Request, state: str = "") -> Response:
-    """The projects and services of the overview; nothing where they are as the asker has them."""
+    """The projects and services of the overview; 204 where they have not changed."""
     return live(request, "projects.html", state, **_all(request))
 
 
@@ -41,13 +41,13 @@ def project(name: str) -> Response:
 
 @router.get("/projects/{name}/overview")
 def one(request: Request, name: str) -> Response:
-    """Where a project stands, and its loop over time."""
+    """The status of a project, and its loop over time."""
     return page(request, "project.html", project=name, token="none", signs=SIGNS, **_one(request, name))
 
 
 @router.get("/projects/{name}/fragments/standing")
 def standing(request: Request, name: str, state: str = "") -> Response:
-    """Where a project stands; nothing where it stands as the asker has it."""
+    """The status of a project; 204 where it has not changed."""
     return live(request, "standing.html", state, project=name, **_one(request, name))
 
 
@@ -63,18 +63,18 @@ def series(request: Request, name: str) -> Response:
 
 def _all(request: Request) -> dict[str, Any]:
     site: Site = request.app.state.site
-    return {"cards": [look_at(site, found) for found in site.projects()], "services": look_at_services(site)}
+    return {"cards": [look_at(site, entry) for entry in site.projects()], "services": look_at_services(site)}
 
 
 def _one(request: Request, name: str) -> dict[str, Any]:
     site: Site = request.app.state.site
     site.loop(name)
-    found = next(each for each in site.projects() if each.project and each.project.name == name)
-    return {"card": look_at(site, found)}
+    entry = next(entry for entry in site.projects() if entry.project and entry.project.name == name)
+    return {"card": look_at(site, entry)}
 
 
 def _instant(seconds: str | None) -> datetime | None:
     try:
         return None if not seconds else datetime.fromtimestamp(float(seconds), UTC)
     except (ValueError, OverflowError, OSError):
-        raise HTTPException(400, f"{seconds!r} is no time; give seconds since 1970.") from None
+        raise HTTPException(400, f"{seconds!r} is not a time. Expected seconds since 1970.") from None

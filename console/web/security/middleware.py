@@ -1,4 +1,4 @@
-"""The middleware around every request: access, forgery, rates, sizes, headers, and what is told of a fault."""
+"""The middleware around every request: access, forgery, rates, sizes, headers, and the answer to a fault."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Guard:
         except Exception as fault:
             reference = secrets.token_hex(4)
             self.keep(fault, f"{asked.method} {asked.path}", reference)
-            # What has begun cannot be taken back: the connection is closed, and the browser sees that it broke off.
+            # An answer that has begun cannot be taken back: the connection is closed, and the browser sees that.
             if not out.started:
-                words = f"Something went wrong here. Whoever runs this finds it under {reference} in faults.log."
+                words = f"Internal error. The administrator finds it under {reference} in faults.log."
                 await self._say(scope, receive, out, Refused(500, words))
         return None
 
@@ -90,13 +90,13 @@ class Guard:
     async def _ask_who(self, asked: Asked, scope: Scope, receive: Receive, out: Dressed) -> None:
         challenge = {"WWW-Authenticate": 'Bearer realm="homeostat"'}
         if asked.is_api:
-            words = "Who asks? Send 'Authorization: Bearer TOKEN'; 'homeostat access add' gives tokens."
+            words = "Not signed in. Send 'Authorization: Bearer TOKEN'; 'homeostat access add' creates tokens."
             raise Refused(401, words, challenge)
         if self.gate.settings.user_header and not any(entry.digest for entry in self.gate.people.all().values()):
-            raise Refused(401, "The proxy before this console has not said who you are.", challenge)
+            raise Refused(401, "The proxy in front of this console did not say who you are.", challenge)
         where = f"/login?next={quote(_wanted(asked, scope), safe='')}"
         if "hx-request" in asked.headers:
-            # A fragment cannot show the sign-in page; this makes the whole page go there.
+            # A part of a page cannot show the sign-in page; this sends the whole page there.
             return await Response("", 401, {"HX-Redirect": where})(scope, receive, out)
         return await RedirectResponse(where, 303)(scope, receive, out)
 
@@ -109,9 +109,9 @@ class Guard:
 
 
 class Dressed:
-    """A `send` that adds the headers every answer carries, and knows whether the answer has begun.
+    """A `send` that adds the headers of every answer, and knows whether the answer has begun.
 
-    What an endpoint says itself in a header of ours stands.
+    A header that an endpoint sets itself is kept.
     """
 
     def __init__(self, send: Send, asked: Asked) -> None:
@@ -121,9 +121,9 @@ class Dressed:
         if message["type"] == "http.response.start":
             self.started = True
             headers = message["headers"] = list(message.get("headers", ()))
-            said = {name.lower() for name, _ in headers}
-            headers += [pair for pair in _HEADERS if pair[0] not in said]
-            if b"cache-control" not in said:
+            given = {name.lower() for name, _ in headers}
+            headers += [pair for pair in _HEADERS if pair[0] not in given]
+            if b"cache-control" not in given:
                 headers.append((b"cache-control", b"no-cache" if self.asked.is_static else b"no-store"))
             if self.asked.secure:
                 headers.append((b"strict-transport-security", HSTS.encode()))
@@ -142,7 +142,7 @@ def _note(scope: Scope, asked: Asked, caller: Caller, csrf: str) -> None:
 
 
 def _wanted(asked: Asked, scope: Scope) -> str:
-    """Where to go once somebody signed in: the page that was asked for, or that a fragment or form is part of."""
+    """Where to go once somebody signed in: the page that was requested, or that a part or form belongs to."""
     if "hx-request" in asked.headers:
         page = urlsplit(asked.headers.get("hx-current-url", ""))
         return f"{page.path or '/'}{'?' + page.query if page.query else ''}"
@@ -165,7 +165,7 @@ def _limited(receive: Receive, most: int) -> Receive:
         message = await receive()
         taken += len(message.get("body", b""))
         if taken > most:
-            raise HTTPException(413, f"This is too much at once; at most {most >> 20} MB.")
+            raise HTTPException(413, f"The request is too large; the limit is {most >> 20} MB.")
         return message
 
     return take
@@ -179,10 +179,10 @@ async def _carried_token(asked: Asked, caller: Caller, scope: Scope, receive: Re
     try:
         body = await _read(receive)
         async with Request(scope, _again(body, receive)).form(max_files=20, max_fields=1000) as form:
-            found = form.get("csrf_token")
+            value = form.get("csrf_token")
     except HTTPException as fault:
         raise Refused(fault.status_code, str(fault.detail)) from None
-    return found if isinstance(found, str) else None, _again(body, receive)
+    return value if isinstance(value, str) else None, _again(body, receive)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -47,13 +47,13 @@ def is_same_origin(origin: str, host: str | None, secure: bool | None) -> bool:
     """
     asked = split_host(host)
     scheme, _, rest = origin.partition("://")
-    told = split_host(rest)
-    if asked is None or told is None or scheme not in _PORTS:
+    named = split_host(rest)
+    if asked is None or named is None or scheme not in _PORTS:
         return False
     if secure is not None and scheme != ("https" if secure else "http"):
         return False
     port = _PORTS[scheme]
-    return (told[0], told[1] or port) == (asked[0], asked[1] or port)
+    return (named[0], named[1] or port) == (asked[0], asked[1] or port)
 
 
 def parse_address(text: str | None) -> Address | None:

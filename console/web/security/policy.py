@@ -1,4 +1,4 @@
-"""The gate: who a request comes from, whether it may pass, and if not, in which words."""
+"""The gate: who a request comes from, whether it may pass, and why not."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGINS_A_MINUTE = 10
 
 
 class Refused(Exception):
-    """A request that does not pass: status, words for the person, and headers."""
+    """A request that is refused: status, message, and headers."""
 
     def __init__(self, status: int, message: str, headers: Mapping[str, str] | None = None) -> None:
         super().__init__(message)
@@ -61,14 +61,14 @@ class Gate:
         self.posts, self.asks = (Buckets(self.settings.rate, max(2 * self.settings.rate, 1.0)) for _ in range(2))
 
     def check_door(self, asked: Asked) -> None:
-        """Refuse a request that came by a name that is not ours, or through a proxy that nobody spoke of."""
+        """Refuse a request that came by an unknown host name, or through a proxy that the settings do not mention."""
         if not asked.host_is_known(self.settings):
-            how = "HOMEOSTAT_HOSTS lists its names." if self.settings.opened else "Call it 127.0.0.1 or localhost."
-            raise Refused(421, f"This console does not go by the name in the address. {how}")
+            how = "HOMEOSTAT_HOSTS lists its names." if self.settings.opened else "Use 127.0.0.1 or localhost."
+            raise Refused(421, f"This console is not served under the host name in the address. {how}")
         if not self.settings.opened and asked.was_forwarded:
             raise Refused(
                 403,
-                "A proxy stands before this console, which takes everybody for the person who started it. "
+                "A proxy is in front of this console, which would treat everybody as the person who started it. "
                 "Set HOMEOSTAT_USER_HEADER or HOMEOSTAT_ACCESS first; see docs/guides/access.md.",
             )
 
@@ -94,14 +94,14 @@ class Gate:
         if caller.way == "bearer":
             return
         if not asked.is_own_origin():
-            raise Refused(403, "This came from a page of another site, and was not done.")
+            raise Refused(403, "Refused: the request came from a page of another site.")
         ambient = caller.way in {"local", "proxy"}
         if ambient and asked.is_api and not asked.from_browser and asked.asks_leave:
             return
         if ambient and asked.is_api and not asked.from_browser:
-            raise Refused(415, "Say what is sent, as in 'Content-Type: application/json'.")
+            raise Refused(415, "Set the content type, as in 'Content-Type: application/json'.")
         if not token or caller.fresh or not self.sessions.is_csrf(token, caller.person.name, caller.nonce):
-            raise Refused(403, "This page is out of date, or was not ours; nothing was done. Load it again and repeat.")
+            raise Refused(403, "Nothing was done: this page is out of date. Reload it and try again.")
 
     def check_rate(self, asked: Asked, caller: Caller) -> None:
         """Refuse whoever does too much at once, or, where others can reach the console, looks too often."""
@@ -109,7 +109,7 @@ class Gate:
         if not asked.is_act:
             buckets = self.asks if asked.is_api else self.looks
             if self.settings.opened and (wait := buckets.take(who, now)):
-                raise _too_often(wait, "Too much at once.")
+                raise _too_often(wait, "Too many requests.")
             return
         if asked.path in SIGN_IN:
             wait = max(self.attempts.wait(asked.client, now), self.logins.take(asked.client, now))
@@ -119,7 +119,7 @@ class Gate:
         buckets = self.posts if asked.is_api else self.acts
         # A token's holder and a browser's are counted apart, so that a script does not shut its person out.
         if wait := buckets.take(who, now):
-            raise _too_often(wait, "Too much at once.")
+            raise _too_often(wait, "Too many requests.")
 
     def csrf(self, caller: Caller) -> str:
         """What this caller's forms carry; "" for a program."""
@@ -157,11 +157,11 @@ class Gate:
         assert self.settings.user_header is not None
         name = asked.headers[self.settings.user_header].encode("latin-1").decode("utf-8", "replace")
         if self.settings.user_header in asked.doubled or not is_name(name) or name == SERVICE:
-            raise Refused(400, "The proxy does not say clearly who you are.")
+            raise Refused(400, "The proxy does not say unambiguously who you are.")
         if entry := self.people.all().get(name):
             return entry.person
         if self.settings.default_role is None:
-            raise Refused(403, f"{name} has no role here. An admin gives one with 'homeostat access add'.")
+            raise Refused(403, f"{name} has no role here. An administrator assigns one with 'homeostat access add'.")
         return Person(name, self.settings.default_role)
 
     def _wrong_token(self, asked: Asked) -> Refused:
@@ -169,7 +169,7 @@ class Gate:
         if wait := self.attempts.wait(asked.client, now):
             return _too_often(wait, "Too many wrong tokens from your address.")
         self.attempts.fail(asked.client, now)
-        return Refused(401, "This token is not known here.", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        return Refused(401, "This token is unknown.", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
 
 
 def _too_often(wait: float, message: str) -> Refused:

@@ -88,10 +88,10 @@ class Asked:
     def cookie(self, name: str) -> str:
         """A cookie's value; "" where there is none."""
         try:
-            found = SimpleCookie(self.headers.get("cookie", ""))
+            jar = SimpleCookie(self.headers.get("cookie", ""))
         except CookieError:
             return ""
-        return found[name].value if name in found else ""
+        return jar[name].value if name in jar else ""
 
     def host_is_known(self, settings: AccessSettings) -> bool:
         """Whether it was called by a name that is the console's: no page of elsewhere can have led a browser here."""
@@ -115,7 +115,7 @@ def read_asked(scope: dict[str, Any], settings: AccessSettings) -> Asked:
     headers, doubled = _read_headers(scope["headers"])
     peer = scope["client"][0] if scope.get("client") else None
     trusted = settings.opened and is_within(parse_address(peer), settings.trusted)
-    told = headers.get("x-forwarded-proto", "").split(",")[-1].strip().lower() if trusted else ""
+    scheme = headers.get("x-forwarded-proto", "").split(",")[-1].strip().lower() if trusted else ""
     forwarded = headers.get("x-forwarded-for", "").split(",") if trusted else ()
     return Asked(
         method=scope["method"],
@@ -123,8 +123,10 @@ def read_asked(scope: dict[str, Any], settings: AccessSettings) -> Asked:
         headers=headers,
         doubled=doubled,
         trusted=trusted,
-        secure=(told or scope.get("scheme", "http")) == "https",
-        client=client_address(peer, [each for each in forwarded if each.strip()], settings.trusted if trusted else ()),
+        secure=(scheme or scope.get("scheme", "http")) == "https",
+        client=client_address(
+            peer, [address for address in forwarded if address.strip()], settings.trusted if trusted else ()
+        ),
     )
 
 

@@ -14,8 +14,8 @@ SERVICE = "homeostat up"
 class Role(IntEnum):
     """What a person may do; each role may do what those before it may.
 
-    A viewer looks, an annotator labels, an approver approves, rejects and sees to alerts, an admin does all. NOBODY is
-    who has not signed in yet, and may do nothing.
+    A viewer reads, an annotator labels, an approver approves, rejects and deals with alerts, an admin does everything.
+    NOBODY is who has not signed in yet, and may do nothing.
     """
 
     NOBODY = 0
@@ -46,7 +46,7 @@ def parse_role(text: str, where: str) -> Role:
     <Role.VIEWER: 1>
     """
     if text not in ROLES:
-        raise HomeostatError(f"{where}: {text!r} is no role.", f"Expected one of {', '.join(ROLES)}.")
+        raise HomeostatError(f"{where}: {text!r} is not a role.", f"Expected one of {', '.join(ROLES)}.")
     return Role[text.upper()]
 
 

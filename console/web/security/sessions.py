@@ -54,8 +54,8 @@ class Sessions:
     def begin(self, entry: Entry, now: float) -> str:
         """A sealed session for somebody whose token was right."""
         assert entry.digest is not None
-        told = [entry.person.name, entry.digest[:16], new_nonce(), int(now) + HOURS * 3600]
-        return self._sealer().dumps(told)  # type: ignore[return-value]
+        content = [entry.person.name, entry.digest[:16], new_nonce(), int(now) + HOURS * 3600]
+        return self._sealer().dumps(content)  # type: ignore[return-value]
 
     def open(self, text: str, now: float) -> Session | None:
         """What a sealed session says; None where it is forged, too old or was ended."""
@@ -119,9 +119,9 @@ def read_key(root: Path) -> str:
         file.chmod(0o600)
         key = file.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as fault:
-        raise HomeostatError(f"{file}: cannot be read or written: {fault}.", "Mend access to it.") from None
+        raise HomeostatError(f"{file}: cannot be read or written: {fault}.", "Check its permissions.") from None
     if not _KEY.fullmatch(key):
-        raise HomeostatError(f"{file}: not a key of Homeostat.", "Delete it; whoever is signed in signs in again.")
+        raise HomeostatError(f"{file}: not a signing key.", "Delete it; everybody then has to sign in again.")
     return key
 
 

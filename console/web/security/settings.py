@@ -48,7 +48,7 @@ def read_access_settings(root: Path, host: str, owner: str, environ: Mapping[str
     people, header = access_file(root, environ), environ.get("HOMEOSTAT_USER_HEADER") or None
     named = bool(environ.get("HOMEOSTAT_ACCESS"))
     if named and not people.is_file():
-        hint = "Make it with 'homeostat access add NAME --role admin'."
+        hint = "Create it with 'homeostat access add NAME --role admin'."
         raise HomeostatError(f"HOMEOSTAT_ACCESS: {people}: no such file.", hint)
     settings = AccessSettings(
         opened=not is_loopback(host) or named or header is not None or people.exists(),
@@ -79,13 +79,13 @@ def _refuse_unsafe(settings: AccessSettings, host: str) -> None:
             "Run 'homeostat access add NAME --role admin' first, or set HOMEOSTAT_USER_HEADER;"
             " see docs/guides/access.md."
         )
-        raise HomeostatError(f"{why} nobody may sign in.", hint)
+        raise HomeostatError(f"{why} nobody can sign in.", hint)
 
 
 def _header(name: str | None) -> str | None:
     if name is not None and (not _HEADER.fullmatch(name) or name.lower() in _TAKEN):
         raise HomeostatError(
-            f"HOMEOSTAT_USER_HEADER: {name!r} cannot be used.", "Expected a header's name, as in X-Forwarded-User."
+            f"HOMEOSTAT_USER_HEADER: {name!r} cannot be used.", "Expected the name of a header, as in X-Forwarded-User."
         )
     return name.lower() if name else None
 
@@ -94,7 +94,7 @@ def _trusted(text: str) -> tuple[Network, ...]:
     try:
         return parse_networks(text)
     except ValueError as fault:
-        hint = "Expected addresses and networks with commas between, as in 10.0.0.4, 172.16.0.0/12."
+        hint = "Expected addresses and networks, separated by commas, as in 10.0.0.4, 172.16.0.0/12."
         raise HomeostatError(f"HOMEOSTAT_TRUSTED_PROXIES: {fault}.", hint) from None
 
 
@@ -107,14 +107,14 @@ def _role(name: str | None, header: str | None) -> Role | None:
 
 
 def _hosts(text: str) -> frozenset[str]:
-    found = set[str]()
+    hosts = set[str]()
     for name in filter(None, re.split(r"[,\s]+", text.strip())):
         parts = split_host(name)
         if parts is None or parts[1]:
-            hint = "Expected names with commas between, without ports, as in homeostat.example.org."
-            raise HomeostatError(f"HOMEOSTAT_HOSTS: {name!r} is no host's name.", hint)
-        found.add(parts[0])
-    return frozenset(found)
+            hint = "Expected names without ports, separated by commas, as in homeostat.example.org."
+            raise HomeostatError(f"HOMEOSTAT_HOSTS: {name!r} is not a host name.", hint)
+        hosts.add(parts[0])
+    return frozenset(hosts)
 
 
 def _rate(text: str) -> float:
@@ -123,5 +123,5 @@ def _rate(text: str) -> float:
     except ValueError:
         rate = math.nan
     if not 0 < rate < math.inf:
-        raise HomeostatError(f"HOMEOSTAT_RATE: {text!r} is no rate.", "Expected posts a second, as in 1000.")
+        raise HomeostatError(f"HOMEOSTAT_RATE: {text!r} is not a rate.", "Expected posts per second, as in 1000.")
     return rate

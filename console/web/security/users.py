@@ -22,7 +22,7 @@ from homeostat.errors import HomeostatError
 
 ACCESS_FILE = "access.toml"
 KEYS = {"role", "token_sha256", "created"}
-HEAD = "# Who may use Homeostat's page and API. Written by 'homeostat access'; a change counts at once.\n"
+HEAD = "# Who may use Homeostat's pages and API. Written by 'homeostat access'; changes take effect at once.\n"
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
@@ -53,14 +53,14 @@ def read_people(file: Path) -> dict[str, Entry]:
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as fault:
-        raise HomeostatError(f"{file}: cannot be read: {fault}.", "Mend access to it.") from None
+        raise HomeostatError(f"{file}: cannot be read: {fault}.", "Check its permissions.") from None
     try:
-        found = tomllib.loads(text)
+        content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as fault:
-        raise HomeostatError(f"{file}: not TOML: {fault}.", "Mend that line.") from None
-    people = found.get("people", {})
-    if set(found) - {"people"} or not isinstance(people, dict):
-        raise HomeostatError(f"{file}: expected nothing but [people.NAME] tables.")
+        raise HomeostatError(f"{file}: not valid TOML: {fault}.", "Fix that line.") from None
+    people = content.get("people", {})
+    if set(content) - {"people"} or not isinstance(people, dict):
+        raise HomeostatError(f"{file}: expected only [people.NAME] tables.")
     return {name: _entry(file, name, given) for name, given in people.items()}
 
 
@@ -75,7 +75,9 @@ def write_people(file: Path, people: Mapping[str, Entry]) -> None:
             os.fsync(out.fileno())
         part.replace(file)
     except OSError as fault:
-        raise HomeostatError(f"{file}: cannot be written: {fault.strerror}.", "Mend access to its folder.") from None
+        raise HomeostatError(
+            f"{file}: cannot be written: {fault.strerror}.", "Check the permissions of its folder."
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 
@@ -84,7 +86,7 @@ def new_entry(name: str, role: Role, digest: str | None, at: datetime) -> Entry:
     """A person who is new in the file. Raises HomeostatError where nobody can go by this name."""
     if not is_name(name) or name == SERVICE:
         raise HomeostatError(
-            f"{name!r} is no name for a person.", "Give 1 to 100 printable characters without spaces around them."
+            f"{name!r} is not a valid name.", "Use 1 to 100 printable characters, without spaces at either end."
         )
     return Entry(Person(name, role), digest, instant(at.replace(microsecond=0)))
 
@@ -100,8 +102,8 @@ class People:
         """Everybody, by name, as the file says now. Raises HomeostatError where it is unsound."""
         state = None
         with suppress(FileNotFoundError):
-            found = self.file.stat()
-            state = (found.st_mtime_ns, found.st_size, found.st_ino)
+            stat = self.file.stat()
+            state = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
         seen, people = self._seen
         if state != seen:
             people = read_people(self.file) if state else {}
@@ -110,17 +112,17 @@ class People:
 
     def by_token(self, token: str) -> Entry | None:
         """Whose token this is. Compares with everybody's in constant time."""
-        digest, found = digest_of(token), None
+        digest, owner = digest_of(token), None
         for entry in self.all().values():
             if entry.digest is not None and hmac.compare_digest(entry.digest, digest):
-                found = entry
-        return found
+                owner = entry
+        return owner
 
 
 def _entry(file: Path, name: str, given: Any) -> Entry:
     where = f"{file}: people.{name}"
     if not is_name(name) or name == SERVICE:
-        raise HomeostatError(f"{where}: {name!r} is no name for a person.")
+        raise HomeostatError(f"{where}: {name!r} is not a valid name.")
     if not isinstance(given, dict) or set(given) - KEYS or "role" not in given:
         raise HomeostatError(f"{where}: expected role, token_sha256 and created, and nothing else.")
     digest = given.get("token_sha256")

@@ -1,4 +1,4 @@
-// A list that is sent anew must not take away what a person is writing: it then says that something changed.
+// A refreshed list must not discard what a person is typing: it then only says that it has changed.
 (() => {
   "use strict";
   function isBusy(part) {

@@ -1,4 +1,4 @@
-// Keys on the label page: a number or first letters choose, arrows move, s skips, u takes back.
+// Keys on the label page: a number or first letters choose, arrows move, s skips, u undoes.
 (() => {
   "use strict";
   const OFF = "homeostat-single-keys-off";
@@ -32,11 +32,11 @@
     if (numbered) return press(numbered);
     const begins = (text) => all.filter((choice) => choice.dataset.class.toLowerCase().startsWith(text));
     typed = begins(typed + key).length ? typed + key : key;
-    const found = begins(typed);
-    all.forEach((choice) => choice.classList.toggle("meant", found.includes(choice)));
-    if (found.length === 1) return press(found[0]);
-    if (!found.length) return startOver();
-    (found.find((choice) => choice.dataset.class.toLowerCase() === typed) || found[0]).focus();
+    const matches = begins(typed);
+    all.forEach((choice) => choice.classList.toggle("meant", matches.includes(choice)));
+    if (matches.length === 1) return press(matches[0]);
+    if (!matches.length) return startOver();
+    (matches.find((choice) => choice.dataset.class.toLowerCase() === typed) || matches[0]).focus();
   }
 
   function onKey(event) {

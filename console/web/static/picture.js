@@ -6,7 +6,7 @@
   if (!home || typeof uPlot === "undefined") return;
   const SIGNS = JSON.parse(home.dataset.signs);
   const $ = (name) => document.getElementById("picture-" + name);
-  const stage = $("plots"), readout = $("readout"), told = $("told"), legend = $("legend"), table = $("table");
+  const stage = $("plots"), readout = $("readout"), summary = $("summary"), legend = $("legend"), table = $("table");
   let data = null, shown = null, plots = [], at = null, asked = 0, part = "all";
 
   const color = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
@@ -37,7 +37,7 @@
     if (mine !== asked) return;
     stage.removeAttribute("aria-busy");
     if (!answer || !answer.ok) {
-      told.textContent = "The picture cannot be read just now. It is tried again with the next tick.";
+      summary.textContent = "The chart cannot be loaded. It is tried again at the next tick.";
       return;
     }
     const previous = at != null && data ? data.at[at] : null;
@@ -57,13 +57,13 @@
 
   function tell() {
     if (!data.at.length) {
-      told.textContent = "There is nothing to draw yet: the first window comes with the first tick that scores.";
+      summary.textContent = "Nothing to draw yet: the first point comes with the first tick that scores rows.";
       home.classList.add("empty");
       return;
     }
     home.classList.remove("empty");
-    const many = data.per > 1 ? `; each point is ${data.per} ticks, zoom in for finer ones` : "";
-    told.textContent = `${data.metric} (${data.higher ? "higher" : "lower"} is better), coverage and drift, ` +
+    const many = data.per > 1 ? `; ${data.per} ticks per point, zoom in for single ticks` : "";
+    summary.textContent = `${data.metric} (${data.higher ? "higher" : "lower"} is better), coverage and drift, ` +
       `${when(data.at[0])} to ${when(data.at[data.at.length - 1])} UTC, ${data.ticks.toLocaleString("en")} ticks${many}.`;
     for (const button of home.querySelectorAll("[aria-pressed]")) {
       button.setAttribute("aria-pressed", String(button.dataset.part === part));
@@ -78,28 +78,28 @@
   };
 
   function words(i) {
-    const said = [`${when(data.at[i])} UTC`];
-    said.push(`${data.metric} ${figure(data.realized[i])}` + (data.realized[i] == null ? "" : ` (${data.status[i]}, version ${data.version[i]})`));
-    if (data.low[i] != null) said.push(`${figure(data.low[i])} to ${figure(data.high[i])} once all labels are there`);
-    if (data.per > 1 && data.lowest[i] != null) said.push(`ticks from ${figure(data.lowest[i])} to ${figure(data.highest[i])}`);
+    const facts = [`${when(data.at[i])} UTC`];
+    facts.push(`${data.metric} ${figure(data.realized[i])}` + (data.realized[i] == null ? "" : ` (${data.status[i]}, version ${data.version[i]})`));
+    if (data.low[i] != null) facts.push(`${figure(data.low[i])} to ${figure(data.high[i])} once all labels are known`);
+    if (data.per > 1 && data.lowest[i] != null) facts.push(`ticks range from ${figure(data.lowest[i])} to ${figure(data.highest[i])}`);
     if (data.estimated[i] != null) {
       const between = data.estimated_low[i] == null ? "" : ` (${figure(data.estimated_low[i])} to ${figure(data.estimated_high[i])})`;
-      said.push(`estimated ${figure(data.estimated[i])}${between}`);
+      facts.push(`estimated ${figure(data.estimated[i])}${between}`);
     }
-    if (data.first[i] != null) said.push(`first model ${figure(data.first[i])}`);
-    said.push(`coverage ${share(data.coverage[i])}`, `drift ${share(data.drift[i])}`);
-    for (const [, kind, text, count] of marksOf(i)) said.push(`${SIGNS[kind].label}${count > 1 ? " " + count + " times, last " : ": "}${text}`);
-    return said;
+    if (data.first[i] != null) facts.push(`first model ${figure(data.first[i])}`);
+    facts.push(`coverage ${share(data.coverage[i])}`, `drift ${share(data.drift[i])}`);
+    for (const [, kind, text, count] of marksOf(i)) facts.push(`${SIGNS[kind].label}${count > 1 ? " " + count + " times, last: " : ": "}${text}`);
+    return facts;
   }
 
   function point(i) {
     if (i == null || !data.at.length) return;
     at = i;
-    const said = words(i);
-    readout.replaceChildren(...said.map((text, n) => Object.assign(document.createElement(n ? "span" : "b"), { textContent: text })));
+    const facts = words(i);
+    readout.replaceChildren(...facts.map((text, n) => Object.assign(document.createElement(n ? "span" : "b"), { textContent: text })));
     stage.setAttribute("aria-valuemax", String(data.at.length - 1));
     stage.setAttribute("aria-valuenow", String(i));
-    stage.setAttribute("aria-valuetext", said.join("; "));
+    stage.setAttribute("aria-valuetext", facts.join("; "));
   }
 
   function nearest(seconds) {
@@ -201,7 +201,7 @@
     ctx.restore();
   };
 
-  // What the labels that are still to come can make of a metric: a whisker on each provisional point.
+  // What outstanding labels can make of a metric: a whisker on every provisional point.
   function bounds(u, look, some) {
     clip(u, (ctx) => {
       ctx.strokeStyle = look.loop;
@@ -302,7 +302,7 @@
 
   function sharePlot(look, name) {
     const drift = name === "drift";
-    titled(drift ? `Drift: share of columns that moved; drift from ${share(data.limit)}` : "Coverage: rows whose truth is known");
+    titled(drift ? `Drift: share of columns that drifted; limit ${share(data.limit)}` : "Coverage: share of rows with a label");
     const bars = uPlot.paths.bars({ size: [0.8, 14], align: 0 });
     const series = drift
       ? { stroke: look.drift, width: 1.75, points: { show: data.at.length < 160, size: 5, fill: look.drift } }
@@ -332,10 +332,10 @@
   }
 
   function explain(look) {
-    const entries = [["line", look.loop, "realized; hollow while provisional, with what it can still become"]];
-    if (data.per > 1) entries.push(["band", look.loop, "from the lowest to the highest tick"]);
-    if (data.estimated.some((v) => v != null)) entries.push(["dash", look.estimate, "estimated before labels came, with its interval"]);
-    if (data.first.some((v) => v != null)) entries.push(["line", look.base, "first model, kept for ever"]);
+    const entries = [["line", look.loop, "realized; hollow while provisional, with the range it can still reach"]];
+    if (data.per > 1) entries.push(["band", look.loop, "lowest to highest tick"]);
+    if (data.estimated.some((v) => v != null)) entries.push(["dash", look.estimate, "estimated before labels arrive, with its interval"]);
+    if (data.first.some((v) => v != null)) entries.push(["line", look.base, "first model, never replaced"]);
     for (const kind of lanes()) entries.push([SIGNS[kind].symbol, look[kind], SIGNS[kind].label]);
     legend.replaceChildren(...entries.map(([form, fill, text]) => {
       const item = document.createElement("li"), canvas = document.createElement("canvas"), ctx = canvas.getContext("2d");
@@ -355,9 +355,9 @@
   }
 
   function tabulate() {
-    const heads = ["Tick (UTC)", data.metric, "Trust", "Bounds", "Estimated", "Coverage", "Drift", "Version", "What the loop did"];
+    const heads = ["Tick (UTC)", data.metric, "Status", "Bounds", "Estimated", "Coverage", "Drift", "Version", "What the loop did"];
     const made = document.createElement("table"), caption = made.createCaption();
-    caption.textContent = told.textContent;
+    caption.textContent = summary.textContent;
     const head = made.createTHead().insertRow();
     for (const text of heads) head.append(Object.assign(document.createElement("th"), { textContent: text, scope: "col" }));
     const body = made.createTBody();
