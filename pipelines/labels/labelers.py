@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,35 @@ from homeostat.pipelines.labels.dawid_skene import log_odds
 USUAL = 0.7
 RESULT = {"label": pl.String, "confidence": pl.Float64}
 Z95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Labeler:
+    """How good a labeling function was on checked rows; the last four are None where there was no such row.
+
+    `dropped` says that it is worse than chance, and so left out.
+    """
+
+    labeler: str
+    votes: int
+    coverage: float
+    checked: int
+    dropped: bool
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def middle(self) -> float | None:
+        """The middle of the interval, which its votes weigh by: two right of two is no certainty."""
+        return None if self.low is None or self.high is None else (self.low + self.high) / 2
+
+    def describe(self) -> str:
+        """How good it was, in words."""
+        if self.accuracy is None:
+            return f"{self.labeler}: not checked yet"
+        words = f"{self.labeler}: right in {self.accuracy:.0%} of {self.checked}"
+        return f"{words} ({self.low:.0%} to {self.high:.0%}){', left out' if self.dropped else ''}"
 
 
 def vote(
