@@ -9,11 +9,9 @@ from homeostat.durations import Instant
 from homeostat.flows.learning.port import Attempt, Measured, Progress, Training
 from homeostat.monitoring.alarm.state import Watch
 from homeostat.monitoring.retraining.probation import Probation
+from homeostat.pipelines.labels.labelers import Labeler
 from homeostat.records import FitCost, PostKind
 from homeostat.store.facts import Fact, FactSeries
-
-Cell = str | bool | int | float | None
-"""A value of a table that is kept whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +82,7 @@ class LastDraw:
 class Labelers:
     """How often each labeling function was right, a row for each."""
 
-    measured: tuple[dict[str, Cell], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class AnnotatorBoard:
-    """How well each annotator agrees with the others, a row for each, as known at a tick."""
-
-    at: Instant
-    annotators: tuple[dict[str, Cell], ...]
+    measured: tuple[Labeler, ...] = ()
 
 
 CHAMPION = Fact("champion", Standing)
@@ -111,5 +101,4 @@ POSTS = {kind: Fact(f"posts/{kind.value}", TakingBatch) for kind in PostKind}
 DRAWN = Fact("labeling", LastDraw)
 CURSOR = Fact("labeling/cursor", dict[str, Any])
 COST = Fact("labeling/cost", FitCost)
-BOARD = Fact("annotators", AnnotatorBoard)
 LABELERS = Fact("labelers", Labelers)

@@ -33,8 +33,8 @@ def count_as_drift(result: DriftResult, facts: Sequence[LearnedFact], settings: 
 
 def newly_seen(facts: Sequence[LearnedFact], earlier: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
     """The facts worth telling whose column and kind were not told before."""
-    told = {(f.column, f.kind) for f in earlier if f.share >= WORTH_TELLING}
-    return tuple(f for f in facts if f.share >= WORTH_TELLING and (f.column, f.kind) not in told)
+    known = {(f.column, f.kind) for f in earlier if f.share >= WORTH_TELLING}
+    return tuple(f for f in facts if f.share >= WORTH_TELLING and (f.column, f.kind) not in known)
 
 
 def describe(fact: LearnedFact) -> str:

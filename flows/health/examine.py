@@ -27,15 +27,15 @@ def examine(folders: Sequence[Path], environ: Mapping[str, str], clock: Clock) -
     A folder is a project or a folder of projects. Raises HomeostatError where one is none.
     """
     installation = _installation(folders)
-    found = list_projects(installation.places) if installation else []
+    listed = list_projects(installation.places) if installation else []
     root = installation.root if installation else None
     checks: dict[str, Check] = {
         **_of_machine(root, environ),
         **_of_servers(root, environ, clock),
-        **_of_memory([each.project for each in found if each.project], environ, clock),
+        **_of_memory([item.project for item in listed if item.project], environ, clock),
     }
-    for each in found:
-        checks |= _of_project(each, environ, clock)
+    for item in listed:
+        checks |= _of_project(item, environ, clock)
     return run_checks(checks, SECONDS)
 
 
@@ -45,7 +45,7 @@ def _installation(folders: Sequence[Path]) -> Installation | None:
     try:
         return find_installation(folders)
     except ProjectError:
-        # The only project is broken, which is what is to be told.
+        # The only project is broken, which a check of it will say.
         place = (folders[0].parent if folders[0].is_file() else folders[0]).resolve()
         return Installation(place / ".homeostat", (place,))
 
@@ -90,9 +90,9 @@ def _is_server(url: str | None) -> bool:
     return bool(url and url.startswith(("http://", "https://")))
 
 
-def _of_memory(found: Sequence[Project], environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
+def _of_memory(opened: Sequence[Project], environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
     """A store or a lake that projects share is looked at once."""
-    paths_by_project = {project.name: _paths_of(project) for project in found}
+    paths_by_project = {project.name: _paths_of(project) for project in opened}
     stores = {paths.store_url: f"store of {name}" for name, paths in paths_by_project.items() if paths}
     lakes = {paths.lake_uri: f"lake of {name}" for name, paths in paths_by_project.items() if paths}
     if url := environ.get("HOMEOSTAT_STORE_URL"):
@@ -110,9 +110,9 @@ def _paths_of(project: Project) -> ProjectPaths | None:
         return None
 
 
-def _of_project(each: Found, environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
-    checks: dict[str, Check] = {f"project {each.folder}": partial(projects.check_soundness, each, SOUND_SECONDS)}
-    if each.project is not None:
-        checks[f"alerts of {each.project.name}"] = partial(projects.check_routes, each.project, environ)
-        checks[f"work of {each.project.name}"] = partial(projects.check_work, each.project, clock)
+def _of_project(listed: Found, environ: Mapping[str, str], clock: Clock) -> dict[str, Check]:
+    checks: dict[str, Check] = {f"project {listed.folder}": partial(projects.check_soundness, listed, SOUND_SECONDS)}
+    if listed.project is not None:
+        checks[f"alerts of {listed.project.name}"] = partial(projects.check_routes, listed.project, environ)
+        checks[f"work of {listed.project.name}"] = partial(projects.check_work, listed.project, clock)
     return checks

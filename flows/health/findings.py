@@ -36,20 +36,20 @@ def run_checks(checks: Mapping[str, Check], seconds: float) -> list[Finding]:
     """
     done: queue.SimpleQueue[tuple[str, Sequence[Finding]]] = queue.SimpleQueue()
     for name, check in checks.items():
-        threading.Thread(target=lambda n=name, c=check: done.put((n, _told(n, c))), daemon=True).start()
-    found: dict[str, Sequence[Finding]] = {}
+        threading.Thread(target=lambda n=name, c=check: done.put((n, _run(n, c))), daemon=True).start()
+    results: dict[str, Sequence[Finding]] = {}
     deadline = time.monotonic() + seconds
-    while len(found) < len(checks):
+    while len(results) < len(checks):
         try:
             name, findings = done.get(timeout=max(0.0, deadline - time.monotonic()))
         except queue.Empty:
             break
-        found[name] = findings
+        results[name] = findings
     late = f"no answer within {seconds:.0f} s"
-    return [f for name in checks for f in found.get(name, [Finding(name, "warning", late, "Look at it by hand.")])]
+    return [f for name in checks for f in results.get(name, [Finding(name, "warning", late, "Look at it by hand.")])]
 
 
-def _told(name: str, check: Check) -> Sequence[Finding]:
+def _run(name: str, check: Check) -> Sequence[Finding]:
     try:
         return check()
     except HomeostatError as fault:

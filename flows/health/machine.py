@@ -62,11 +62,11 @@ def _of_disk(title: str, place: Path, little: int, too_little: int) -> Finding:
     there = next(folder for folder in (place, *place.parents) if folder.exists())
     free = shutil.disk_usage(there).free
     state = "problem" if free < too_little else "warning" if free < little else "ok"
-    told = f"{_size(free)} free at {place}"
+    room = f"{_size(free)} free at {place}"
     if state == "ok":
-        return Finding(title, state, told)
+        return Finding(title, state, room)
     limit = f"below {_size(too_little if state == 'problem' else little)}"
-    return Finding(title, state, f"{told}, {limit}", "Make room, or move the state with HOMEOSTAT_HOME.")
+    return Finding(title, state, f"{room}, {limit}", "Make room, or move the state with HOMEOSTAT_HOME.")
 
 
 def _size(count: int) -> str:
@@ -98,8 +98,9 @@ def tell_skew(name: str, theirs: datetime, ours: datetime) -> Finding:
     title = f"clock of {name}"
     if abs(skew) <= MOST_SKEW_SECONDS:
         return Finding(title, "ok", f"within {MOST_SKEW_SECONDS:.0f} s of this machine's")
-    found = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
-    return Finding(title, "warning", found, "Let NTP set both: what is due, and what was known by then, hangs on them.")
+    message = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
+    mend = "Let NTP set both: what is due, and what was known by then, hangs on them."
+    return Finding(title, "warning", message, mend)
 
 
 def check_secret_files(files: Sequence[Path]) -> list[Finding]:

@@ -45,8 +45,8 @@ def _of_revision(name: str, standing: Standing) -> Finding:
     if at in standing.known:
         mend = "The next tick brings it up to date by itself; make a copy of it first."
         return Finding(name, "warning", f"{where} is at migration {at}, and {standing.wanted} is wanted", mend)
-    found = f"{where} is at migration {at}, which this release does not know; it wants {standing.wanted}"
-    return Finding(name, "problem", found, "Use the newer release of Homeostat that made it.")
+    message = f"{where} is at migration {at}, which this release does not know; it wants {standing.wanted}"
+    return Finding(name, "problem", message, "Use the newer release of Homeostat that made it.")
 
 
 def _of_journal(name: str, url: str, standing: Standing) -> Finding:
@@ -65,10 +65,10 @@ def file_system_of(path: Path) -> str:
     best, kind = "", "unknown"
     with suppress(OSError):
         for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
-            _, mount, found, *_ = line.split()
+            _, mount, system, *_ = line.split()
             place = mount.replace("\\040", " ")
             if path.is_absolute() and path.is_relative_to(place) and len(place) >= len(best):
-                best, kind = place, found
+                best, kind = place, system
     return kind
 
 
@@ -89,11 +89,11 @@ def tell_lease(name: str, lease: Lease | None, clock: Clock) -> list[Finding]:
         return []
     title, until = f"lease of {name}", f"{lease.until:%Y-%m-%d %H:%M:%S} UTC"
     if lease.until < clock():
-        found = f"{lease.holder} held it until {until} and never gave it back: it died at work"
-        return [Finding(title, "warning", found, "Nothing needs to be done: the next tick takes it over.")]
+        message = f"{lease.holder} held it until {until} and never gave it back: it died at work"
+        return [Finding(title, "warning", message, "Nothing needs to be done: the next tick takes it over.")]
     if _is_dead(lease.holder):
-        found = f"{lease.holder} holds it, and is dead"
-        return [Finding(title, "warning", found, f"Nothing needs to be done: it ends by itself at {until}.")]
+        message = f"{lease.holder} holds it, and is dead"
+        return [Finding(title, "warning", message, f"Nothing needs to be done: it ends by itself at {until}.")]
     return [Finding(title, "ok", f"{lease.holder} works on it")]
 
 

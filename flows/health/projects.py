@@ -26,29 +26,29 @@ MOST_TOLD = 3
 STATES: dict[str, State] = {"error": "problem", "warning": "warning"}
 
 
-def check_soundness(found: Found, seconds: float) -> list[Finding]:
-    """Whether a project is sound, its data and hooks included where that can be told within so many seconds."""
-    name = f"project {found.project.name if found.project else found.folder.name}"
-    if found.project is None:
-        return [Finding(name, "problem", str(found.problem), "Mend that file; then 'homeostat check' says more.")]
-    mend = f"See 'homeostat check {found.folder}'."
-    command = [sys.executable, "-m", "homeostat.flows.health.projects", str(found.folder)]
+def check_soundness(listed: Found, seconds: float) -> list[Finding]:
+    """Whether a project is sound, its data and hooks included where that can be said within so many seconds."""
+    name = f"project {listed.project.name if listed.project else listed.folder.name}"
+    if listed.project is None:
+        return [Finding(name, "problem", str(listed.problem), "Mend that file; then 'homeostat check' says more.")]
+    mend = f"See 'homeostat check {listed.folder}'."
+    command = [sys.executable, "-m", "homeostat.flows.health.projects", str(listed.folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
-        told = json.loads(done.stdout.splitlines()[-1])
+        findings = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
         return [Finding(name, "ok", f"its file is sound; its data take longer than {seconds:.0f} s to read", mend)]
     except (ValueError, IndexError):
         return [Finding(name, "problem", "the check of it broke down", mend)]
     for level, state in STATES.items():
-        if texts := [f"{where}: {message}" for found_level, where, message in told if found_level == level]:
+        if texts := [f"{where}: {message}" for severity, where, message in findings if severity == level]:
             more = f"; and {len(texts) - MOST_TOLD} more" if len(texts) > MOST_TOLD else ""
             return [Finding(name, state, "; ".join(texts[:MOST_TOLD]) + more, mend)]
-    return [Finding(name, "ok", "; ".join(message for _, _, message in told))]
+    return [Finding(name, "ok", "; ".join(message for _, _, message in findings))]
 
 
 def check_routes(project: Project, environ: Mapping[str, str]) -> list[Finding]:
-    """Whether each variable that `[notify]` names holds an address that Apprise can read; addresses are never told."""
+    """Whether each variable that `[notify]` names holds an address that Apprise can read; addresses are never shown."""
     name = f"alerts of {project.name}"
     wanted = sorted({variable for variables in project.notify.routes.values() for variable in variables})
     if not wanted:
@@ -93,11 +93,11 @@ def _of_slots(name: str, project: Project, last: datetime | None, now: datetime)
     if last is None:
         return Finding(name, "ok", "it has not ticked yet")
     waiting = int((now - max(last, project.start_at)) / project.loop.tick)
-    told = f"the newest tick is of {instant(last)}"
+    newest = f"the newest tick is of {instant(last)}"
     if waiting < 2:
-        return Finding(name, "ok", told)
+        return Finding(name, "ok", newest)
     mend = f"Run 'homeostat up', or 'homeostat tick {project.folder}', which makes them up; see 'homeostat logs'."
-    return Finding(name, "warning", f"{told}, and {waiting} slots since are due", mend)
+    return Finding(name, "warning", f"{newest}, and {waiting} slots since are due", mend)
 
 
 def main() -> None:
@@ -108,10 +108,10 @@ def main() -> None:
 
     try:
         project = load_project(Path(sys.argv[1]))
-        found = [[f.level, f.where, f.message] for f in check_project(project, load_hooks(project.folder))]
+        findings = [[f.level, f.where, f.message] for f in check_project(project, load_hooks(project.folder))]
     except HomeostatError as fault:
-        found = [["error", "project", str(fault)]]
-    print(json.dumps(found))
+        findings = [["error", "project", str(fault)]]
+    print(json.dumps(findings))
 
 
 if __name__ == "__main__":

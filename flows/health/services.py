@@ -59,14 +59,14 @@ def check_prefect(url: str, clock: Clock) -> list[Finding]:
     except (OSError, ValueError, KeyError, TypeError) as fault:
         return [_silent("prefect", "PREFECT_API_URL", url, fault)]
     fits = str(version).split(".")[:2] == ours.split(".")[:2]
-    told = f"{shown(url)} answers, version {version}"
-    first = Finding("prefect", "ok", told) if fits else _other_release(told, ours)
+    answer = f"{shown(url)} answers, version {version}"
+    first = Finding("prefect", "ok", answer) if fits else _other_release(answer, ours)
     return [first, _skew("prefect", theirs, clock), scheduler]
 
 
-def _other_release(told: str, ours: str) -> Finding:
+def _other_release(answer: str, ours: str) -> Finding:
     mend = "Run the server of the same release as the client; the first two numbers must agree."
-    return Finding("prefect", "problem", f"{told}, and our client is {ours}", mend)
+    return Finding("prefect", "problem", f"{answer}, and our client is {ours}", mend)
 
 
 def _of_scheduler(base: str, now: datetime) -> Finding:
@@ -118,9 +118,9 @@ def check_up(root: Path, clock: Clock) -> list[Finding]:
 def _of_service(name: str, service: dict[str, Any]) -> Finding:
     state = STATES.get(service.get("state", ""), "problem")
     restarts = f", started {service['restarts']} times again" if service.get("restarts") else ""
-    told = f"{service.get('state')}{restarts}" + (f": {service['problem']}" if service.get("problem") else "")
+    state_text = f"{service.get('state')}{restarts}" + (f": {service['problem']}" if service.get("problem") else "")
     mend = "" if state == "ok" else f"See {service.get('log') or 'its log'}."
-    return Finding(f"up: {name}", state, told, mend)
+    return Finding(f"up: {name}", state, state_text, mend)
 
 
 def _of_runner(file: Path, now: datetime) -> list[Finding]:
@@ -184,11 +184,11 @@ def _skew(name: str, theirs: datetime | None, clock: Clock) -> Finding:
 
 
 def _refused(name: str, variable: str, url: str, fault: urllib.error.HTTPError) -> Finding:
-    told = f"{shown(url)} answers with {fault.code}"
+    answer = f"{shown(url)} answers with {fault.code}"
     if fault.code in (401, 403):
         hosts = " and to MLFLOW_SERVER_ALLOWED_HOSTS of the server" if name == "mlflow" else ""
-        return Finding(name, "problem", told, f"Look at the credentials in {variable}{hosts}.")
-    return Finding(name, "problem", told, f"Look at that server's log, or mend {variable}.")
+        return Finding(name, "problem", answer, f"Look at the credentials in {variable}{hosts}.")
+    return Finding(name, "problem", answer, f"Look at that server's log, or mend {variable}.")
 
 
 def _silent(name: str, variable: str, url: str, fault: Exception) -> Finding:

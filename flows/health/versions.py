@@ -19,7 +19,7 @@ WHY = {
 def check_versions(store_url: str = "") -> list[Finding]:
     """Python and each package that this release requires, and the driver that the store's URL needs."""
     findings = [_of_python()]
-    wrong = [told for text in metadata.requires(DISTRIBUTION) or [] if (told := _wrong(text, store_url))]
+    wrong = [problem for text in metadata.requires(DISTRIBUTION) or [] if (problem := _wrong(text, store_url))]
     mend = "Install what this release was made with: pip install -c constraints.txt -e . (see README.md)."
     if wrong:
         return [*findings, Finding("packages", "problem", "; ".join(wrong), mend)]
@@ -30,10 +30,10 @@ def _of_python() -> Finding:
     from packaging.specifiers import SpecifierSet
 
     wanted = metadata.metadata(DISTRIBUTION)["Requires-Python"]
-    found = platform.python_version()
-    if found in SpecifierSet(wanted):
-        return Finding("python", "ok", found)
-    return Finding("python", "problem", f"{found}, but this release needs {wanted}", "Install it with Python 3.11.")
+    version = platform.python_version()
+    if version in SpecifierSet(wanted):
+        return Finding("python", "ok", version)
+    return Finding("python", "problem", f"{version}, but this release needs {wanted}", "Install it with Python 3.11.")
 
 
 def _wrong(text: str, store_url: str) -> str | None:
@@ -44,10 +44,10 @@ def _wrong(text: str, store_url: str) -> str | None:
     if wanted.marker is not None and not any(wanted.marker.evaluate({"extra": extra}) for extra in extras):
         return None
     try:
-        found = metadata.version(wanted.name)
+        installed = metadata.version(wanted.name)
     except metadata.PackageNotFoundError:
         return f"{wanted.name} is not installed"
-    if wanted.specifier.contains(found, prereleases=True):
+    if wanted.specifier.contains(installed, prereleases=True):
         return None
     why = f" ({WHY[wanted.name]})" if wanted.name in WHY else ""
-    return f"{wanted.name} is {found}, but {wanted.specifier} is needed{why}"
+    return f"{wanted.name} is {installed}, but {wanted.specifier} is needed{why}"

@@ -54,16 +54,16 @@ def check_answers(
     task: Task,
 ) -> Checked:
     """Tell the answers that count from those that do not; pure. `given` are those that count already."""
-    said = {(answer.task, answer.who): answer.label for answer in given}
+    labels = {(answer.task, answer.who): answer.label for answer in given}
     accepted: list[Answer] = []
     refused: list[Refused] = []
     for answer in answers:
         mark = answer.task, answer.who
-        if mark in said and said[mark] == answer.label:
+        if mark in labels and labels[mark] == answer.label:
             continue
-        broken = _broken(answer, tasks.get(answer.task), said.get(mark, _NOTHING), classes, task)
+        broken = _broken(answer, tasks.get(answer.task), labels.get(mark, _NOTHING), classes, task)
         if broken is None:
-            said[mark] = answer.label
+            labels[mark] = answer.label
             accepted.append(answer)
         else:
             refused.append(Refused(answer, *broken))
@@ -116,7 +116,13 @@ def keep_answers(write: Writer, checked: Checked, at: datetime) -> None:
     for answer in checked.accepted:
         write.append_answer(answer)
     for refused in checked.refused:
-        said = refused.answer
-        key = f"answer/{said.task}/{said.who}/{said.label}/{refused.rule}"[:200]
-        body = {"task": said.task, "who": said.who, "label": said.label, "rule": refused.rule, "detail": refused.detail}
+        answer = refused.answer
+        key = f"answer/{answer.task}/{answer.who}/{answer.label}/{refused.rule}"[:200]
+        body = {
+            "task": answer.task,
+            "who": answer.who,
+            "label": answer.label,
+            "rule": refused.rule,
+            "detail": refused.detail,
+        }
         write.append_journal(at, key, "answer_refused", body)

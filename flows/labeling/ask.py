@@ -15,7 +15,7 @@ from homeostat.errors import RegistryError
 from homeostat.flows.facts import DRAWN, LastDraw
 from homeostat.flows.labeling.backends import BackendError, find_backend
 from homeostat.flows.labeling.items import list_items
-from homeostat.flows.labeling.pool import Pool, chances_now, chances_of, find_pool, said_of
+from homeostat.flows.labeling.pool import Pool, chances_now, chances_of, find_pool, predictions_of
 from homeostat.flows.loop import Loop, alert, tick_index
 from homeostat.pipelines.labels.active import choose_rows, disagreement, uncertainty, unusualness
 from homeostat.pipelines.labels.labeling import LabelingEvidence, decide_labeling
@@ -69,9 +69,11 @@ def _choose(loop: Loop, at: datetime) -> Decision:
 def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, Any]) -> Chosen:
     """The rows to ask about, each with why and with the chance it was drawn with."""
     again = pool.doubtful.head(counts["relabel"])
-    found: Chosen = [(key, Purpose.RELABEL, chance) for key, chance in again.select(loop.key, "propensity").iter_rows()]
+    chosen: Chosen = [
+        (key, Purpose.RELABEL, chance) for key, chance in again.select(loop.key, "propensity").iter_rows()
+    ]
     if not counts["measure"] and not counts["learn"]:
-        return found
+        return chosen
     keys = pool.rows[loop.key]
     texts, chances = keys.cast(pl.String).to_list(), chances_now(loop, keys, at)
     unsure = None if chances is None else uncertainty(chances)
@@ -83,14 +85,14 @@ def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, Any]) -> 
         )
         mask = draw_sample(likely, [texts[i] for i in at_hand], instant(at))
         drawn[at_hand[mask]] = True
-        found += [(keys[int(i)], Purpose.MEASURE, float(p)) for i, p in zip(at_hand[mask], likely[mask], strict=True)]
+        chosen += [(keys[int(i)], Purpose.MEASURE, float(p)) for i, p in zip(at_hand[mask], likely[mask], strict=True)]
     if counts["learn"]:
         rest = np.flatnonzero(~drawn)
         worth = _worth(loop, pool, chances, unsure)[rest]
         features = pool.rows[rest].select(loop.project.data.features)
         best = rest[choose_rows(features, worth, counts["learn"], keys=[texts[i] for i in rest])]
-        found += [(keys[int(i)], Purpose.LEARN, None) for i in best]
-    return found
+        chosen += [(keys[int(i)], Purpose.LEARN, None) for i in best]
+    return chosen
 
 
 def _worth(loop: Loop, pool: Pool, chances: np.ndarray | None, unsure: np.ndarray | None) -> np.ndarray:
@@ -113,8 +115,8 @@ def _tasks(loop: Loop, at: datetime, chosen: Chosen) -> list[LabelTask]:
     if not chosen:
         return []
     settings, keys = loop.project.labeling, pl.Series(loop.key, [key for key, _, _ in chosen], dtype=loop.key_dtype())
-    said = said_of(loop, keys)
-    said = [None] * len(chosen) if said is None else said["prediction"].cast(pl.String).to_list()
+    predicted = predictions_of(loop, keys)
+    suggestions = [None] * len(chosen) if predicted is None else predicted["prediction"].cast(pl.String).to_list()
     return [
         LabelTask(
             id=f"{instant(at)}/{key}",
@@ -127,7 +129,7 @@ def _tasks(loop: Loop, at: datetime, chosen: Chosen) -> list[LabelTask]:
             propensity=chance,
             suggestion=suggestion,
         )
-        for (key, purpose, chance), suggestion in zip(chosen, said, strict=True)
+        for (key, purpose, chance), suggestion in zip(chosen, suggestions, strict=True)
     ]
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import DataError
-from homeostat.flows.facts import BOARD, COST, CURSOR, AnnotatorBoard
+from homeostat.flows.facts import COST, CURSOR
 from homeostat.flows.labeling.answers import check_now, classes_of, keep_answers
 from homeostat.flows.labeling.backends import BackendError
 from homeostat.flows.labeling.items import list_items
@@ -27,6 +27,14 @@ from homeostat.records import Answer, FitCost, LabelTask, Purpose, Severity, Tas
 
 STEP = "feedback.labels"
 MOST_ITEMS, LEAST_ITEMS = 5000, 50
+LABELS: dict[str, pl.DataType | type[pl.DataType]] = {
+    "label": pl.String,
+    "known_at": pl.Datetime("us", "UTC"),
+    "ingested_at": pl.Datetime("us", "UTC"),
+    "provenance": pl.String,
+    "who": pl.String,
+    "propensity": pl.Float64,
+}
 Answers = Mapping[str, Sequence[Answer]]
 
 
@@ -83,64 +91,63 @@ def _lacks(task: LabelTask, given: Answers) -> bool:
 
 
 def _by_task(answers: Sequence[Answer]) -> dict[str, list[Answer]]:
-    found: dict[str, list[Answer]] = defaultdict(list)
+    by_task: dict[str, list[Answer]] = defaultdict(list)
     for answer in answers:
-        found[answer.task].append(answer)
-    return found
+        by_task[answer.task].append(answer)
+    return by_task
 
 
-def _settle(loop: Loop, at: datetime, outcome: dict[str, Any]) -> dict[str, Any]:
+def _settle(loop: Loop, at: datetime, fetched: dict[str, Any]) -> dict[str, Any]:
     given = _by_task([answer for answer in loop.store.list_answers() if answer.at <= at])
     tasks = [t for t in loop.store.list_tasks(TaskState.OPEN) if t.asked_at < at]
     due = [t for t in tasks if t.due_at <= at or not _lacks(t, given)]
-    said = [t for t in due if any(a.label is not None for a in given.get(t.id, ()))]
-    made, board, cost = _consensus(loop, at, said, given)
-    _append(loop, at, said, made, given)
+    answered = [t for t in due if any(a.label is not None for a in given.get(t.id, ()))]
+    settled, cost = _consensus(loop, at, answered, given)
+    _append(loop, at, answered, settled, given)
     labels = _appended(loop, at)
-    told = {
+    outcome = {
         "settled": len(labels),
-        "expired": len(due) - len(said),
+        "expired": len(due) - len(answered),
         "row_rounds": cost.row_rounds,
-        "agreement": float(np.mean([c.agreement for c in made.values()])) if made else None,
+        "agreement": float(np.mean([c.agreement for c in settled.values()])) if settled else None,
     }
     before = (loop.store.last_outcome("collect", at) or {}).get("problem")
     with loop.store.write("collect") as write:
         for task in due:
-            found = made.get(task.id) if task.key in labels else None
-            if found is None:
-                write.put_task(replace(task, state=TaskState.EXPIRED, settled_at=at))
-                continue
-            write.put_task(
-                replace(
-                    task,
-                    state=TaskState.SETTLED,
-                    settled_at=at,
-                    label=labels[task.key],
-                    quality=found.quality,
-                    agreement=found.agreement,
-                )
-            )
-        if board is not None:
-            write.put_fact(BOARD, AnnotatorBoard(at, tuple(board.to_dicts())))
-        if "problem" in outcome and before is None:
+            write.put_task(_closed(task, at, labels.get(task.key), settled.get(task.id)))
+        if "problem" in fetched and before is None:
             title = "answers cannot be fetched"
-            write.append_alert(alert(at, Severity.WARNING, "labeling", title, outcome["problem"]))
+            write.append_alert(alert(at, Severity.WARNING, "labeling", title, fetched["problem"]))
         if cost.fits:
             write.put_fact(COST, cost + spent_on_labels(loop))
         if due:
-            write.append_journal(at, f"{instant(at)}/labels_settled", "labels_settled", told)
-        write.put_stage(at, "collect", outcome | told)
-    return told
+            write.append_journal(at, f"{instant(at)}/labels_settled", "labels_settled", outcome)
+        write.put_stage(at, "collect", fetched | outcome)
+    return outcome
+
+
+def _closed(task: LabelTask, at: datetime, label: str | None, consensus: Consensus | None) -> LabelTask:
+    """A task that is over: settled where its label was appended, else expired."""
+    if label is None or consensus is None:
+        return replace(task, state=TaskState.EXPIRED, settled_at=at)
+    return replace(
+        task,
+        state=TaskState.SETTLED,
+        settled_at=at,
+        label=label,
+        quality=consensus.quality,
+        agreement=consensus.agreement,
+    )
 
 
 def _consensus(
-    loop: Loop, at: datetime, said: list[LabelTask], given: Answers
-) -> tuple[dict[str, Consensus], pl.DataFrame | None, FitCost]:
-    """What the answers to tasks settle on, by task, and the scoreboard; earlier tasks tell how good each person is."""
-    if not said:
-        return {}, None, FitCost()
+    loop: Loop, at: datetime, answered: list[LabelTask], given: Answers
+) -> tuple[dict[str, Consensus], FitCost]:
+    """What the answers to tasks settle on, by task; earlier tasks show how good each person is."""
+    if not answered:
+        return {}, FitCost()
     earlier = [t for t in loop.store.list_tasks(TaskState.SETTLED) if t.settled_at and t.settled_at <= at]
-    tasks = [*earlier, *said][-MOST_ITEMS:]
+    tasks = [*earlier, *answered][-MOST_ITEMS:]
     tasks = [t for t in tasks if any(a.label is not None for a in given.get(t.id, ()))]
     items = [t.id for t in tasks]
     answers = pl.DataFrame(
@@ -149,14 +156,13 @@ def _consensus(
         orient="row",
     )
     if loop.project.task is Task.REGRESSION:
-        made, board, cost = *settle_numbers(answers, items), FitCost()
+        settled, cost = settle_numbers(answers, items)[0], FitCost()
     else:
         classes = classes_of(loop) or tuple(sorted(set(answers["label"].drop_nulls())))
         chances, cost = _chances(loop, at, tasks, answers, classes)
-        method = loop.project.labeling.consensus
-        made, board = settle_answers(answers, classes, chances, items, method=method)
-    wanted = {t.id for t in said}
-    return {i: c for i, c in zip(items, made, strict=True) if i in wanted}, board, cost
+        settled, _ = settle_answers(answers, classes, chances, items, method=loop.project.labeling.consensus)
+    wanted = {t.id for t in answered}
+    return {i: c for i, c in zip(items, settled, strict=True) if i in wanted}, cost
 
 
 def _chances(
@@ -186,27 +192,26 @@ def _chances(
     return np.nan_to_num(chances, nan=0.0), made.cost
 
 
-def _append(loop: Loop, at: datetime, said: list[LabelTask], made: Mapping[str, Consensus], given: Answers) -> None:
+def _append(
+    loop: Loop, at: datetime, answered: list[LabelTask], settled: Mapping[str, Consensus], given: Answers
+) -> None:
     """Append the labels of settled tasks; one appended before a kill stays as it is."""
-    if not said or loop.lake.appended("feedback", STEP, instant(at)):
+    if not answered or loop.lake.appended("feedback", STEP, instant(at)):
         return
-    kind = pl.Float64 if loop.project.task is Task.REGRESSION else pl.String
     rows = [
         {
             loop.key: task.key,
-            "label": made[task.id].label,
+            "label": settled[task.id].label,
             "known_at": max(a.at for a in given[task.id]),
             "ingested_at": at,
             "provenance": "human",
-            "who": ",".join(made[task.id].annotators),
+            "who": ",".join(settled[task.id].annotators),
             "propensity": None if task.purpose is Purpose.LEARN else task.propensity,
         }
-        for task in said
+        for task in answered
     ]
-    when = pl.Datetime("us", "UTC")
-    schema: dict[str, Any] = {loop.key: pl.String, "label": pl.String, "known_at": when, "ingested_at": when}
-    schema |= {"provenance": pl.String, "who": pl.String, "propensity": pl.Float64}
-    frame = pl.DataFrame(rows, schema=schema)
+    frame = pl.DataFrame(rows, schema={loop.key: pl.String, **LABELS})
+    kind = pl.Float64 if loop.project.task is Task.REGRESSION else pl.String
     frame = frame.with_columns(pl.col(loop.key).cast(loop.key_dtype() or pl.String), pl.col("label").cast(kind))
     loop.lake.append("feedback", frame, STEP, instant(at))
 

@@ -68,10 +68,10 @@ def _unlabelled(loop: Loop, batches: list[Batch], asked: set[str], at: datetime)
     if labels is not None:
         given = labels.filter(pl.col("provenance") != "programmatic")
         rows = rows.join(given.select(loop.key), on=loop.key, how="anti")
-    found = loop.lake.collect("inputs", rows)
+    unlabelled = loop.lake.collect("inputs", rows)
     if asked:
-        found = found.filter(~found[loop.key].cast(pl.String).is_in(list(asked)))
-    return found.unique(loop.key, keep="last", maintain_order=True).sort("event_at", loop.key)
+        unlabelled = unlabelled.filter(~unlabelled[loop.key].cast(pl.String).is_in(list(asked)))
+    return unlabelled.unique(loop.key, keep="last", maintain_order=True).sort("event_at", loop.key)
 
 
 def chances_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> np.ndarray | None:
@@ -80,14 +80,14 @@ def chances_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> np.nd
     None where nobody said anything, and for regression.
     """
     classes = classes_of(loop)
-    found = said_of(loop, keys, role)
-    if found is None or loop.project.task is Task.REGRESSION or not classes:
+    predictions = predictions_of(loop, keys, role)
+    if predictions is None or loop.project.task is Task.REGRESSION or not classes:
         return None
-    said = found["prediction"].is_not_null().to_numpy()
-    if not said.any():
+    scored = predictions["prediction"].is_not_null().to_numpy()
+    if not scored.any():
         return None
     chances = np.full((len(keys), len(classes)), np.nan)
-    chances[said] = _class_chances(loop, found.filter(pl.Series(said)), classes)
+    chances[scored] = _class_chances(loop, predictions.filter(pl.Series(scored)), classes)
     return chances
 
 
@@ -99,8 +99,8 @@ def chances_now(loop: Loop, keys: pl.Series, at: datetime) -> np.ndarray | None:
     version, classes = loop.version_of("champion"), classes_of(loop)
     if version is None or not classes:
         return None
-    found = chances_of(loop, keys)
-    chances = np.full((len(keys), len(classes)), np.nan) if found is None else found
+    earlier = chances_of(loop, keys)
+    chances = np.full((len(keys), len(classes)), np.nan) if earlier is None else earlier
     silent = np.isnan(chances).any(axis=1)
     rows = (
         loop.lake.latest("inputs", loop.key, at, keys=keys.filter(pl.Series(np.asarray(silent))))
@@ -108,22 +108,22 @@ def chances_now(loop: Loop, keys: pl.Series, at: datetime) -> np.ndarray | None:
         else None
     )
     if rows is not None and not rows.is_empty():
-        said = loop.models.load(version).score(raw_view(rows, loop.project))
+        predictions = loop.models.load(version).score(raw_view(rows, loop.project))
         place = {key: i for i, key in enumerate(keys.to_list())}
-        chances[[place[key] for key in rows[loop.key].to_list()]] = _class_chances(loop, said, classes)
+        chances[[place[key] for key in rows[loop.key].to_list()]] = _class_chances(loop, predictions, classes)
     return chances
 
 
-def _class_chances(loop: Loop, said: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
+def _class_chances(loop: Loop, predictions: pl.DataFrame, classes: tuple[str, ...]) -> np.ndarray:
     """The scores of predictions as (rows, classes)."""
     if loop.project.task is not Task.BINARY:
-        return class_chances(said, classes)
-    score = said["score"].cast(pl.Float64).to_numpy()
+        return class_chances(predictions, classes)
+    score = predictions["score"].cast(pl.Float64).to_numpy()
     at = classes.index(positive_class(classes, loop.project.data.positive))
     return np.stack([score if i == at else 1 - score for i in range(2)], axis=1)
 
 
-def said_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> pl.DataFrame | None:
+def predictions_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> pl.DataFrame | None:
     """The newest prediction of each key in a role, in the order of `keys`; null where there is none."""
     scored = loop.lake.scan("predictions")
     if scored is None:
@@ -157,6 +157,6 @@ def _doubtful(loop: Loop, batches: list[Batch], tasks: list[LabelTask], at: date
     if labels.is_empty():
         return empty
     doubt = find_doubts(labels["label"], chances, classes)
-    found = labels.select(loop.key, "label", "propensity").with_columns(doubt=doubt)
-    found = found.filter(pl.Series(is_doubtful(labels["label"], chances, classes)))
-    return found.sort(["doubt", loop.key], descending=[True, False])
+    doubtful = labels.select(loop.key, "label", "propensity").with_columns(doubt=doubt)
+    doubtful = doubtful.filter(pl.Series(is_doubtful(labels["label"], chances, classes)))
+    return doubtful.sort(["doubt", loop.key], descending=[True, False])

@@ -12,7 +12,7 @@ from homeostat.flows.facts import LABELERS, Labelers
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.learning.versions import PROGRAMMATIC
 from homeostat.flows.loop import Loop, alert
-from homeostat.pipelines.labels.labelers import measure_labelers, vote
+from homeostat.pipelines.labels.labelers import Labeler, measure_labelers, vote
 from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.records import BatchState, Severity
 
@@ -25,14 +25,14 @@ def label_by_rule(loop: Loop, at: datetime) -> dict[str, Any]:
     """Label rows of the last `labeling.pool` ticks that have no label, by the votes of the `label` hook.
 
     Each labeling function counts by how often it agreed with people and the source; one that is worse than chance is
-    left out, and told once. A vote that is no likelier right than wrong makes no label. Returns how many rows were
+    left out, with one alert. A vote that is no likelier right than wrong makes no label. Returns how many rows were
     labelled, `by_rule`, and the labeling functions that were left out, `dropped`; nothing without the hook. Raises
     ProjectError where the hook is not sound.
     """
     if loop.hooks.label is None:
         return {}
     measured = _measure(loop, at)
-    dropped = [row["labeler"] for row in measured if row["dropped"]]
+    dropped = [one.labeler for one in measured if one.dropped]
     batch = instant(at)
     if not loop.lake.appended("feedback", STEP, batch):
         made = _label(loop, at, measured)
@@ -44,11 +44,11 @@ def label_by_rule(loop: Loop, at: datetime) -> dict[str, Any]:
     return {"by_rule": 0 if rows is None else rows.height, "dropped": dropped}
 
 
-def _measure(loop: Loop, at: datetime) -> list[dict[str, Any]]:
-    """How often each labeling function is right, on the newest rows of which people or the source had given the label.
+def _measure(loop: Loop, at: datetime) -> list[Labeler]:
+    """How often each labeling function is right, on the newest rows that people or the source had labelled.
 
-    Rows that were drawn by chance say so for all rows, each for as many as it stands for; others count only where there
-    is no such row. What the model itself caused says nothing.
+    Rows that were drawn by chance stand for all rows, weighted by the inverse of that chance; others count only where
+    there is no such row. What the model itself caused does not count.
     """
     before = at - timedelta(microseconds=1)  # whatever else this tick brings, and in whatever order
     labels = loop.lake.latest("feedback", loop.key, before, where=pl.col("provenance") != PROGRAMMATIC)
@@ -65,21 +65,21 @@ def _measure(loop: Loop, at: datetime) -> list[dict[str, Any]]:
     classes = classes_of(loop)
     votes = cast_votes(rows, loop.project, loop.hooks, classes)
     weights = None if drawn.is_empty() else (1 / rows["propensity"]).to_numpy()
-    found = measure_labelers(votes, rows["label"], weights=weights)
+    measured = measure_labelers(votes, rows["label"], weights=weights)
     chance = 1 / max(len(classes), rows["label"].n_unique(), 2)
-    return found.with_columns(dropped=(pl.col("high") < chance).fill_null(False)).to_dicts()
+    measured = measured.with_columns(dropped=(pl.col("high") < chance).fill_null(False))
+    return [Labeler(**row) for row in measured.iter_rows(named=True)]
 
 
-def _label(loop: Loop, at: datetime, measured: list[dict[str, Any]]) -> pl.DataFrame | None:
+def _label(loop: Loop, at: datetime, measured: list[Labeler]) -> pl.DataFrame | None:
     rows = _unlabelled(loop, at)
     if rows is None or rows.is_empty():
         return None
     classes = classes_of(loop)
-    dropped = {row["labeler"] for row in measured if row["dropped"]}
+    dropped = {one.labeler for one in measured if one.dropped}
     votes = cast_votes(rows, loop.project, loop.hooks, classes)
     votes = votes.select(name for name in votes.columns if name not in dropped)
-    # The middle of the interval, not the share itself: two right of two is no certainty.
-    known = {row["labeler"]: (row["low"] + row["high"]) / 2 for row in measured if row["accuracy"] is not None}
+    known = {one.labeler: one.middle for one in measured if one.middle is not None}
     settled = vote(votes, known, classes=classes or None)
     agreed = [pl.when(pl.col(name) == pl.col("label")).then(pl.lit(name)) for name in votes.columns]
     named = votes.hstack([settled["label"]]).select(who=pl.concat_str(agreed, separator=", ", ignore_nulls=True))
@@ -108,23 +108,17 @@ def _unlabelled(loop: Loop, at: datetime) -> pl.DataFrame | None:
     return rows if labelled is None else rows.join(labelled.select(loop.key), on=loop.key, how="anti").sort(loop.key)
 
 
-def _note(loop: Loop, at: datetime, measured: list[dict[str, Any]]) -> None:
-    """Keep how good the labeling functions are, journal it where it changed, and tell those that were left out."""
+def _note(loop: Loop, at: datetime, measured: list[Labeler]) -> None:
+    """Keep how good the labeling functions are, journal it where it changed, and alert of those newly left out."""
     before = list((loop.store.get_fact(LABELERS) or Labelers()).measured)
     if not measured or measured == before:
         return
-    known = {row["labeler"] for row in before if row["dropped"]}
+    known = {one.labeler for one in before if one.dropped}
+    body = {"told": "; ".join(one.describe() for one in measured)}
     with loop.store.write("labelers") as write:
         write.put_fact(LABELERS, Labelers(tuple(measured)))
-        write.append_journal(at, f"{instant(at)}/labelers", "labelers", {"told": "; ".join(map(_told, measured))})
-        for row in measured:
-            if row["dropped"] and row["labeler"] not in known:
-                title = f"the labeling function {row['labeler']!r} is worse than chance, and is left out"
-                write.append_alert(alert(at, Severity.WARNING, f"labeler/{row['labeler']}", title, _told(row)))
-
-
-def _told(row: dict[str, Any]) -> str:
-    if row["accuracy"] is None:
-        return f"{row['labeler']}: not checked yet"
-    told = f"{row['labeler']}: right in {row['accuracy']:.0%} of {row['checked']}"
-    return f"{told} ({row['low']:.0%} to {row['high']:.0%}){', left out' if row['dropped'] else ''}"
+        write.append_journal(at, f"{instant(at)}/labelers", "labelers", body)
+        for one in measured:
+            if one.dropped and one.labeler not in known:
+                title = f"the labeling function {one.labeler!r} is worse than chance, and is left out"
+                write.append_alert(alert(at, Severity.WARNING, f"labeler/{one.labeler}", title, one.describe()))

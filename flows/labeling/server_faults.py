@@ -62,5 +62,5 @@ def without_secrets(url: str) -> str:
 
 def _detail(fault: Any) -> str:
     body = getattr(fault, "body", None)
-    said = body.get("validation_errors") or body.get("detail") if isinstance(body, dict) else None
-    return f": {' '.join(str(said).split())[:200]}".rstrip(".") if said else ""
+    detail = body.get("validation_errors") or body.get("detail") if isinstance(body, dict) else None
+    return f": {' '.join(str(detail).split())[:200]}".rstrip(".") if detail else ""

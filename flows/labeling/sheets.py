@@ -60,15 +60,15 @@ def import_sheet(loop: Loop, file: Path, who: str, at: datetime, by: str) -> Imp
         answers.append(Answer(task, name or who, None if label == PASS else label, at))
         lines[id(answers[-1])] = line
     checked = give_answers(loop, answers, at, by, f"sheet {file.name}")
-    refused += [(lines[id(each.answer)], each.detail) for each in checked.refused]
+    refused += [(lines[id(refusal.answer)], refusal.detail) for refusal in checked.refused]
     known = len(answers) - len(checked.accepted) - len(checked.refused)
     return Imported(len(checked.accepted), known, tuple(sorted(refused)))
 
 
 def _row(key: str, item: Item, suggested: bool) -> dict[str, Any]:
     about = {_heading(name): value for name, value in item.shown.items()} | {_heading(key): item.task.key}
-    said = {"suggestion": item.task.suggestion} if suggested else {}
-    return {_heading(key): item.task.key, "task": item.task.id, **about, **said, "label": "", "who": ""}
+    suggestion = {"suggestion": item.task.suggestion} if suggested else {}
+    return {_heading(key): item.task.key, "task": item.task.id, **about, **suggestion, "label": "", "who": ""}
 
 
 def _heading(column: str) -> str:

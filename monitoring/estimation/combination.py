@@ -17,44 +17,45 @@ NORMAL = 1.645  # of a normal error, LEVEL lies within so many standard deviatio
 
 
 @dataclass(frozen=True, slots=True)
-class Trial:
-    """What each way said of one past window without its labels, what came of it, and its noise by chance."""
+class PastEstimate:
+    """What each way estimated for one past window without its labels, what was realized, and its noise by chance."""
 
     end_at: datetime
-    said: Mapping[str, float]
+    values: Mapping[str, float]
     realized: float
     noise: float
 
 
-def combine(said: Mapping[str, float], trials: Sequence[Trial], gap: timedelta) -> float:
-    """One estimate from what each way says; `gap` is how much older than a window the labels are that it is made with.
+def combine(estimates: Mapping[str, float], past: Sequence[PastEstimate], gap: timedelta) -> float:
+    """One estimate from those of several ways.
 
-    Each way stands as it is, and moved by its mean error over the newest trials; these are averaged with weights by
-    the likelihood of their errors (Bayesian model averaging with a common normal error: Hoeting et al., Statistical
-    Science 1999). Ways that fared alike are averaged, so that luck does not choose; one that fared clearly better is
-    left nearly alone. Without trials it is the median of what they say.
+    `gap` is how much older than a window the labels are that it is estimated with. Each way stands as it is, and moved
+    by its mean error over the newest past windows. These are averaged with weights by the likelihood of their errors
+    (Bayesian model averaging with a common normal error: Hoeting et al., Statistical Science 1999). Ways that did
+    about equally well are averaged, so that luck does not choose; one that did clearly better counts nearly alone.
+    Without past windows it is their median.
     """
     import numpy as np
 
-    ways = [way for way in said if all(way in trial.said for trial in trials)]
-    if not trials or not ways:
-        return float(np.median(list(said.values())))
+    ways = [way for way in estimates if all(way in one.values for one in past)]
+    if not past or not ways:
+        return float(np.median(list(estimates.values())))
     values, errors = [], []
     for way in ways:
-        error = np.array([t.realized - t.said[way] for t in trials])
-        moved = [e - _shift(way, _known(trials, t, gap)) for e, t in zip(error, trials, strict=True)]
-        values += [said[way], said[way] + _shift(way, trials)]
+        error = np.array([t.realized - t.values[way] for t in past])
+        moved = [e - _shift(way, _known(past, t, gap)) for e, t in zip(error, past, strict=True)]
+        values += [estimates[way], estimates[way] + _shift(way, past)]
         errors += [error, np.array(moved)]
     loss = np.array([np.sum(error**2) for error in errors])
-    chance = np.sum([trial.noise**2 for trial in trials])
-    weight = np.exp(-0.5 * len(trials) * (loss - loss.min()) / max(loss.min(), chance, 1e-24))
+    chance = np.sum([one.noise**2 for one in past])
+    weight = np.exp(-0.5 * len(past) * (loss - loss.min()) / max(loss.min(), chance, 1e-24))
     return float(np.array(values) @ weight / weight.sum())
 
 
-def past_errors(trials: Sequence[Trial], gap: timedelta) -> list[tuple[float, float]]:
-    """What `combine` would have been off by on each trial, with the trials known by then alone, and the noise."""
-    known = [(trial, _known(trials, trial, gap)) for trial in trials]
-    return [(t.realized - combine(t.said, earlier, gap), t.noise) for t, earlier in known]
+def past_errors(past: Sequence[PastEstimate], gap: timedelta) -> list[tuple[float, float]]:
+    """What `combine` would have been off by on each past window, with what was known by then alone, and the noise."""
+    known = [(one, _known(past, one, gap)) for one in past]
+    return [(t.realized - combine(t.values, earlier, gap), t.noise) for t, earlier in known]
 
 
 def half_width(errors: Sequence[tuple[float, float]], noise: float) -> float | None:
@@ -73,15 +74,15 @@ def half_width(errors: Sequence[tuple[float, float]], noise: float) -> float | N
     return (scaled[rank - 1] if rank <= len(scaled) else short) * (noise**2 + more) ** 0.5
 
 
-def _known(trials: Sequence[Trial], trial: Trial, gap: timedelta) -> list[Trial]:
-    return [earlier for earlier in trials if earlier.end_at <= trial.end_at - gap and earlier is not trial]
+def _known(past: Sequence[PastEstimate], one: PastEstimate, gap: timedelta) -> list[PastEstimate]:
+    return [earlier for earlier in past if earlier.end_at <= one.end_at - gap and earlier is not one]
 
 
-def _shift(way: str, trials: Sequence[Trial]) -> float:
-    """The mean error of the newest trials, less the more of it chance explains (James and Stein, positive part)."""
-    newest = [trial for trial in trials[-NEWEST:] if way in trial.said]
+def _shift(way: str, past: Sequence[PastEstimate]) -> float:
+    """The mean error over the newest past windows, shrunk by what chance explains (James and Stein, positive part)."""
+    newest = [one for one in past[-NEWEST:] if way in one.values]
     if not newest:
         return 0.0
-    mean = sum(t.realized - t.said[way] for t in newest) / len(newest)
+    mean = sum(t.realized - t.values[way] for t in newest) / len(newest)
     chance = sum(t.noise**2 for t in newest) / len(newest) ** 2
     return mean * max(0.0, 1 - chance / max(mean**2, 1e-24))

@@ -27,18 +27,18 @@ def estimate_by_confidence(metric: str, past: Sequence[Row], current: Row) -> di
     ones they are ("weighted": Bialek et al., 2024, PAPE).
     """
     scores, inputs = current
-    found: dict[str, float | None] = {}
+    estimates: dict[str, float | None] = {}
     if scores.chances is not None:
-        found["scores"] = expected_metric(metric, scores, scores.chances)
+        estimates["scores"] = expected_metric(metric, scores, scores.chances)
     learned = {"beta": (past, calibrate_beta), "isotonic": (past, calibrate_isotonic)}
     if len(past) > RECENT:
         learned["recent"] = (past[-RECENT:], calibrate_beta)
     for name, (windows, fit) in learned.items():
-        found[name] = expected_metric(metric, scores, _calibrated(windows, scores, fit, None))
+        estimates[name] = expected_metric(metric, scores, _calibrated(windows, scores, fit, None))
     if inputs.shape[1]:
         weight = likeness(_inputs(past), inputs)
-        found["weighted"] = expected_metric(metric, scores, _calibrated(past, scores, calibrate_beta, weight))
-    return {name: value for name, value in found.items() if value is not None}
+        estimates["weighted"] = expected_metric(metric, scores, _calibrated(past, scores, calibrate_beta, weight))
+    return {name: value for name, value in estimates.items() if value is not None}
 
 
 def chance_noise(metric: str, scores: ClassScores, truth: Array) -> float:
@@ -90,8 +90,8 @@ def _stated(scores: ClassScores) -> Array:
 
     if scores.chances is not None:
         return scores.chances
-    said = scores.predicted[:, None] == np.arange(len(scores.classes))
-    return np.where(said, 0.75, 0.25 / max(len(scores.classes) - 1, 1))
+    predicted = scores.predicted[:, None] == np.arange(len(scores.classes))
+    return np.where(predicted, 0.75, 0.25 / max(len(scores.classes) - 1, 1))
 
 
 def _inputs(past: Sequence[Row]) -> Array:

@@ -11,12 +11,12 @@ import polars as pl
 
 from homeostat.monitoring.estimation.calibration import encode_inputs
 from homeostat.monitoring.estimation.class_scores import expected_metric, read_scores
-from homeostat.monitoring.estimation.combination import Trial, combine, half_width, past_errors
+from homeostat.monitoring.estimation.combination import PastEstimate, combine, half_width, past_errors
 from homeostat.monitoring.estimation.confidence import calibrated_chances, chance_noise, estimate_by_confidence
 from homeostat.monitoring.estimation.loss_model import estimate_by_loss, loss_noise, regression_metric
 from homeostat.project import Project, Task
 
-PAST, TRIALS, LEAST_ROWS, DIGITS = 20, 10, 50, 9
+PAST, TRIED, LEAST_ROWS, DIGITS = 20, 10, 50, 9
 INPUT = "input:"  # a user's column may be called score
 _RANGES = {"log_loss": (0.0, float("inf")), "rmse": (0.0, float("inf")), "mae": (0.0, float("inf"))}
 _RANGES["r2"] = (float("-inf"), 1.0)
@@ -35,15 +35,15 @@ class ScoredWindow:
 class Estimate:
     """An expected metric; `low` and `high` are None while too little is known of its error.
 
-    `past_error` is the mean absolute error that such an estimate would have had over the last `trials` windows with
-    labels; None where there was none.
+    `past_error` is the mean absolute error that such an estimate would have had over the last `past_windows` windows
+    with labels; None where there was none.
     """
 
     value: float
     low: float | None
     high: float | None
     past_error: float | None
-    trials: int
+    past_windows: int
 
 
 def estimate_window(
@@ -74,14 +74,14 @@ def _estimated(
     usable: Sequence[ScoredWindow], asked: ScoredWindow, project: Project, positive: str | None
 ) -> Estimate | None:
     *past, current = _read([*usable, asked], project, positive)
-    said = _ways(project, past, current)
-    if not said:
+    estimates = _ways(project, past, current)
+    if not estimates:
         return None
     gap, stretch = _gap(usable, asked.end_at)
-    trials = _try(usable, past, gap, project)
-    errors = past_errors(trials, gap)
+    tried = _try(usable, past, gap, project)
+    errors = past_errors(tried, gap)
     half = half_width(errors, _noise(project, past, current))
-    return _estimate(project.metric, combine(said, trials, gap), errors, None if half is None else half * stretch)
+    return _estimate(project.metric, combine(estimates, tried, gap), errors, None if half is None else half * stretch)
 
 
 def _estimate(metric: str, value: float, errors: Sequence[tuple[float, float]], half: float | None) -> Estimate:
@@ -115,21 +115,21 @@ def _labelled(window: ScoredWindow, most: int) -> ScoredWindow:
 
 
 def _gap(usable: Sequence[ScoredWindow], end_at: datetime) -> tuple[timedelta, float]:
-    """How old the newest labels are, for trials at most half of history; beyond, errors are taken to grow as a root."""
+    """How old the newest labels are, to try at most half of history; beyond, errors are taken to grow as a root."""
     gap, span = end_at - usable[-1].end_at, usable[-1].end_at - usable[0].end_at
     tried = min(gap, max(span / 2, usable[-1].end_at - usable[-1].start_at))
     return tried, max(gap / tried, 1.0) ** 0.5 if tried else 1.0
 
 
-def _try(usable: Sequence[ScoredWindow], table: Sequence[Any], gap: timedelta, project: Project) -> list[Trial]:
-    pairs, trials = list(zip(usable, table, strict=True)), []
-    for window, row in pairs[-TRIALS:]:
+def _try(usable: Sequence[ScoredWindow], table: Sequence[Any], gap: timedelta, project: Project) -> list[PastEstimate]:
+    pairs, tried = list(zip(usable, table, strict=True)), []
+    for window, row in pairs[-TRIED:]:
         known = [r for w, r in pairs if w.end_at <= window.end_at - gap and w is not window]
         realized = _realized(project, row)
-        said = _ways(project, known, row) if known and realized is not None else {}
-        if said and realized is not None:
-            trials.append(Trial(window.end_at, said, realized, _noise(project, known, row)))
-    return trials
+        estimates = _ways(project, known, row) if known and realized is not None else {}
+        if estimates and realized is not None:
+            tried.append(PastEstimate(window.end_at, estimates, realized, _noise(project, known, row)))
+    return tried
 
 
 def _read(windows: Sequence[ScoredWindow], project: Project, positive: str | None) -> list[Any]:

@@ -57,8 +57,8 @@ def estimate_by_loss(metric: str, past: Sequence[Row], current: Row) -> dict[str
     if inputs.shape[1]:
         ways["tree"] = _by_tree(np.column_stack([seen, learned]), losses, np.column_stack([inputs, prediction]))
         ways["weighted"] = _flat(losses, likeness(seen, inputs), rows)
-    found = {name: regression_metric(metric, prediction, *loss) for name, loss in ways.items()}
-    return {name: value for name, value in found.items() if value is not None}
+    estimates = {name: regression_metric(metric, prediction, *loss) for name, loss in ways.items()}
+    return {name: value for name, value in estimates.items() if value is not None}
 
 
 def loss_noise(metric: str, past: Sequence[Row], current: Row) -> float:

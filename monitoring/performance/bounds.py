@@ -64,8 +64,8 @@ def _values(task: Task, metric: str, rows: pl.DataFrame, positive: str | None) -
     import numpy as np
 
     if task is not Task.REGRESSION:
-        found = _losses(metric, read_scores(task, rows, positive), unseen=False)
-        return None if found is None else found[0]
+        bounds = _losses(metric, read_scores(task, rows, positive), unseen=False)
+        return None if bounds is None else bounds[0]
     error = np.abs(rows["prediction"].cast(float).to_numpy() - rows["label"].cast(float).to_numpy())
     return {"mae": error, "rmse": error**2}.get(metric)
 

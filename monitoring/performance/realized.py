@@ -96,8 +96,8 @@ def _version(scored: pl.DataFrame, batch: Batch) -> int:
 
 def _evaluate(evaluate: Callable[..., Any], truth: pl.Series, rows: pl.DataFrame) -> dict[str, float]:
     try:
-        found = evaluate(truth, rows)
-        pairs = found.items() if isinstance(found, Mapping) else dict(found).items()
+        extra = evaluate(truth, rows)
+        pairs = extra.items() if isinstance(extra, Mapping) else dict(extra).items()
         return {str(name): float(value) for name, value in pairs if math.isfinite(value)}
     except Exception as fault:
         raise ProjectError(

@@ -78,8 +78,8 @@ def canonical_text(column: str, dtype: pl.DataType) -> pl.Expr:
 def canonical_truth(column: str, dtype: pl.DataType) -> pl.Expr:
     """A column as Boolean: true for true, 1 and "yes", false for their opposites and where it is missing, else null."""
     text = canonical_text(column, dtype).str.strip_chars().str.to_lowercase()
-    said = pl.when(text.is_in(["true", "1", "yes"])).then(True).when(text.is_in(["false", "0", "no"])).then(False)
-    return pl.when(text.is_null() | (text == "")).then(False).otherwise(said)
+    truth = pl.when(text.is_in(["true", "1", "yes"])).then(True).when(text.is_in(["false", "0", "no"])).then(False)
+    return pl.when(text.is_null() | (text == "")).then(False).otherwise(truth)
 
 
 def canonical_key(keys: pl.Series, dtype: pl.DataType | None) -> pl.Series:

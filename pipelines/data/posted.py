@@ -68,8 +68,8 @@ def _available(rows: pl.DataFrame, known_at: str | None, project: Project) -> pl
     received = rows[_RECEIVED]
     if known_at is None:
         return received.alias("available_at")
-    said = parse_sent_times(rows[known_at], project.data.timezone)
-    return pl.select(pl.min_horizontal(said, received)).to_series().alias("available_at")
+    sent_at = parse_sent_times(rows[known_at], project.data.timezone)
+    return pl.select(pl.min_horizontal(sent_at, received)).to_series().alias("available_at")
 
 
 def _frame(posts: Sequence[Post], columns: Sequence[str], text: Iterable[str | None]) -> pl.DataFrame:

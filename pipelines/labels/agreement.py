@@ -15,15 +15,15 @@ def cohen_kappa(answers: pl.DataFrame) -> pl.DataFrame:
     `answers`: item, annotator, label. Of one annotator's answers to one item the last counts. Returns first, second,
     items, kappa, sorted; kappa is null where it is undefined: without common items, or where chance alone agrees.
     """
-    told = _clean(answers)
-    people = sorted(set(told["annotator"]))
-    by_person = {name: dict(told.filter(pl.col("annotator") == name).select("item", "label").iter_rows())
+    given = _clean(answers)
+    people = sorted(set(given["annotator"]))
+    by_person = {name: dict(given.filter(pl.col("annotator") == name).select("item", "label").iter_rows())
                  for name in people}  # fmt: skip
     rows = []
     for first, second in combinations(people, 2):
         common = sorted(by_person[first].keys() & by_person[second].keys())
         pair = [[by_person[name][item] for item in common] for name in (first, second)]
-        rows.append((first, second, len(common), _kappa(*(np.array(each, dtype=object) for each in pair))))
+        rows.append((first, second, len(common), _kappa(*(np.array(labels, dtype=object) for labels in pair))))
     schema = {"first": pl.String, "second": pl.String, "items": pl.Int64, "kappa": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
@@ -44,12 +44,12 @@ def krippendorff_alpha(answers: pl.DataFrame, classes: Sequence[str]) -> float |
     """
     from krippendorff import alpha
 
-    told = _clean(answers)
-    named = [*classes, *sorted(set(told["label"]) - set(classes))]
-    items = {item: at for at, item in enumerate(dict.fromkeys(told["item"]))}
+    given = _clean(answers)
+    named = [*classes, *sorted(set(given["label"]) - set(classes))]
+    items = {item: at for at, item in enumerate(dict.fromkeys(given["item"]))}
     counts = np.zeros((len(items), len(named)), dtype=np.int64)
     places = {label: at for at, label in enumerate(named)}
-    for item, label in told.select("item", "label").iter_rows():
+    for item, label in given.select("item", "label").iter_rows():
         counts[items[item], places[label]] += 1
     counts = counts[counts.sum(axis=1) > 1]
     if not len(counts) or np.count_nonzero(counts.sum(axis=0)) < 2:
@@ -58,5 +58,5 @@ def krippendorff_alpha(answers: pl.DataFrame, classes: Sequence[str]) -> float |
 
 
 def _clean(answers: pl.DataFrame) -> pl.DataFrame:
-    told = answers.select(pl.col("item", "annotator", "label").cast(pl.String)).drop_nulls()
-    return told.unique(["item", "annotator"], keep="last", maintain_order=True)
+    given = answers.select(pl.col("item", "annotator", "label").cast(pl.String)).drop_nulls()
+    return given.unique(["item", "annotator"], keep="last", maintain_order=True)

@@ -83,23 +83,23 @@ def settle_numbers(answers: pl.DataFrame, items: Sequence[str] | None = None) ->
     scale = float(np.std(middle)) if len(wanted) else 0.0
     scale = scale if scale > 0 else 1.0
     spread, alike = np.array([np.nanmean(row) for row in off]), off <= ALIKE * scale
-    told = np.isfinite(values)
+    answered = np.isfinite(values)
     made = [
         Consensus(str(float(m)), float(1 / (1 + s / scale)), float(a[t].mean()), tuple(np.array(people)[t].tolist()),
                   float(s))
-        for m, s, a, t in zip(middle, spread, alike, told, strict=True)
+        for m, s, a, t in zip(middle, spread, alike, answered, strict=True)
     ]  # fmt: skip
     trust = np.array([1 / (1 + np.nanmean(off[:, a]) / scale) for a in range(len(people))])
-    return made, _scoreboard(people, told, alike, trust)
+    return made, _scoreboard(people, answered, alike, trust)
 
 
 def _last_answers(answers: pl.DataFrame, items: Sequence[str]) -> pl.DataFrame:
-    told = answers.select(pl.col("item", "annotator").cast(pl.String), "label").drop_nulls()
-    told = told.filter(pl.col("item").is_in(list(items)))
-    told = told.unique(["item", "annotator"], keep="last", maintain_order=True)
-    if missing := set(items) - set(told["item"]):
+    given = answers.select(pl.col("item", "annotator").cast(pl.String), "label").drop_nulls()
+    given = given.filter(pl.col("item").is_in(list(items)))
+    given = given.unique(["item", "annotator"], keep="last", maintain_order=True)
+    if missing := set(items) - set(given["item"]):
         raise ValueError(f"{len(missing)} items have no answer, such as {min(missing)!r}")
-    return told
+    return given
 
 
 def _positions(column: pl.Series, names: Sequence[str]) -> np.ndarray:
@@ -130,10 +130,10 @@ def _settle(
     """Class positions (items,), quality (items,), and each annotator's quality (annotators,)."""
     heard = chances if _is_comparable(matrix) else None
     weighed, accuracies = weigh_answers(matrix, classes, heard if method == "likelihood" else None)
-    found = crowdlab(matrix, heard) if heard is not None and method == "crowdlab" else None
-    if found is not None:
-        trust = np.where(np.isfinite(found.annotators), found.annotators, accuracies)
-        return found.labels, np.clip(found.quality, 0, 1), np.clip(trust, 0, 1)
+    settled = crowdlab(matrix, heard) if heard is not None and method == "crowdlab" else None
+    if settled is not None:
+        trust = np.where(np.isfinite(settled.annotators), settled.annotators, accuracies)
+        return settled.labels, np.clip(settled.quality, 0, 1), np.clip(trust, 0, 1)
     labels = weighed.argmax(axis=1)
     rated = weighed if chances is None or heard is not None else (weighed + chances) / 2
     return labels, rated[np.arange(len(labels)), labels], accuracies
@@ -146,13 +146,13 @@ def _is_comparable(matrix: np.ndarray) -> bool:
     return matrix.shape[1] > 1 and seen > 1 and shared >= max(SHARED, 2 * seen)
 
 
-def _scoreboard(people: list[str], told: np.ndarray, agrees: np.ndarray, trust: np.ndarray) -> pl.DataFrame:
-    counts = told.sum(axis=0)
+def _scoreboard(people: list[str], answered: np.ndarray, agrees: np.ndarray, trust: np.ndarray) -> pl.DataFrame:
+    counts = answered.sum(axis=0)
     board = pl.DataFrame(
         {
             "annotator": pl.Series(people, dtype=pl.String),
             "answers": counts.astype(np.int64),
-            "agreement": (agrees & told).sum(axis=0) / np.maximum(counts, 1),
+            "agreement": (agrees & answered).sum(axis=0) / np.maximum(counts, 1),
             "quality": np.asarray(trust, dtype=np.float64),
         }
     )

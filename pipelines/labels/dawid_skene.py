@@ -27,25 +27,25 @@ def weigh_answers(
     """
     if classes < 2:
         return np.ones((len(answers), max(classes, 1))), np.ones(answers.shape[1])
-    told = answers[:, :, None] == np.arange(classes)
+    answered = answers[:, :, None] == np.arange(classes)
     sharpened = [] if chances is None else [_sharpen(chances, power) for power in SHARPNESS]
-    found = (told.sum(axis=1) + 1 / classes) / (told.sum(axis=(1, 2))[:, None] + 1)
-    accuracies = _accuracies(told, found)
+    posterior = (answered.sum(axis=1) + 1 / classes) / (answered.sum(axis=(1, 2))[:, None] + 1)
+    accuracies = _accuracies(answered, posterior)
     for _ in range(STEPS):
         before = accuracies
-        rates = np.log((found.sum(axis=0) + 1) / (len(answers) + classes))
-        weight = np.einsum("iac,a->ic", told, log_odds(accuracies, classes))
+        rates = np.log((posterior.sum(axis=0) + 1) / (len(answers) + classes))
+        weight = np.einsum("iac,a->ic", answered, log_odds(accuracies, classes))
         prior = max(sharpened, key=lambda logs: _total(logs + weight).sum()) if sharpened else rates
-        found = np.exp(prior + weight - _total(prior + weight)[:, None])
-        accuracies = _accuracies(told, found)
+        posterior = np.exp(prior + weight - _total(prior + weight)[:, None])
+        accuracies = _accuracies(answered, posterior)
         if np.abs(accuracies - before).max(initial=0) < SETTLED:
             break
-    return found, accuracies
+    return posterior, accuracies
 
 
-def _accuracies(told: np.ndarray, found: np.ndarray) -> np.ndarray:
-    right = np.einsum("iac,ic->a", told, found)
-    return (right + PRIOR * PRIOR_ANSWERS) / (told.sum(axis=(0, 2)) + PRIOR_ANSWERS)
+def _accuracies(answered: np.ndarray, posterior: np.ndarray) -> np.ndarray:
+    right = np.einsum("iac,ic->a", answered, posterior)
+    return (right + PRIOR * PRIOR_ANSWERS) / (answered.sum(axis=(0, 2)) + PRIOR_ANSWERS)
 
 
 def _sharpen(chances: np.ndarray, power: float) -> np.ndarray:

@@ -30,15 +30,15 @@ def find_doubts(
     "normalized_margin". With `adjust` each class is measured by its own usual confidence, so that a rare one is not
     doubted altogether. A null label has no doubt, one that is not among `classes` all of it.
     """
-    codes, found = _encode(labels, classes)
+    codes, doubts = _encode(labels, classes)
     known = codes >= 0
     if known.any():
         own, part = codes[known], _positive(chances[known])
         adjustable = adjust and len(np.unique(own)) > 1
         if adjustable:
             own, part = _seen_only(own, part)
-        found[known] = 1 - rate_labels(own, part, method=method, adjust=adjustable)
-    return np.clip(np.nan_to_num(found, nan=0.0), 0, 1)
+        doubts[known] = 1 - rate_labels(own, part, method=method, adjust=adjustable)
+    return np.clip(np.nan_to_num(doubts, nan=0.0), 0, 1)
 
 
 def is_doubtful(labels: pl.Series, chances: np.ndarray, classes: Sequence[str]) -> np.ndarray:
@@ -47,11 +47,11 @@ def is_doubtful(labels: pl.Series, chances: np.ndarray, classes: Sequence[str]) 
     Arguments as for `find_doubts`. Where only one class is seen no label of it is doubtful; one that is not among
     `classes` is.
     """
-    codes, found = _encode(labels, classes)
+    codes, issues = _encode(labels, classes)
     known = codes >= 0
     if len(np.unique(codes[known])) > 1:
-        found[known] = find_issues(codes[known], _positive(chances[known]))
-    return found.astype(bool)
+        issues[known] = find_issues(codes[known], _positive(chances[known]))
+    return issues.astype(bool)
 
 
 def _encode(labels: pl.Series, classes: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

@@ -29,8 +29,8 @@ def rate_labels(labels: np.ndarray, chances: np.ndarray, *, method: str, adjust:
     from cleanlab.rank import get_label_quality_scores
 
     with _quiet():
-        found = get_label_quality_scores(labels, chances, method=method, adjust_pred_probs=adjust)
-    return np.asarray(found, dtype=np.float64)
+        quality = get_label_quality_scores(labels, chances, method=method, adjust_pred_probs=adjust)
+    return np.asarray(quality, dtype=np.float64)
 
 
 def find_issues(labels: np.ndarray, chances: np.ndarray) -> np.ndarray:
@@ -56,12 +56,12 @@ def crowdlab(answers: np.ndarray, chances: np.ndarray) -> Settled | None:
     except (ValueError, IndexError, ZeroDivisionError):
         return None
     items, people = made["label_quality"], made["annotator_stats"].sort_index()
-    found = Settled(
+    settled = Settled(
         items["consensus_label"].to_numpy().astype(np.int64),
         items["consensus_quality_score"].to_numpy().astype(np.float64),
         people["annotator_quality"].to_numpy().astype(np.float64),
     )
-    return found if np.isfinite(found.quality).all() and len(found.annotators) == answers.shape[1] else None
+    return settled if np.isfinite(settled.quality).all() and len(settled.annotators) == answers.shape[1] else None
 
 
 @contextlib.contextmanager

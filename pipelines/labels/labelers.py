@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -17,6 +18,35 @@ from homeostat.pipelines.labels.dawid_skene import log_odds
 USUAL = 0.7
 RESULT = {"label": pl.String, "confidence": pl.Float64}
 Z95 = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Labeler:
+    """How good a labeling function was on checked rows; the last four are None where there was no such row.
+
+    `dropped` says that it is worse than chance, and so left out.
+    """
+
+    labeler: str
+    votes: int
+    coverage: float
+    checked: int
+    dropped: bool
+    accuracy: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def middle(self) -> float | None:
+        """The middle of the interval, which its votes weigh by: two right of two is no certainty."""
+        return None if self.low is None or self.high is None else (self.low + self.high) / 2
+
+    def describe(self) -> str:
+        """How good it was, in words."""
+        if self.accuracy is None:
+            return f"{self.labeler}: not checked yet"
+        words = f"{self.labeler}: right in {self.accuracy:.0%} of {self.checked}"
+        return f"{words} ({self.low:.0%} to {self.high:.0%}){', left out' if self.dropped else ''}"
 
 
 def vote(
@@ -31,16 +61,16 @@ def vote(
     """
     named = sorted({*(classes or ()), *(value for column in votes for value in column.drop_nulls())})
     width = max(len(named), 2)
-    told = np.zeros((votes.height, votes.width, width), dtype=bool)
+    voted = np.zeros((votes.height, votes.width, width), dtype=bool)
     for at, column in enumerate(votes):
         for place, label in enumerate(named):
-            told[:, at, place] = (column == label).fill_null(False).to_numpy()
+            voted[:, at, place] = (column == label).fill_null(False).to_numpy()
     known = np.array([(accuracies or {}).get(name, USUAL) for name in votes.columns], dtype=np.float64)
-    weight = np.exp(np.einsum("iac,a->ic", told, log_odds(known, width)))
+    weight = np.exp(np.einsum("iac,a->ic", voted, log_odds(known, width)))
     chances = weight / weight.sum(axis=1, keepdims=True)
-    best, spoken = chances.argmax(axis=1).tolist(), [bool(row.any()) for row in told]
-    labels = [named[at] if said else None for at, said in zip(best, spoken, strict=True)]
-    confidence = [top if said else None for top, said in zip(chances.max(axis=1).tolist(), spoken, strict=True)]
+    best, spoken = chances.argmax(axis=1).tolist(), [bool(row.any()) for row in voted]
+    labels = [named[at] if any_vote else None for at, any_vote in zip(best, spoken, strict=True)]
+    confidence = [top if any_vote else None for top, any_vote in zip(chances.max(axis=1).tolist(), spoken, strict=True)]
     return pl.DataFrame({"label": labels, "confidence": confidence}, schema=RESULT)
 
 
@@ -55,12 +85,12 @@ def measure_labelers(votes: pl.DataFrame, truth: pl.Series, *, weights: np.ndarr
     weight = np.ones(votes.height) if weights is None else np.asarray(weights, dtype=np.float64)
     rows = []
     for column in votes:
-        said = column.is_not_null().to_numpy()
-        judged = said & truth.is_not_null().to_numpy()
+        voted = column.is_not_null().to_numpy()
+        judged = voted & truth.is_not_null().to_numpy()
         right = (column.cast(pl.String) == truth.cast(pl.String)).fill_null(False).to_numpy()
         measured = _measure(right[judged], weight[judged])
-        coverage = float(said.mean()) if votes.height else 0.0
-        rows.append((column.name, int(said.sum()), coverage, *measured, int(judged.sum())))
+        coverage = float(voted.mean()) if votes.height else 0.0
+        rows.append((column.name, int(voted.sum()), coverage, *measured, int(judged.sum())))
     numbers = dict.fromkeys(("coverage", "accuracy", "low", "high"), pl.Float64)
     schema = {"labeler": pl.String, "votes": pl.Int64, **numbers, "checked": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")

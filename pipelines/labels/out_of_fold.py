@@ -64,14 +64,14 @@ def score_out_of_fold(
     table = Table(inference.encode(features, manifest["features"]), np.zeros(frame.height, dtype=np.int32), weights)
     table.target[labelled] = encode_target(known["label"], manifest)
     at = (key_numbers(frame[project.data.key].cast(pl.String).to_list(), "fold") * folds).astype(np.int64)
-    found, cost = {}, FitCost()
+    by_family, cost = {}, FitCost()
     for family in dict.fromkeys(project.training.candidates):
-        found[family], spent = _score_family(family, table, labelled, at, manifest, project, hooks)
+        by_family[family], spent = _score_family(family, table, labelled, at, manifest, project, hooks)
         cost += spent
     truth = known["label"].cast(pl.Enum(classes)).to_physical().to_numpy()
-    losses = {name: _loss(each[labelled], truth, weights, labelled) for name, each in found.items()}
-    chosen = tuple(found) if average else (min(losses, key=lambda name: losses[name]),)
-    chances = np.mean([found[name] for name in chosen], axis=0)
+    losses = {name: _loss(chances[labelled], truth, weights, labelled) for name, chances in by_family.items()}
+    chosen = tuple(by_family) if average else (min(losses, key=lambda name: losses[name]),)
+    chances = np.mean([by_family[name] for name in chosen], axis=0)
     return OutOfFold(tuple(classes), chances, cost, chosen, losses)
 
 

@@ -121,12 +121,12 @@ def _guess_key(draft: _Draft, file: Path) -> str:
 
 
 def _guess_event_time(draft: _Draft, file: Path) -> str:
-    found = [c for c in draft.left if c in draft.times]
-    if not found:
+    times = [c for c in draft.left if c in draft.times]
+    if not times:
         raise DataError(f"{file}: no column holds times.", "Add one with datetimes or ISO text (2020-01-31T12:00Z).")
-    named = [c for c in found if _TIME.search(c)]
+    named = [c for c in times if _TIME.search(c)]
     why = "holds times, and is named like one" if named else "the first column that holds times"
-    return draft.take("event_time", (named or found)[0], why)
+    return draft.take("event_time", (named or times)[0], why)
 
 
 def _guess_zone(draft: _Draft, event_time: str) -> str:

@@ -84,8 +84,8 @@ def _check_inputs(project: Project, hooks: Hooks, findings: list[Finding]) -> _I
     _tell_rejected(checked, source.height, where, project, findings)
     last = source["available_at"].max()
     if not isinstance(last, datetime) or last <= project.start_at:
-        end = f"the last input can be had at {_told(last)}" if isinstance(last, datetime) else "no input has a time"
-        message = f"{end}, before the loop starts at {_told(project.start_at)}. Set an earlier start."
+        end = f"the last input can be had at {_shown(last)}" if isinstance(last, datetime) else "no input has a time"
+        message = f"{end}, before the loop starts at {_shown(project.start_at)}. Set an earlier start."
         findings.append(Finding("error", "loop.start", message))
     if len(findings) == start:
         findings.append(Finding("ok", where, f"{source.height} rows are sound"))
@@ -183,13 +183,13 @@ def _check_classes(project: Project, checked: Validated, findings: list[Finding]
         findings.append(Finding("error", "data.classes", f"{message} Mend them, or state the class."))
     if project.task is Task.REGRESSION or stated:
         return
-    found = checked.accepted.group_by("label").len().sort("len", "label", descending=[True, False])
-    if project.task is Task.BINARY and found.height > 2:
-        odd = f"{found.height} different labels, such as {found['label'][2]!r} ({found['len'][2]} times)"
+    labels = checked.accepted.group_by("label").len().sort("len", "label", descending=[True, False])
+    if project.task is Task.BINARY and labels.height > 2:
+        odd = f"{labels.height} different labels, such as {labels['label'][2]!r} ({labels['len'][2]} times)"
         message = f"a binary target has two classes, but there are {odd}. Mend them, or set task = 'multiclass'."
         findings.append(Finding("error", "data.target", message))
     positive = project.data.positive
-    if positive is not None and canonical_class(positive) not in found["label"].to_list():
+    if positive is not None and canonical_class(positive) not in labels["label"].to_list():
         findings.append(Finding("error", "data.positive", f"no label is {positive!r}."))
 
 
@@ -216,7 +216,9 @@ def _check_start(project: Project, labels: pl.DataFrame, inputs: _Inputs, findin
     works = _start_that_works(project, usable, need)
     last = inputs.source["available_at"].max()
     can = works is not None and isinstance(last, datetime) and works < last
-    advice = f"A start of {_told(works)} would work." if can and works else "No later start would work with these data."
+    advice = (
+        f"A start of {_shown(works)} would work." if can and works else "No later start would work with these data."
+    )
     wait = "The first champion waits for more; what comes before it is not scored."
     findings.append(Finding("warning", "loop.start", f"{message}. {wait} {advice}"))
 
@@ -270,5 +272,5 @@ def _check_votes(project: Project, hooks: Hooks, accepted: pl.DataFrame, finding
     findings.append(Finding("ok" if spoken else "warning", where, message))
 
 
-def _told(at: datetime) -> str:
+def _shown(at: datetime) -> str:
     return instant(at).replace("T00:00:00Z", "")

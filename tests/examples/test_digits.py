@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from homeostat.console.main import app
 from homeostat.flows.exports import export_predictions
-from homeostat.flows.facts import BOARD
+from homeostat.flows.labeling.board import board
 from homeostat.flows.loop import Loop, open_loop
 from homeostat.flows.queries.why import why
 from homeostat.flows.replay.run import replay
@@ -73,9 +73,8 @@ def test_every_label_is_peoples_and_the_consensus_is_better_than_the_best_of_the
     answers = pl.DataFrame([(a.task, a.who, a.label) for a in loop.store.list_answers()], orient="row")
     assert answers.height == 3 * labels.height and set(answers["column_1"]) == ANNOTATORS
     assert (labels["label"] == labels["digit"]).mean() > 0.98  # type: ignore[operator]
-    board = loop.store.get_fact(BOARD)
-    assert board is not None
-    assert [row["annotator"] for row in sorted(board.annotators, key=lambda r: r["rank"])] == ["ann", "ben", "cho"]
+    rated = board(loop)["scoreboard"]
+    assert [row["annotator"] for row in sorted(rated, key=lambda r: r["rank"])] == ["ann", "ben", "cho"]
 
 
 def test_budget_holds_in_every_week(loop: Loop) -> None:

@@ -72,7 +72,7 @@ def test_in_a_still_world_every_metric_is_estimated_within_what_chance_explains(
     made = estimate(current, past, task, metric)
     error = abs(made.value - realized(current, task, metric))
     assert error < 3 * made.past_error and made.low <= made.value <= made.high
-    assert made.trials >= 5
+    assert made.past_windows >= 5
 
 
 @pytest.mark.parametrize("task", list(Task))
