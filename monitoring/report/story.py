@@ -41,7 +41,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class ReportData:
-    """All that a report shows. `windows` are the champion's, `baseline` those of the first model kept for ever.
+    """All that a report shows. `windows` are the champion's, `baseline` those of the first model, never replaced.
 
     `drift` holds, for each check, its time, the share of drifted columns (None where unknown) and its status;
     `drift_limit` is the share from which a check is drift. `summary` has the keys of a replay's summary.json;
