@@ -1,8 +1,15 @@
-PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Unless told, the Python of the environment that is there, else the first of these that is installed.
+PYTHON ?= $(or $(notdir $(wildcard $(BIN)/python3.??)),$(shell for python in python3.11 python3.12 python3.13; do \
+	$$python -c "" 2>/dev/null && echo $$python && break; done),python3)
+OURS := $(BIN)/$(notdir $(PYTHON))
 
+# An environment of another Python than was asked for is made anew.
+ifeq ($(wildcard $(OURS)),)
+.PHONY: $(STAMP)
+endif
 .PHONY: help demo test test-long check format docs system screenshots clean
 
 help:
@@ -15,7 +22,7 @@ help:
 	@echo "make system     what some tests need: chromium, postgresql, and a Label Studio server"
 
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	test -x $(OURS) || $(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(STAMP)
 
