@@ -16,6 +16,7 @@ from typing import Any
 
 import prepared
 import pytest
+from balance import by_length
 from hypothesis import settings
 from installed import find_postgresql, hidden, missing
 
@@ -55,9 +56,19 @@ def pytest_unconfigure() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Turn the order of the tests round where that is asked for."""
+    """Put the longest files first for workers, and turn the order round where that is asked for."""
+    if WORKER in os.environ:
+        items.sort(key=lambda item: by_length(item.nodeid))
     if config.getoption("reverse"):
         items.reverse()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand the tests out in that order."""
+    from balance import LongestFirst
+
+    return LongestFirst(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 def unprivileged() -> dict[str, Any]:

@@ -28,7 +28,7 @@ def browser() -> Iterator[Browser]:
     """
     program = find_chromium()
     if program is None:
-        pytest.skip(missing("chromium"))
+        pytest.skip(missing("Chromium"))
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

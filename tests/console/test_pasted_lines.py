@@ -72,7 +72,7 @@ def test_the_page_shows_the_replay_and_no_life_begins(place: Path) -> None:
         assert "a replay: life has not begun" in page
         (project,) = answer_of(f"{url}/api/v1/projects")
         assert (project["name"], project["champion"]) == ("small", 1)
-    assert everybody(place / ORDERS) == []
+    wait_until(lambda: everybody(place / ORDERS) == [], lambda: everybody(place / ORDERS), 60)
     assert '"scope": "replay"' in warm("status", place / ORDERS, "--json").out
 
 

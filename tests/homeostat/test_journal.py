@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import multiprocessing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from forked import processes
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
@@ -17,7 +17,6 @@ from homeostat.records import JournalEntry
 from homeostat.store import Store, journal
 
 AT = datetime(2024, 1, 1, tzinfo=UTC)
-SPAWN = multiprocessing.get_context("spawn")
 WRITERS, SAID_EACH = 4, 100
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
@@ -130,8 +129,8 @@ def say(url: str, who: int, ready: Any) -> None:
 
 
 def test_four_processes_that_write_at_once_leave_one_unbroken_chain(store_url: str) -> None:
-    ready = SPAWN.Barrier(WRITERS)
-    writers = [SPAWN.Process(target=say, args=(store_url, who, ready)) for who in range(WRITERS)]
+    ready = processes().Barrier(WRITERS)
+    writers = [processes().Process(target=say, args=(store_url, who, ready)) for who in range(WRITERS)]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from forked import processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,7 +24,6 @@ from homeostat.lake import Lake
 from homeostat.lake import tables as lake_module
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
-SPAWN = multiprocessing.get_context("spawn")
 KILLED_APPEND = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -78,8 +77,8 @@ def append_with_others(uri: str, ready: Any, batch: str, result: Any) -> None:
 
 def at_once(uri: str, batches: list[str]) -> list[bool]:
     """Append these batches from as many processes at once; what each call said."""
-    ready, result = SPAWN.Barrier(len(batches)), SPAWN.Queue()
-    workers = [SPAWN.Process(target=append_with_others, args=(uri, ready, batch, result)) for batch in batches]
+    ready, result = processes().Barrier(len(batches)), processes().Queue()
+    workers = [processes().Process(target=append_with_others, args=(uri, ready, batch, result)) for batch in batches]
     for worker in workers:
         worker.start()
     said = [result.get(timeout=60) for _ in workers]

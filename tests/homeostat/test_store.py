@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +14,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from forked import processes
 
 import homeostat.store
 from homeostat.errors import StoreError
@@ -51,7 +51,6 @@ from homeostat.store.schema import Base
 
 AT = datetime(2024, 1, 1, 12, 30, 15, 123456, tzinfo=UTC)
 LATER = AT + timedelta(days=1)
-SPAWN = multiprocessing.get_context("spawn")
 BATCH = Batch("b1", AT, LATER, BatchState.SCORED, 10, 2, "two rows broke a rule", 3, LATER)
 WINDOW = Window(
     "b1", AT, LATER, 10, 7, 0.7, WindowStatus.PROVISIONAL, "auc", 0.1 + 0.2, {"auc": 0.1 + 0.2, "brier": 1 / 3}, 3,
@@ -273,8 +272,8 @@ def put_the_same(url: str, ready: Any, result: Any) -> None:
 
 
 def test_processes_that_make_and_write_one_store_at_once_agree(store_url: str) -> None:
-    ready, result = SPAWN.Barrier(4), SPAWN.Queue()
-    workers = [SPAWN.Process(target=put_the_same, args=(store_url, ready, result)) for _ in range(4)]
+    ready, result = processes().Barrier(4), processes().Queue()
+    workers = [processes().Process(target=put_the_same, args=(store_url, ready, result)) for _ in range(4)]
     for worker in workers:
         worker.start()
     assert [result.get(timeout=60) for _ in workers] == [2] * 4

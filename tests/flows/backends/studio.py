@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from filelock import FileLock
 from installed import find_label_studio, missing
 
 OWNER, TOKEN = "owner@example.org", "0123456789abcdef0123456789abcdef01234567"
@@ -76,7 +78,30 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
     venv = find_label_studio()
     if venv is None:
         pytest.skip(missing("Label Studio"))
-    folder, port = tmp_path_factory.mktemp("label-studio"), _free_port()
+    folder = tmp_path_factory.mktemp("label-studio") / "data"
+    shutil.copytree(_migrated(venv), folder)
+    with _started(venv, folder) as url:
+        yield Studio(url)
+
+
+def _migrated(venv: Path) -> Path:
+    """Data of a server that nobody has used; made once a machine, for its migrations take a minute and more."""
+    made = venv / f"data-of-{OWNER}"
+    with FileLock(f"{made}.lock"):
+        if not made.exists():
+            draft = made.with_name("data-draft")
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            with _started(venv, draft):
+                pass
+            draft.rename(made)
+    return made
+
+
+@contextmanager
+def _started(venv: Path, folder: Path) -> Iterator[str]:
+    """A server whose data lie in a folder; yields its address."""
+    port = _free_port()
     command = [f"{venv}/bin/label-studio", "start", "--no-browser", "--port", str(port),
                "--username", OWNER, "--password", TOKEN, "--user-token", TOKEN]  # fmt: skip
     environ = {
@@ -90,7 +115,7 @@ def studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
         server = subprocess.Popen(command, stdout=log, stderr=log, env=environ, cwd=folder, start_new_session=True)
     try:
         _wait_until_up(f"http://127.0.0.1:{port}", server, folder / "server.log")
-        yield Studio(f"http://127.0.0.1:{port}")
+        yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
