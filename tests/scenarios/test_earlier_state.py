@@ -5,9 +5,13 @@ What the earlier release said lies in the archive beside its state; `tests/fixtu
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import sqlite3
 import tarfile
+from collections import Counter
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +23,11 @@ from worlds import after, live
 
 from homeostat.console.main import app
 from homeostat.flows.learning.approvals import approve, list_open
+from homeostat.flows.learning.probation import get_probation
 from homeostat.flows.locks import claim
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.replay.run import replay
+from homeostat.flows.stages.alarm_state import get_watch
 from homeostat.records import Scope
 
 ARCHIVE = Path(__file__).parents[1] / "fixtures" / "state-0.1.0.tar.xz"
@@ -95,11 +101,34 @@ def assert_told_as(shelf: Path, told: Path, name: str, place: Path) -> None:
     now = exported(shelf, name, "decisions", place / f"{name}.decisions.jsonl")
     mine = ("tick", "stage", "kind", "model_version")
     assert_frame_equal(now.select(mine), before.select(mine))
+    for mark, old, new in zip(now["tick"], before["evidence"], now["evidence"], strict=True):
+        assert numbers(old) <= numbers(new), mark
     before = read(told / f"{name}.windows.parquet").select(WINDOW)
     now = exported(shelf, name, "windows", place / f"{name}.windows.parquet").select(WINDOW)
     assert_frame_equal(now, before, check_exact=True)
     status = json.loads((told / f"{name}.status.json").read_text(encoding="utf-8"))
     assert chosen(json.loads(tell("status", *of(shelf, name), "--json")), STATUS) == chosen(status, STATUS)
+
+
+def leaves(value: Any) -> Counter[Any]:
+    """The single values of plain data, whatever the names they stand under."""
+    if isinstance(value, dict | list | tuple):
+        parts = value.values() if isinstance(value, dict) else value
+        return sum(map(leaves, parts), Counter())
+    return Counter([(type(value), value)])
+
+
+def numbers(evidence: str) -> Counter[Any]:
+    """The measured numbers among a decision's evidence."""
+    return Counter({leaf: count for leaf, count in leaves(json.loads(evidence)).items() if leaf[0] is float})
+
+
+def kept_facts(shelf: Path, name: str) -> list[tuple[str, Any]]:
+    """The facts in a store as they stand there, by name; reading them migrates nothing."""
+    project, scope = name.split(".")
+    store = shelf / project / ".homeostat" / scope / "store.db"
+    with closing(sqlite3.connect(store)) as base:
+        return [(fact, json.loads(value)) for fact, value in base.execute("select name, value from facts")]
 
 
 @pytest.mark.parametrize("name", SCOPES)
@@ -149,6 +178,28 @@ def test_a_registered_model_scores_in_mlflow_as_it_did(opened: Path, tmp_path: P
     model = mlflow.pyfunc.load_model(str(next(folder for folder in folders if (folder / "MLmodel").exists())))
     again = model.predict(scored.select(inputs.columns).to_pandas())
     assert scored.height > 100 and again["score"].to_list() == scored["score"].to_list()
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_no_fact_is_lost_on_opening(shelf: Path, name: str) -> None:
+    before = kept_facts(shelf, name)
+    project, scope = name.split(".")
+    forget_open_loops()
+    assert open_loop(shelf / project, Scope(scope)).champion() is not None
+    after = [leaves(value) for _, value in kept_facts(shelf, name)]
+    assert [fact for fact, value in before if not any(leaves(value) <= each for each in after)] == []
+
+
+@pytest.mark.parametrize("name", SCOPES)
+def test_the_alarm_and_the_probation_are_where_they_stood(shelf: Path, name: str) -> None:
+    facts = dict(kept_facts(shelf, name))
+    project, scope = name.split(".")
+    forget_open_loops()
+    loop = open_loop(shelf / project, Scope(scope))
+    champion, alarm = loop.champion(), get_watch(loop)
+    assert champion is not None and alarm is not None
+    assert leaves(dataclasses.asdict(alarm)) == leaves(facts["alarm/1"])
+    assert leaves(dataclasses.asdict(get_probation(loop, champion))) == leaves(facts["probation/1"])
 
 
 def append_what_came_later(folder: Path) -> None:
