@@ -64,6 +64,6 @@ def fit_candidate(
     """
     started = time.process_time()
     request = FitRequest(manifest, project, hooks, rounds, boosting or Boosting.of(project), valid)
-    made = FAMILIES.get(family).fit(train, request)
+    made = FAMILIES.get(family)().fit(train, request)
     seconds = time.process_time() - started
     return Fit(family, made.model, len(train.target), made.rounds, made.passes, seconds)

@@ -61,7 +61,7 @@ class Tree(EstimatorFamily):
 @pytest.fixture(autouse=True)
 def tree() -> Iterator[None]:
     """The family from outside, while a test runs."""
-    FAMILIES.add("tree", Tree())
+    FAMILIES.add("tree", Tree)
     yield
     FAMILIES.remove("tree")
 
@@ -148,8 +148,10 @@ def test_a_family_of_an_installed_package_is_a_candidate_beside_ours(tmp_path: P
     with installed_package(tmp_path / "site", PACKAGE):
         project = project_of("binary", tmp_path, candidates=["bayes", "linear"])
         check_candidates(project)
-        made = train_model(frame_of(300), project, Hooks())
-    FAMILIES.remove("bayes")
+        try:
+            made = train_model(frame_of(300), project, Hooks())
+        finally:
+            FAMILIES.remove("bayes")
     assert [result.family for result in made.candidates] == ["bayes", "linear"]
     assert all(result.holdout["auc"] > 0.6 for result in made.candidates)
 

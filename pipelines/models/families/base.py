@@ -117,7 +117,7 @@ class EstimatorFamily(Family):
         return Fitted(model, passes, passes)
 
 
-FAMILIES: Extensions[Family] = Extensions("estimator family")
+FAMILIES: Extensions[type[Family]] = Extensions("estimator family")
 """Every known family by its name, as `training.candidates` names it."""
 
 

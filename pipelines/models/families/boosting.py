@@ -8,6 +8,7 @@ from homeostat.pipelines.models.families.base import FAMILIES, Family, FitReques
 from homeostat.project import Task
 
 
+@FAMILIES.register("xgboost")
 class XGBoost(Family):
     """Boosted trees on numbers and categories as they are."""
 
@@ -45,6 +46,3 @@ def _objective(request: FitRequest) -> dict[str, Any]:
         many = {"objective": "multi:softprob", "eval_metric": "mlogloss"}
         return {**shared, **many, "num_class": len(request.manifest["classes"] or ())}
     return {**shared, "objective": "reg:squarederror", "eval_metric": "rmse"}
-
-
-FAMILIES.add("xgboost", XGBoost())

@@ -16,6 +16,7 @@ from homeostat.pipelines.models.families.base import (
 )
 
 
+@FAMILIES.register("hook")
 class HookFamily(Family):
     """Whatever estimator of scikit-learn's interface the hook returns."""
 
@@ -42,6 +43,3 @@ class HookFamily(Family):
             )
         passes = count_passes(model)
         return Fitted(model, passes, passes)
-
-
-FAMILIES.add("hook", HookFamily())

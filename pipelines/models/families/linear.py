@@ -25,6 +25,7 @@ MAX_CATEGORIES = 50
 MAX_PASSES = 60
 
 
+@FAMILIES.register("linear")
 class Linear(Family):
     """A linear model, fitted in a few passes."""
 
@@ -68,6 +69,3 @@ def _columns(kinds: list[str]) -> ColumnTransformer:
             ("categorical", names, [i for i, kind in enumerate(kinds) if kind == "categorical"]),
         ]
     )
-
-
-FAMILIES.add("linear", Linear())
