@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from homeostat.decisions import PromotionKind
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 from homeostat.flows.events import MODEL_APPROVED, MODEL_REJECTED, announce_word
@@ -34,7 +35,7 @@ def approve(loop: Loop, at: datetime, who: str, why: str = "", version: int | No
     assert record is not None
     reason = f"approved by {who}" + (f": {why}" if why else "")
     evidence = {**asked.evidence, "by": who, "why": why, "asked_at": instant(approval.asked_at)}
-    verdict = Decision(at, "promotion", "promote", (reason, *asked.reasons), evidence, approval.version)
+    verdict = Decision(at, "promotion", PromotionKind.PROMOTE, (reason, *asked.reasons), evidence, approval.version)
     loop.models.load(approval.version)
     promote(loop, at, record, verdict, insist=lambda: _insist(loop, at, approval, asked))
     announce_word(loop, MODEL_APPROVED, {"version": approval.version, "by": who})

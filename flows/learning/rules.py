@@ -15,7 +15,7 @@ from homeostat.losses import loss_scale, row_losses, scoring_losses, segment_val
 from homeostat.metrics import compute_metrics
 from homeostat.monitoring.retraining.forecast import (
     FULL_ROUNDS,
-    LEAST_YARD,
+    LEAST_TICK_COST,
     RECALIBRATE,
     REFRESH,
     RETRAIN,
@@ -72,11 +72,11 @@ def full_cost_per_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
     """What retraining on everything costs at one tick, in rows x rounds: the budget is a share of it.
 
     The rounds are those of the lineage's first model, at most `FULL_ROUNDS`, and that many where it was not boosted,
-    whose passes are no rounds. It counts as `LEAST_YARD` at least.
+    whose passes are no rounds. It counts as `LEAST_TICK_COST` at least.
     """
     told = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
     rounds = min(told["rounds"], FULL_ROUNDS) if told.get("family") == "xgboost" else FULL_ROUNDS
-    return max(labels * rounds, LEAST_YARD)
+    return max(labels * rounds, LEAST_TICK_COST)
 
 
 def share_apart(project: Project, labels: int) -> float:
