@@ -214,12 +214,12 @@ class Memory:
         self.known = known
         self.scored.see(known, self.standing)
 
-    def keep(self, found: Deliberation) -> None:
+    def keep(self, deliberation: Deliberation) -> None:
         """Keep what was found out when the tick was decided."""
-        self.waiting, self.measured = list(found.ledger.waiting), list(found.ledger.known)
-        self.account = found.accounts
-        if found.probation is not None:
-            self.probations[found.probation.lineage] = found.probation
+        self.waiting, self.measured = list(deliberation.ledger.waiting), list(deliberation.ledger.known)
+        self.account = deliberation.accounts
+        if deliberation.probation is not None:
+            self.probations[deliberation.probation.lineage] = deliberation.probation
 
     def settle(self, at: datetime, step: Step) -> None:
         """Carry the verdict on a step out."""

@@ -40,10 +40,10 @@ class Stepping:
         memory.see(known)
         served, at = memory.standing, known.history.at(known.tick)
         alarm = Decision(at, "alarm", AlarmKind.QUIET, ("a backtest has no alarm",))
-        found = deliberate(memory, at, alarm=alarm)
-        memory.keep(found)
-        self.decisions.append(found.decision)
-        self._act(memory, at, found.decision)
+        deliberation = deliberate(memory, at, alarm=alarm)
+        memory.keep(deliberation)
+        self.decisions.append(deliberation.decision)
+        self._act(memory, at, deliberation.decision)
         return None if memory.standing == served else memory.model(memory.standing)
 
     def _act(self, memory: Memory, at: datetime, decision: Decision) -> None:

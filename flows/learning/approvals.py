@@ -76,7 +76,7 @@ def expire(loop: Loop, at: datetime) -> list[Approval]:
 
 
 def compared(loop: Loop, approval: Approval) -> Decision:
-    """The decision that put a challenger before a person, with what was compared."""
+    """The decision to ask for approval of a challenger, with what was compared."""
     decision = loop.store.get_decision(approval.asked_at, "promotion")
     if decision is None or decision.model_version != approval.version:
         raise HomeostatError(
@@ -142,11 +142,11 @@ def _insist(loop: Loop, at: datetime, approval: Approval, asked: Decision) -> No
 def _whereabouts(loop: Loop, version: int | None) -> str:
     if version is None:
         return "no challenger waits for approval"
-    found = {approval.version: approval for approval in loop.store.list_approvals()}.get(version)
-    if found is None:
+    approval = {approval.version: approval for approval in loop.store.list_approvals()}.get(version)
+    if approval is None:
         return f"version {version} does not wait for approval"
-    by = f" by {found.by}" if found.by else ""
-    return f"version {version} was {found.state.value}{by}{f' ({found.why})' if found.why else ''}"
+    by = f" by {approval.by}" if approval.by else ""
+    return f"version {version} was {approval.state.value}{by}{f' ({approval.why})' if approval.why else ''}"
 
 
 def _override(version: int | None) -> str:

@@ -30,8 +30,8 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
     A challenger that nobody approved in time is dropped first.
     """
     expire(loop, at)
-    alarm, found = _weigh(loop, at)
-    decision, probation = found.decision, found.probation
+    alarm, deliberation = _weigh(loop, at)
+    decision, probation = deliberation.decision, deliberation.probation
     if asked is not None and decision.kind in IDLE and decision.model_version is not None:
         decision = dataclasses.replace(decision, kind=RetrainingKind.RETRAIN, reasons=(asked,))
     with loop.store.write("decide") as write:
@@ -43,19 +43,19 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
         if decision.kind in PLEAS and decision.kind != last:
             severity, title = PLEAS[decision.kind]
             write.append_alert(alert(at, severity, decision.kind, title, "; ".join(decision.reasons)))
-        found.ledger.write(write, at)
+        deliberation.ledger.write(write, at)
         if probation is not None:
             write.put_fact(fact_name(probation.lineage), to_plain(probation))
         write.append_decision(decision)
-        accounts, caused = found.accounts.model_dump(), warn_of_caused(loop, write, decision)
+        accounts, caused = deliberation.accounts.model_dump(), warn_of_caused(loop, write, decision)
         write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts, **caused})
     return {"alarm": alarm.kind, "decision": decision.kind, "reasons": list(decision.reasons)}
 
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
-    alarm, found = _weigh(loop, at)
-    return alarm, found.decision
+    alarm, deliberation = _weigh(loop, at)
+    return alarm, deliberation.decision
 
 
 def _weigh(loop: Loop, at: datetime) -> tuple[Decision, Deliberation]:
