@@ -77,8 +77,8 @@ class Gate(Evidence, frozen=True):
     """
 
     name: str
-    value: float | None
-    limit: float | None
+    value: int | float | None
+    limit: int | float | None
     passed: bool
     binding: bool
     reason: str
@@ -125,22 +125,40 @@ class PlanForecast(Evidence, frozen=True):
     affordable: bool
 
 
-class RetrainingFacts(Evidence, frozen=True):
-    """What was known when retraining was decided: labels, the alarm, and, where steps were weighed, what they cost.
+class Weighing(Evidence, frozen=True):
+    """What a policy weighed: every way to learn, and the accounts in rows x rounds.
 
-    `members` are those that the chosen step refits, `gain` what it was forecast to save a row.
+    `members` are those that the chosen step refits, `gain` what it is forecast to save a row.
     """
 
-    policy: str
-    labels: int
-    fresh_labels: int
-    labels_at_last_attempt: int
-    alarm: str
-    caused: float = 0.0
-    blocked: bool = False
     forecasts: tuple[PlanForecast, ...] = ()
-    spent: float | None = None
-    full_cost: float | None = None
-    full_cost_per_tick: float | None = None
+    spent: int | float = 0
+    full_cost: int | float = 0
+    full_cost_per_tick: int | float = 0
     members: tuple[str, ...] | None = None
     gain: float = 0.0
+
+
+class RetrainingFacts(Weighing, frozen=True):
+    """What was known when retraining was decided: labels, the alarm, and what was weighed."""
+
+    policy: str = ""
+    labels: int = 0
+    fresh_labels: int = 0
+    labels_at_last_attempt: int = 0
+    alarm: AlarmKind = AlarmKind.QUIET
+    caused: float = 0.0
+    blocked: bool = False
+
+
+class AlarmFacts(Evidence, frozen=True):
+    """The e-processes of a lineage, one for all rows and one for each segment; `began` and `until` are instants."""
+
+    lineage: int
+    began: str
+    until: str
+    waits_for: str | None
+    alpha: float
+    tolerance: float
+    loss_scale: float | None
+    e_processes: tuple[dict[str, Any], ...]

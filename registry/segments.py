@@ -83,15 +83,15 @@ def compare_groups(
     import polars as pl
 
     named = set(sensitive)
-    found = [
+    candidates = [
         (column not in named, -rows, column, value)
         for column, values in groups.items()
         for value, rows in Counter(values).items()
         if rows >= LEAST_ROWS
     ]
     made = []
-    for _, _, column, value in sorted(found)[:MAX_SEGMENTS]:
-        mine = np.array([each == value for each in groups[column]])
+    for _, _, column, value in sorted(candidates)[:MAX_SEGMENTS]:
+        mine = np.array([item == value for item in groups[column]])
         part, chosen = None if weights is None else weights[mine], pl.Series(mine)
         if part is not None and not part.sum() > 0:
             continue
@@ -122,17 +122,17 @@ def compare_gaps(
     """
     import numpy as np
 
-    each = np.ones(len(labels)) if weights is None else weights
+    weight = np.ones(len(labels)) if weights is None else weights
     gaps = []
     for column, values in groups.items():
-        told = np.asarray(values, dtype=object)
+        members = np.asarray(values, dtype=object)
         for measure, signals, chosen, least in _measures(task, labels, before, after, losses, positive):
-            counted = Counter(told[chosen].tolist())
-            enough = [g for g in sorted(counted) if counted[g] >= least and each[chosen & (told == g)].sum() > 0]
-            whole = Counter(told.tolist())
+            counted = Counter(members[chosen].tolist())
+            enough = [g for g in sorted(counted) if counted[g] >= least and weight[chosen & (members == g)].sum() > 0]
+            whole = Counter(members.tolist())
             enough = [group for group in enough if whole[group] >= LEAST_ROWS]
             if len(enough) >= 2:
-                gaps.append(_gap(column, measure, enough, signals, [chosen & (told == g) for g in enough], each))
+                gaps.append(_gap(column, measure, enough, signals, [chosen & (members == g) for g in enough], weight))
     return tuple(gaps)
 
 

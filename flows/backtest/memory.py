@@ -6,14 +6,15 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from homeostat.decisions import PromotionKind
 from homeostat.durations import instant
 from homeostat.flows.backtest.policies import Bench
+from homeostat.flows.backtest.scored import Scored
 from homeostat.flows.learning.evidence import Deliberation
 from homeostat.flows.learning.outcomes import with_attempt
 from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
@@ -21,9 +22,6 @@ from homeostat.flows.learning.probation import get_probation, renewed
 from homeostat.flows.learning.step import Step
 from homeostat.flows.loop import tick_index
 from homeostat.hooks import Hooks
-from homeostat.metrics import compute_metrics, positive_class
-from homeostat.monitoring.alarm.rule import is_fair_sample
-from homeostat.monitoring.performance.realized import awaits_labels
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.history.knowledge import Known
 from homeostat.pipelines.history.refits import Refit
@@ -32,7 +30,7 @@ from homeostat.pipelines.models.ensemble import describe_ensemble, refit_members
 from homeostat.pipelines.models.members import FIRST, Member, MemberSpec
 from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project
-from homeostat.records import FitCost, ModelRecord, WindowStatus
+from homeostat.records import FitCost, ModelRecord
 
 FIRST_VERSION = 1
 
@@ -50,12 +48,14 @@ class Version:
 class Memory:
     """A `LearningPort` over what is known at a tick of a history, and over what one contender remembers.
 
-    Batches are named by the ends of their slots, as in the loop. Nothing waits for a person: what the gates let
+    `project` learns by this policy, whatever its file says. Nothing waits for a person: what the gates let
     through is champion at once.
     """
 
     bench: Bench
+    project: Project
     known: Known
+    scored: Scored
     versions: dict[int, Version]
     standing: int
     last: Training
@@ -64,16 +64,7 @@ class Memory:
     waiting: list[Attempt] = field(default_factory=list)
     measured: list[Measured] = field(default_factory=list)
     probations: dict[int, Probation] = field(default_factory=dict)
-    served: dict[int, int] = field(default_factory=dict)
-    matured: set[int] = field(default_factory=set)
-    labels: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     row_rounds: int = 0
-
-    @cached_property
-    def project(self) -> Project:
-        """The project, learning by this policy whatever its file says."""
-        settings = self.bench.project.retraining.model_copy(update={"policy": "forecast"})
-        return self.bench.project.model_copy(update={"retraining": settings})
 
     @property
     def hooks(self) -> Hooks:
@@ -134,35 +125,7 @@ class Memory:
 
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
         """The scored batches with rows that ended by `at`, after `after` where it is given, oldest first."""
-        last = tick_index(self.project, at)
-        return [self._span(t) for t in self.served if t <= last and (after is None or self._end(t) > after)]
-
-    def _span(self, tick: int) -> Span:
-        end, rows, labels = self._end(tick), self.bench.served[tick].height, int(self.labels[tick])
-        return Span(instant(end), end, rows, labels, labels / rows, self.served[tick], self._is_mature(tick))
-
-    def _end(self, tick: int) -> datetime:
-        return self.bench.learner.history.at(tick)
-
-    def _is_mature(self, tick: int) -> bool:
-        """As of a window of the loop; a batch that was mature once stays so, for labels only come."""
-        if tick in self.matured or not self.labels[tick]:
-            return tick in self.matured
-        rows = self.bench.learner.history.batch(tick)
-        coverage = float(self.labels[tick] / len(rows))
-        waits = coverage < 1 and awaits_labels(self.known.frame(rows), self.project, self._end(self.known.tick))
-        status = WindowStatus.PROVISIONAL if waits else WindowStatus.FINAL
-        if is_fair_sample(status, coverage, self.project.monitoring) and self._is_defined(tick, rows):
-            self.matured.add(tick)
-        return tick in self.matured
-
-    def _is_defined(self, tick: int, rows: np.ndarray) -> bool:
-        """Whether the project's metric can be told from the labels of a batch that have come."""
-        labelled = pl.Series(self.known.counts[rows] >= 0)
-        truth, scored = self.known.truth().gather(rows).filter(labelled), self.bench.served[tick].filter(labelled)
-        stated = self.project.data.positive
-        positive = None if stated is None else positive_class((), stated)
-        return compute_metrics(self.project.task, truth, scored, positive).get(self.project.metric) is not None
+        return self.scored.spans(at, after)
 
     def broken_batches(self) -> set[str]:
         """None: a backtest does not look for columns that have gone."""
@@ -249,24 +212,21 @@ class Memory:
     def see(self, known: Known) -> None:
         """Go on to a tick, whose batch the champion has scored."""
         self.known = known
-        came = known.history.tick[known.rows]
-        self.labels = np.bincount(came[came > 0], minlength=known.tick + 1)
-        if known.tick in self.bench.served and len(self.bench.served[known.tick]):
-            self.served[known.tick] = self.standing
+        self.scored.see(known, self.standing)
 
-    def keep(self, found: Deliberation) -> None:
+    def keep(self, deliberation: Deliberation) -> None:
         """Keep what was found out when the tick was decided."""
-        self.waiting, self.measured = list(found.ledger.waiting), list(found.ledger.known)
-        self.account = found.accounts
-        if found.probation is not None:
-            self.probations[found.probation.lineage] = found.probation
+        self.waiting, self.measured = list(deliberation.ledger.waiting), list(deliberation.ledger.known)
+        self.account = deliberation.accounts
+        if deliberation.probation is not None:
+            self.probations[deliberation.probation.lineage] = deliberation.probation
 
     def settle(self, at: datetime, step: Step) -> None:
         """Carry the verdict on a step out."""
         self.versions[step.record.version] = dataclasses.replace(self.versions[step.record.version], record=step.record)
         if step.progress is not None and step.attempt is not None:
             self.reached, self.waiting = step.progress, with_attempt(self.waiting, step.attempt)
-        if step.verdict.kind in {"promote", "ask"}:
+        if step.verdict.kind != PromotionKind.REFUSE:
             self._promote(at, step.record.version)
         self.note_training(at)
         self._forget()
@@ -295,7 +255,7 @@ class Memory:
         oldest = min(self.reached.until if self.reached else champion.as_of,
                      datetime.fromisoformat(get_probation(self, champion).until))  # fmt: skip
         kept = self.standing_version(oldest + self.project.loop.tick) or 0
-        needed |= {version for tick, version in self.served.items() if self._end(tick) > oldest}
+        needed |= {span.model_version for span in self.spans(self.bench.learner.history.at(self.known.tick), oldest)}
         self.versions = {v: made for v, made in self.versions.items() if v >= kept or v in needed}
 
 
@@ -309,9 +269,13 @@ def begin(known: Known, bench: Bench) -> Memory:
     predictor = Predictor(first.manifest, first.model, history.hooks.build_features)
     version = Version(record, predictor, _alone(first.manifest, first.model))
     labels = len(history.known(bench.first_tick).rows)
+    settings = bench.project.retraining.model_copy(update={"policy": "forecast"})
+    project = bench.project.model_copy(update={"retraining": settings})
     return Memory(
         bench,
+        project,
         known,
+        Scored(bench, known),
         {FIRST_VERSION: version},
         standing=FIRST_VERSION,
         last=Training(at=at, labels=labels),

@@ -86,7 +86,7 @@ class Bench:
         self.triggers += 1
 
     def score(self, tick: int) -> pl.DataFrame:
-        """Score the batch of a tick with the model that serves, and keep what it said."""
+        """Score the batch of a tick with the model that serves, and keep its scores."""
         history = self.learner.history
         if isinstance(self.serving, Refit):
             self.served[tick] = self.learner.score(self.serving, tick)
@@ -98,7 +98,7 @@ class Bench:
         """Those of the rows that were scored; what came before the first model was not."""
         return rows[self.learner.history.tick[rows] > self.first_tick]
 
-    def said(self, rows: np.ndarray) -> pl.DataFrame:
+    def served_scores(self, rows: np.ndarray) -> pl.DataFrame:
         """What was served for scored rows, in their order: prediction, score, classes, scores."""
         ticks = self.learner.history.tick[rows]
         parts = [pl.DataFrame(schema={"_at": pl.Int64})]
@@ -141,7 +141,7 @@ def every_tick(known: Known, bench: Bench) -> bool:
 
 
 def every(ticks: int) -> Trigger:
-    """At every so manieth tick after the first model."""
+    """At every n-th tick after the first model."""
     return lambda known, bench: (known.tick - bench.first_tick) % ticks == 0
 
 
@@ -149,13 +149,13 @@ def when_errors_change(method: str) -> Trigger:
     """When a detector finds a change in the served model's losses, taken in as their labels become known."""
     detector = ErrorDetector(method)
 
-    def found(known: Known, bench: Bench) -> bool:
+    def changed(known: Known, bench: Bench) -> bool:
         changed = detector.update(losses(known, bench, bench.scored(known.fresh)))
         if changed:
             detector.reset()
         return changed
 
-    return found
+    return changed
 
 
 def when_inputs_drift(known: Known, bench: Bench) -> bool:
@@ -164,24 +164,24 @@ def when_inputs_drift(known: Known, bench: Bench) -> bool:
     if not isinstance(bench.serving, Refit) or not len(batch):
         return False
     frame = known.history.frame
-    found = check_drift(
+    result = check_drift(
         frame[bench.serving.rows],
         frame[batch],
         numeric=data.numeric,
         categorical=data.categorical,
         settings=bench.project.monitoring,
     )
-    return found.status == "drift"
+    return result.status == "drift"
 
 
 def losses(known: Known, bench: Bench, rows: np.ndarray) -> list[float]:
     """Losses in [0, 1] of what was served for rows: errors, or for regression the error over three deviations."""
-    truth, said = known.truth().gather(rows), bench.said(rows)
+    truth, scored = known.truth().gather(rows), bench.served_scores(rows)
     if not len(rows):
         return []
     if bench.project.task is not Task.REGRESSION:
-        return (truth != said["prediction"]).fill_null(True).cast(pl.Float64).to_list()
+        return (truth != scored["prediction"]).fill_null(True).cast(pl.Float64).to_list()
     history = known.history
     before = known.truth().filter(pl.Series(history.tick <= bench.first_tick)).drop_nulls()
     scale = 3 * float(before.std() or 1.0)  # type: ignore[arg-type]
-    return ((truth - said["prediction"]).abs() / scale).clip(0, 1).to_list()
+    return ((truth - scored["prediction"]).abs() / scale).clip(0, 1).to_list()

@@ -27,7 +27,7 @@ from homeostat.flows.replay.run import last_slot
 from homeostat.hooks import load_hooks
 from homeostat.metrics import compute_metrics, gain, positive_class
 from homeostat.monitoring.report.backtest_page import write_page
-from homeostat.monitoring.retraining.recommendation import Standing, compare, decide_policy
+from homeostat.monitoring.retraining.recommendation import Difference, Standing, compare, decide_policy
 from homeostat.pipelines.history.knowledge import History, load_history
 from homeostat.pipelines.history.refits import Learner, Refit
 from homeostat.pipelines.setup.soundness import require_sound
@@ -78,10 +78,10 @@ def backtest(
 
 def choose_contenders(known: Sequence[Contender], names: Sequence[str]) -> list[Contender]:
     """Those of these names, and the two that the others are measured by. Raises HomeostatError for an unknown name."""
-    all_names = [each.name for each in known]
+    all_names = [policy.name for policy in known]
     if unknown := [name for name in names if name not in all_names]:
         raise HomeostatError(f"--policy {unknown[0]!r}: no such policy.", f"Known: {', '.join(all_names)}.")
-    return [each for each in known if not names or each.name in names or each.name in ALWAYS]
+    return [policy for policy in known if not names or policy.name in names or policy.name in ALWAYS]
 
 
 def read_history(project: Project, until: datetime | None) -> History:
@@ -132,7 +132,7 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
     """Sum a run up in plain values, with the recommendation. Raises DataError where nothing can be recommended."""
     project, standings = outcome.history.project, outcome.standings
     metric, now = project.metric, outcome.history.at(outcome.ticks[-1])
-    named = {each.name: each for each in standings}
+    named = {standing.name: standing for standing in standings}
     decision = decide_policy(standings, metric, now)
     return {
         "project": project.name,
@@ -142,7 +142,7 @@ def summarize(outcome: Outcome) -> dict[str, Any]:
         "rows": sum(frame.height for frame in outcome.served[standings[0].name].values()),
         "labels": sum(standings[0].labels),
         "learner": {"family": outcome.family, "rounds": outcome.rounds},
-        "policies": [_told(each, named, metric) for each in standings],
+        "policies": [_describe(standing, named, metric) for standing in standings],
         "recommended": _recommended(decision),
     }
 
@@ -151,23 +151,30 @@ def _recommended(decision: Decision) -> dict[str, Any]:
     return {"policy": decision.kind, "reasons": list(decision.reasons), **decision.evidence}
 
 
-def _told(each: Standing, named: dict[str, Standing], metric: str) -> dict[str, Any]:
+def _describe(standing: Standing, named: dict[str, Standing], metric: str) -> dict[str, Any]:
     never, whole = named["never"], named["every_tick"].cost.row_rounds
-    found = None if each is never else compare(metric, each, never)
-    gained = None if each.metric is None or never.metric is None else gain(metric, each.metric, never.metric)
+    difference = None if standing is never else compare(metric, standing, never)
+    gained = None if standing.metric is None or never.metric is None else gain(metric, standing.metric, never.metric)
     return {
-        "policy": each.name,
-        "setting": None if each.setting is None else dict(each.setting),
-        "metric": each.metric,
+        "policy": standing.name,
+        "setting": None if standing.setting is None else dict(standing.setting),
+        "metric": standing.metric,
         "gain": gained,
-        "gain_a_tick": None if found is None or found.ticks < 2 else [found.mean, found.low, found.high],
-        "fits": each.cost.fits,
-        "row_rounds": each.cost.row_rounds,
-        "relative_cost": each.cost.row_rounds / whole if whole else None,
-        "training_cpu_seconds": round(each.cost.cpu_seconds, 3),
-        "triggers": each.triggers,
-        "by_tick": list(each.by_tick),
+        "gain_a_tick": _interval(difference),
+        "fits": standing.cost.fits,
+        "row_rounds": standing.cost.row_rounds,
+        "relative_cost": standing.cost.row_rounds / whole if whole else None,
+        "training_cpu_seconds": round(standing.cost.cpu_seconds, 3),
+        "triggers": standing.triggers,
+        "by_tick": list(standing.by_tick),
     }
+
+
+def _interval(difference: Difference | None) -> list[float] | None:
+    """A mean difference with its interval; None where one tick alone has none."""
+    if difference is None or difference.ticks < 2:
+        return None
+    return [difference.mean, difference.low, difference.high]
 
 
 def _train_first(learner: Learner) -> tuple[int, Refit]:

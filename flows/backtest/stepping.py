@@ -11,16 +11,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from homeostat.decisions import STEPS, AlarmKind, RetrainingKind
 from homeostat.errors import DataError
 from homeostat.flows.backtest.memory import Memory, begin
 from homeostat.flows.backtest.policies import Bench, Model
 from homeostat.flows.learning.evidence import deliberate
 from homeostat.flows.learning.step import find_base, take_step, train_anew
-from homeostat.monitoring.retraining.forecast import RECALIBRATE, REFRESH, RETRAIN
 from homeostat.pipelines.history.knowledge import Known
 from homeostat.records import Decision
-
-STEPS = {RECALIBRATE, REFRESH, RETRAIN}
 
 
 @dataclass(eq=False)
@@ -41,16 +39,16 @@ class Stepping:
         memory = self.memory = self.memory or begin(known, bench)
         memory.see(known)
         served, at = memory.standing, known.history.at(known.tick)
-        alarm = Decision(at, "alarm", "quiet", ("a backtest has no alarm",))
-        found = deliberate(memory, at, alarm=alarm)
-        memory.keep(found)
-        self.decisions.append(found.decision)
-        self._act(memory, at, found.decision)
+        alarm = Decision(at, "alarm", AlarmKind.QUIET, ("a backtest has no alarm",))
+        deliberation = deliberate(memory, at, alarm=alarm)
+        memory.keep(deliberation)
+        self.decisions.append(deliberation.decision)
+        self._act(memory, at, deliberation.decision)
         return None if memory.standing == served else memory.model(memory.standing)
 
     def _act(self, memory: Memory, at: datetime, decision: Decision) -> None:
         """Carry out what was decided; where too little is labelled to learn from, it counts as tried."""
-        if decision.kind == "rollback":
+        if decision.kind == RetrainingKind.ROLLBACK:
             memory.roll_back(at)
         elif decision.kind in STEPS:
             try:

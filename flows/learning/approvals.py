@@ -8,6 +8,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from homeostat.decisions import PromotionKind
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 from homeostat.flows.events import MODEL_APPROVED, MODEL_REJECTED, announce_word
@@ -34,7 +35,7 @@ def approve(loop: Loop, at: datetime, who: str, why: str = "", version: int | No
     assert record is not None
     reason = f"approved by {who}" + (f": {why}" if why else "")
     evidence = {**asked.evidence, "by": who, "why": why, "asked_at": instant(approval.asked_at)}
-    verdict = Decision(at, "promotion", "promote", (reason, *asked.reasons), evidence, approval.version)
+    verdict = Decision(at, "promotion", PromotionKind.PROMOTE, (reason, *asked.reasons), evidence, approval.version)
     loop.models.load(approval.version)
     promote(loop, at, record, verdict, insist=lambda: _insist(loop, at, approval, asked))
     announce_word(loop, MODEL_APPROVED, {"version": approval.version, "by": who})
@@ -75,7 +76,7 @@ def expire(loop: Loop, at: datetime) -> list[Approval]:
 
 
 def compared(loop: Loop, approval: Approval) -> Decision:
-    """The decision that put a challenger before a person, with what was compared."""
+    """The decision to ask for approval of a challenger, with what was compared."""
     decision = loop.store.get_decision(approval.asked_at, "promotion")
     if decision is None or decision.model_version != approval.version:
         raise HomeostatError(
@@ -141,11 +142,11 @@ def _insist(loop: Loop, at: datetime, approval: Approval, asked: Decision) -> No
 def _whereabouts(loop: Loop, version: int | None) -> str:
     if version is None:
         return "no challenger waits for approval"
-    found = {approval.version: approval for approval in loop.store.list_approvals()}.get(version)
-    if found is None:
+    approval = {approval.version: approval for approval in loop.store.list_approvals()}.get(version)
+    if approval is None:
         return f"version {version} does not wait for approval"
-    by = f" by {found.by}" if found.by else ""
-    return f"version {version} was {found.state.value}{by}{f' ({found.why})' if found.why else ''}"
+    by = f" by {approval.by}" if approval.by else ""
+    return f"version {version} was {approval.state.value}{by}{f' ({approval.why})' if approval.why else ''}"
 
 
 def _override(version: int | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from homeostat.decisions import AlarmKind
 from homeostat.flows.learning.outcomes import Ledger, settle_accounts
 from homeostat.flows.learning.port import Accounts, LearningPort, Span
 from homeostat.flows.learning.probation import follow_probation
@@ -83,7 +84,7 @@ def _learning(
         whole=base.labels,
         labels=accounts.labels,
         rows_a_tick=a_tick,
-        alarmed=alarm.kind != "quiet",
+        alarmed=alarm.kind != AlarmKind.QUIET,
     )
     learning = Learning(
         plans=plans,

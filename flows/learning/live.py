@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,14 @@ from homeostat.pipelines.inference import ENSEMBLE as ENSEMBLE_FAMILY
 from homeostat.pipelines.models.ensemble import Ensemble, refresh_ensemble
 from homeostat.pipelines.models.members import MemberSpec
 from homeostat.project import Project
-from homeostat.records import ModelRecord
+from homeostat.records import CheckResult, ModelRecord
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.registration import Registration
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LoopPort:
-    """A `LearningPort` over a loop's memory."""
+    """A `LearningPort` over a loop's memory, for one stage of one tick: drift checks are read once."""
 
     loop: Loop
 
@@ -123,11 +124,19 @@ class LoopPort:
 
     def broken_batches(self) -> set[str]:
         """The batches in which a column that was there has gone."""
-        return {check.batch for check in self.loop.store.list_checks() if gone_columns(check.facts)}
+        return self._broken
+
+    @cached_property
+    def _broken(self) -> set[str]:
+        return {check.batch for check in self._checks if gone_columns(check.facts)}
+
+    @cached_property
+    def _checks(self) -> list[CheckResult]:
+        return self.loop.store.list_checks()
 
     def broken(self, at: datetime) -> str | None:
         """What is wrong with the newest batch, where a column that was there has gone."""
-        checks = [check for check in self.loop.store.list_checks() if check.tick_at <= at]
+        checks = [check for check in self._checks if check.tick_at <= at]
         gone = gone_columns(checks[-1].facts) if checks else ()
         return f"of batch {checks[-1].batch}, {describe_fact(gone[0])}" if gone else None
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
+from homeostat.decisions import PromotionKind, RetrainingFacts, RetrainingKind
 from homeostat.errors import HomeostatError
 from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, TRAINING, Classes, FirstModel, Standing
 from homeostat.flows.learning.port import Training
@@ -18,7 +19,7 @@ from homeostat.records import ApprovalState, Decision, ModelRecord, Severity
 from homeostat.store import Writer
 from homeostat.store.facts import Fact
 
-SMALL_STEPS = ("recalibrate", "refresh")
+SMALL_STEPS = (RetrainingKind.RECALIBRATE, RetrainingKind.REFRESH)
 
 
 class Overtaken(HomeostatError):
@@ -94,8 +95,8 @@ def settle(
     try:
         return _carry_out(loop, at, record, verdict, outcome, facts)
     except Overtaken as fault:
-        verdict = dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, str(fault)))
-        return _carry_out(loop, at, record, verdict, {**outcome, "verdict": "refuse"}, facts)
+        verdict = dataclasses.replace(verdict, kind=PromotionKind.REFUSE, reasons=(*verdict.reasons, str(fault)))
+        return _carry_out(loop, at, record, verdict, {**outcome, "verdict": PromotionKind.REFUSE}, facts)
 
 
 def stands(loop: Loop, version: int) -> Callable[[], None]:
@@ -118,11 +119,11 @@ def _carry_out(
     facts: Mapping[Fact[Any], Any],
 ) -> dict[str, Any]:
     insist = stands(loop, verdict.evidence["champion"])
-    if verdict.kind == "promote":
+    if verdict.kind == PromotionKind.PROMOTE:
         promote(loop, at, record, verdict, outcome, facts, insist)
         return outcome
     with loop.store.write("refusal") as write:
-        if verdict.kind == "ask":
+        if verdict.kind == PromotionKind.ASK:
             insist()
             propose(loop, write, at, record, verdict)
         write.put_model(record)
@@ -137,5 +138,5 @@ def _carry_out(
 def note_training(loop: Loop, write: Writer, at: datetime) -> None:
     """Note when was last trained, and on how many labels."""
     decision = loop.store.get_decision(at, "retraining")
-    labels = decision.evidence.get("labels", 0) if decision is not None else 0
+    labels = 0 if decision is None else RetrainingFacts.of(decision.evidence).labels
     write.put_fact(TRAINING, Training(at=at, labels=labels))

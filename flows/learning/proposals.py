@@ -1,4 +1,4 @@
-"""A challenger put before a person: kept with what the person is told, and closed by whatever comes of it.
+"""Approvals: a person is asked about a challenger, and whatever comes of it closes the question.
 
 Everything here happens inside a transaction of the store that somebody else has opened.
 """
@@ -24,7 +24,7 @@ LOOP = "homeostat"
 
 
 def propose(loop: Loop, write: Writer, at: datetime, record: ModelRecord, verdict: Decision) -> None:
-    """Put a challenger before a person until `gates.approval_within` has passed; one that waits is superseded."""
+    """Ask for approval of a challenger until `gates.approval_within` has passed; one that waits is superseded."""
     withdraw(loop, write, at, f"version {record.version} waits in its place")
     loop.models.set_alias(CHALLENGER, record.version)
     approval = Approval(record.version, at, at + loop.project.gates.approval_within)
@@ -46,11 +46,11 @@ def close(
 ) -> Approval:
     """Say what became of an approval, in the journal too; its alert asks nobody any more."""
     closed = dataclasses.replace(approval, state=state, decided_at=at, by=by, why=why or None)
-    told = f"version {approval.version} {state.value}" + (f" by {by}" if by else "") + (f": {why}" if why else "")
+    message = f"version {approval.version} {state.value}" + (f" by {by}" if by else "") + (f": {why}" if why else "")
     write.put_approval(closed)
-    body = {"version": approval.version, "asked_at": instant(approval.asked_at), "by": by, "why": why, "told": told}
+    body = {"version": approval.version, "asked_at": instant(approval.asked_at), "by": by, "why": why, "told": message}
     write.append_journal(at, f"approval/{approval.version}/{state.value}", f"approval_{state.value}", body)
-    write.put_acknowledgement(alert_key(approval), at, by or LOOP, told)
+    write.put_acknowledgement(alert_key(approval), at, by or LOOP, message)
     return closed
 
 
@@ -80,23 +80,23 @@ def cost_of_waiting(loop: Loop, evidence: Mapping[str, Any]) -> tuple[float, flo
 
 def _what_to_know(loop: Loop, approval: Approval, verdict: Decision) -> str:
     evidence, metric, version = verdict.evidence, loop.project.metric, approval.version
-    said = [_told_metric(evidence, metric)]
+    sentences = [_metric_in_words(evidence, metric)]
     if evidence.get("gain") is not None:
         less = "less" if evidence["gain"] >= 0 else "more"
         lost = f"{abs(evidence['gain']):.4f} ± {evidence['gain_error']:.4f}"
-        said.append(f"It loses {lost} {less} a row (one standard error).")
+        sentences.append(f"It loses {lost} {less} a row (one standard error).")
     if (cost := cost_of_waiting(loop, evidence)) is not None:
         does = "costs" if cost[1] >= 0 else "saves"
-        said.append(f"Waiting {does} about {abs(cost[1]):.3g} of loss a tick, on {cost[0]:.0f} rows.")
-    said.append(_told_groups(evidence.get("segments", ())))
-    said.append(
+        sentences.append(f"Waiting {does} about {abs(cost[1]):.3g} of loss a tick, on {cost[0]:.0f} rows.")
+    sentences.append(_groups_in_words(evidence.get("segments", ())))
+    sentences.append(
         f"It expires at {approval.due_at:%Y-%m-%d %H:%M} UTC. In the project's folder, 'homeostat approve --version "
         f"{version}' puts it in place, 'homeostat reject --version {version} --why REASON' drops it."
     )
-    return " ".join(part for part in said if part)
+    return " ".join(part for part in sentences if part)
 
 
-def _told_metric(evidence: Mapping[str, Any], metric: str) -> str:
+def _metric_in_words(evidence: Mapping[str, Any], metric: str) -> str:
     new, old = (evidence[f"{side}_metrics"][metric] for side in ("challenger", "champion"))
     better = gain(metric, new, old)
     return (
@@ -105,8 +105,8 @@ def _told_metric(evidence: Mapping[str, Any], metric: str) -> str:
     )
 
 
-def _told_groups(groups: Sequence[Mapping[str, Any]]) -> str:
-    worse = [f"{each['column']} = {each['value']} (by {-each['gain']:.4f})" for each in groups if each["worse"]]
+def _groups_in_words(groups: Sequence[Mapping[str, Any]]) -> str:
+    worse = [f"{group['column']} = {group['value']} (by {-group['gain']:.4f})" for group in groups if group["worse"]]
     if worse:
         return f"It loses more where {', '.join(worse)}."
     return f"None of {len(groups)} segments gets worse." if groups else ""

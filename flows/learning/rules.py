@@ -15,7 +15,7 @@ from homeostat.losses import loss_scale, row_losses, scoring_losses, segment_val
 from homeostat.metrics import compute_metrics
 from homeostat.monitoring.retraining.forecast import (
     FULL_ROUNDS,
-    LEAST_YARD,
+    LEAST_TICK_COST,
     RECALIBRATE,
     REFRESH,
     RETRAIN,
@@ -34,7 +34,7 @@ MOST_APART = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Which groups a comparison looks at one by one: of each column the value of each row; `metric` is what is told."""
+    """Which groups a comparison looks at one by one: by column the value of each row; `metric` is shown."""
 
     segments: Mapping[str, Sequence[str]] = field(default_factory=dict)
     sensitive: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -72,11 +72,11 @@ def full_cost_per_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
     """What retraining on everything costs at one tick, in rows x rounds: the budget is a share of it.
 
     The rounds are those of the lineage's first model, at most `FULL_ROUNDS`, and that many where it was not boosted,
-    whose passes are no rounds. It counts as `LEAST_YARD` at least.
+    whose passes are no rounds. It counts as `LEAST_TICK_COST` at least.
     """
-    told = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
-    rounds = min(told["rounds"], FULL_ROUNDS) if told.get("family") == "xgboost" else FULL_ROUNDS
-    return max(labels * rounds, LEAST_YARD)
+    first = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
+    rounds = min(first["rounds"], FULL_ROUNDS) if first.get("family") == "xgboost" else FULL_ROUNDS
+    return max(labels * rounds, LEAST_TICK_COST)
 
 
 def share_apart(project: Project, labels: int) -> float:
@@ -133,8 +133,8 @@ def compare_scores(
     losses = paired_losses(task, labels, before=before, after=after, positive=positive)
     saved = losses[0] - losses[1]
     mean, error = mean_and_error(saved, weights)
-    told = {"before": before, "after": after, "positive": positive, "weights": weights}
-    named = groups or Groups()
+    scores = {"before": before, "after": after, "positive": positive, "weights": weights}
+    chosen = groups or Groups()
     return Comparison(
         old,
         new,
@@ -145,10 +145,10 @@ def compare_scores(
         gain=mean,
         gain_error=error,
         segments=compare_groups(
-            task, labels, saved=saved, groups={**named.segments, **named.sensitive}, sensitive=named.sensitive,
-            metric=named.metric, **told,
+            task, labels, saved=saved, groups={**chosen.segments, **chosen.sensitive}, sensitive=chosen.sensitive,
+            metric=chosen.metric, **scores,
         ),
-        fairness=compare_gaps(task, labels, losses=losses, groups=named.sensitive, **told),
+        fairness=compare_gaps(task, labels, losses=losses, groups=chosen.sensitive, **scores),
     )  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from homeostat.decisions import AlarmKind, PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
 from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
 from homeostat.flows.learning.probation import get_probation
@@ -118,19 +119,19 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     comparison = compare_rows(port, champion.version, record.version, apart, batches)
     verdict = _judge(port, at, comparison, champion, spans[-1])
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
-    anew = base.anew or (decision.kind == RETRAIN and decision.evidence["alarm"] != "quiet")
+    facts = RetrainingFacts.of(decision.evidence)
+    anew = base.anew or (decision.kind == RETRAIN and facts.alarm != AlarmKind.QUIET)
     reference = dict(comparison.challenger_metrics) or record.reference
     record = dataclasses.replace(record, lineage=None if anew else champion.root_version, reference=reference)
-    promoted = verdict.kind == "promote"
+    promoted = verdict.kind == PromotionKind.PROMOTE
     progress = Progress(
         version=record.version,
         until=spans[-1].end_at,
-        labels=decision.evidence["labels"] if decision.kind == RETRAIN else base.labels,
+        labels=facts.labels if decision.kind == RETRAIN else base.labels,
         champion=record.version if promoted else champion.version,
         anew=anew and not promoted,
     )
-    gain = decision.evidence.get("gain", 0.0)
-    attempt = Attempt(at=at, kind=decision.kind, forecast=gain, before=champion.version, after=record.version)
+    attempt = Attempt(at=at, kind=decision.kind, forecast=facts.gain, before=champion.version, after=record.version)
     return Step(record, verdict, progress, attempt)
 
 
@@ -172,9 +173,9 @@ def _judge(port: LearningPort, at: datetime, comparison: Comparison, champion: M
     verdict = decide_promotion(comparison, port.project, at)
     late = tick_index(port.project, at) - tick_index(port.project, newest.end_at)
     doubt = get_probation(port, champion).doubt(late)
-    if doubt is None or verdict.kind == "refuse":
+    if doubt is None or verdict.kind == PromotionKind.REFUSE:
         return verdict
-    return dataclasses.replace(verdict, kind="refuse", reasons=(*verdict.reasons, doubt))
+    return dataclasses.replace(verdict, kind=PromotionKind.REFUSE, reasons=(*verdict.reasons, doubt))
 
 
 def _make(
@@ -187,7 +188,7 @@ def _make(
     decision: Decision,
 ) -> ModelRecord:
     """Make the challenger: its weights follow the new batches, its members learn from all but the rows kept apart."""
-    names, end = decision.evidence.get("members"), spans[-1].end_at
+    names, end = RetrainingFacts.of(decision.evidence).members, spans[-1].end_at
     specs = tuple(spec for spec in list_specs(port.project) if names is None or spec.name in names)
     weights = _followed(port, weights_of(base.manifest), spans, learn)
     return port.make(at, base.version, specs, weights, _rows_until(port, at, end, apart), end)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
+from homeostat.decisions import IDLE, STEPS, PromotionKind, RetrainingKind
 from homeostat.durations import instant
 from homeostat.errors import DataError, ModelRefused, RegistryError
 from homeostat.flows.facts import PROBATION
@@ -15,7 +17,6 @@ from homeostat.flows.learning.promotion import Overtaken, note_training, promote
 from homeostat.flows.learning.update import refresh
 from homeostat.flows.learning.versions import make_version
 from homeostat.flows.loop import Loop, alert
-from homeostat.monitoring.retraining.forecast import RECALIBRATE, REFRESH, RETRAIN
 from homeostat.pipelines.data.canonical import canonical_classes
 from homeostat.records import BatchState, Decision, FitCost, ModelRecord, Severity
 from homeostat.registry.foreign import Contract
@@ -24,18 +25,16 @@ from homeostat.registry.foreign import Contract
 def act(loop: Loop, at: datetime) -> dict[str, Any]:
     """Carry out the retraining decision of this tick; done again after a kill, it comes to the same end."""
     decision = loop.store.get_decision(at, "retraining")
-    kind = decision.kind if decision is not None else "wait"
-    steps = {"train_first": _train_first, "adopt": _adopt, "rollback": _roll_back}
-    steps |= dict.fromkeys((RECALIBRATE, REFRESH, RETRAIN), refresh)
-    if kind not in steps:
+    kind = RetrainingKind.WAIT if decision is None else RetrainingKind(decision.kind)
+    if kind in IDLE:
         return _finish(loop, at, {"did": kind})
     if decision is not None and decision.model_version not in (None, loop.version_of("champion")):
         # A person put another version in place since: what was decided was about the one before.
-        return _finish(loop, at, {"did": "wait", "overtaken": kind})
+        return _finish(loop, at, {"did": RetrainingKind.WAIT, "overtaken": kind})
     try:
-        return steps[kind](loop, at)
+        return ACTS[kind](loop, at)
     except Overtaken:
-        return _finish(loop, at, {"did": "wait", "overtaken": kind})
+        return _finish(loop, at, {"did": RetrainingKind.WAIT, "overtaken": kind})
     except (DataError, ModelRefused) as fault:
         return _could_not(loop, at, kind, fault)
     except RegistryError as fault:
@@ -46,7 +45,8 @@ def act(loop: Loop, at: datetime) -> dict[str, Any]:
 
 def _train_first(loop: Loop, at: datetime) -> dict[str, Any]:
     record = make_version(loop, at)
-    verdict = Decision(at, "promotion", "promote", ("it is the first champion",), {"rows": record.rows}, record.version)
+    reasons, evidence = ("it is the first champion",), {"rows": record.rows}
+    verdict = Decision(at, "promotion", PromotionKind.PROMOTE, reasons, evidence, record.version)
     waiting = loop.store.list_batches(BatchState.VALIDATED)
     outcome = {"did": "train_first", "version": record.version}
     with loop.store.write("first") as write:
@@ -66,7 +66,7 @@ def _adopt(loop: Loop, at: datetime) -> dict[str, Any]:
     contract = Contract(loop.project.task.value, tuple(data.features), classes, loop.positive)
     version = loop.models.adopt(uri, key, contract, at)
     record = ModelRecord(version, key, at, "adopted", 0, {}, FitCost(), loop.models.describe(version).run_id)
-    verdict = Decision(at, "promotion", "promote", (f"the project starts with {uri}",), {}, version)
+    verdict = Decision(at, "promotion", PromotionKind.PROMOTE, (f"the project starts with {uri}",), {}, version)
     outcome = {"did": "adopt", "version": version}
     promote(loop, at, record, verdict, outcome)
     return outcome
@@ -84,6 +84,14 @@ def _roll_back(loop: Loop, at: datetime) -> dict[str, Any]:
     facts = {PROBATION.of(probation.lineage): renewed(probation, at)}
     promote(loop, at, root, verdict, outcome, facts, stands(loop, champion.version))
     return outcome
+
+
+ACTS: dict[str, Callable[[Loop, datetime], dict[str, Any]]] = {
+    RetrainingKind.TRAIN_FIRST: _train_first,
+    RetrainingKind.ADOPT: _adopt,
+    RetrainingKind.ROLLBACK: _roll_back,
+    **dict.fromkeys(STEPS, refresh),
+}
 
 
 def _could_not(loop: Loop, at: datetime, kind: str, fault: Exception) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from homeostat.decisions import RetrainingFacts
 from homeostat.flows.loop import Loop, alert
 from homeostat.records import Decision, Severity
 from homeostat.store import Writer
@@ -28,12 +29,12 @@ def count_caused(loop: Loop, at: datetime) -> int:
     return 0 if counting is None else int(counting["caused"].sum())
 
 
-def tell_blocked(loop: Loop, write: Writer, decision: Decision) -> dict[str, Any]:
+def warn_of_caused(loop: Loop, write: Writer, decision: Decision) -> dict[str, Any]:
     """What the outcome of the decide stage says of caused labels; one alert where they begin to block training."""
-    told = {"caused": decision.evidence["caused"], "blocked": decision.evidence["blocked"]}
+    facts = RetrainingFacts.of(decision.evidence)
     last = loop.store.last_outcome("decide", decision.tick_at) or {}
-    if told["blocked"] and not last.get("blocked"):
+    if facts.blocked and not last.get("blocked"):
         title = "training is blocked: the model caused too many of its own labels"
         body = "; ".join(decision.reasons)
         write.append_alert(alert(decision.tick_at, Severity.WARNING, "caused", title, body))
-    return told
+    return {"caused": facts.caused, "blocked": facts.blocked}

@@ -135,6 +135,13 @@ class NarrowReads:
         query = _between(query, table.tick_at, after, before)
         return [Gist(*row) for row in self._rows(query.order_by(table.tick_at, table.stage))]
 
+    def was_alarmed(self, lineage: int, began: str, before: datetime) -> bool:
+        """Whether an alarm was raised before a time, by the e-processes of a lineage that began at an instant."""
+        evidence = DecisionRow.evidence
+        alarms = (DecisionRow.owner == self.owner, DecisionRow.stage == "alarm", DecisionRow.kind == "alarm")
+        about = (evidence["lineage"].as_integer() == lineage, evidence["began"].as_string() == began)
+        return self._count(*alarms, *about, DecisionRow.tick_at < before) > 0
+
     def list_check_runs(self, ticks: Sequence[datetime]) -> dict[datetime, tuple[str, str]]:
         """Of the drift checks of some ticks, the MLflow run and the status."""
         query = select(CheckRow.tick_at, CheckRow.run_id, CheckRow.status).where(CheckRow.owner == self.owner)

@@ -6,38 +6,39 @@ import math
 from datetime import datetime
 from typing import Any
 
+from homeostat.decisions import AlarmFacts, AlarmKind
 from homeostat.monitoring.alarm.state import REFERENCE_ROWS, WHOLE, Stream, Watch
 from homeostat.records import Decision, ModelRecord, Window, WindowStatus
 from homeostat.sections.steering import Monitoring
 
-MOST_TOLD = 5
+MOST_STREAMS = 5
 ASSUMED = (
     "provided that a label which never comes is missing by chance, and that where nothing became worse the expected "
     "loss of each batch, given those before it, is within the limit"
 )
 
 
-def decide_alarm(champion: ModelRecord | None, watch: Watch | None, *, said: bool, now: datetime) -> Decision:
-    """Say whether the lineage of the champion has become worse, by the state of its e-processes; pure.
+def decide_alarm(champion: ModelRecord | None, watch: Watch | None, *, raised_before: bool, now: datetime) -> Decision:
+    """Decide whether the champion's lineage has become worse, by the state of its e-processes; pure.
 
-    `said`: whether this watch was said to be alarming at an earlier tick. Kinds: "alarm" (said once), "standing" (said
-    before; it stands as long as the lineage is champion, for a bet is not unmade), "quiet". The chance of ever alarming
-    about a lineage that has not become worse is at most `watch.alpha`, all segments together; see
-    `homeostat.sequential`.
+    `raised_before`: an alarm about this watch was raised at an earlier tick. It then stands as long as the lineage is
+    champion, for a bet is not unmade. The chance of ever alarming about a lineage that has not become worse is at most
+    `watch.alpha`, all segments together; see `homeostat.sequential`. The kinds are those of `AlarmKind`.
     """
     version = champion.version if champion else None
     if champion is None or watch is None:
         reason = "there is no champion yet" if champion is None else "this champion's lineage has not been checked yet"
-        return Decision(now, "alarm", "quiet", (reason,), {}, version)
-    evidence = _evidence(watch)
+        return Decision(now, "alarm", AlarmKind.QUIET, (reason,), {}, version)
+    evidence = _evidence(watch).as_json()
     raised = [stream for stream in watch.streams if stream.reached_at is not None]
     if raised:
-        reasons = [_told(stream, watch) for stream in raised[:MOST_TOLD]]
-        if len(raised) > MOST_TOLD:
-            reasons.append(f"and {len(raised) - MOST_TOLD} more segments")
+        reasons = [_in_words(stream, watch) for stream in raised[:MOST_STREAMS]]
+        if len(raised) > MOST_STREAMS:
+            reasons.append(f"and {len(raised) - MOST_STREAMS} more segments")
         chance = f"such an alarm is false for at most {watch.alpha:.2%} of lineages that are no worse, {ASSUMED}"
-        return Decision(now, "alarm", "standing" if said else "alarm", (*reasons, chance), evidence, version)
-    return Decision(now, "alarm", "quiet", (_quiet(watch),), evidence, version)
+        kind = AlarmKind.STANDING if raised_before else AlarmKind.ALARM
+        return Decision(now, "alarm", kind, (*reasons, chance), evidence, version)
+    return Decision(now, "alarm", AlarmKind.QUIET, (_quiet(watch),), evidence, version)
 
 
 def is_mature(window: Window, settings: Monitoring) -> bool:
@@ -56,7 +57,7 @@ def _name(stream: Stream) -> str:
     return "all rows" if stream.name == WHOLE else stream.name
 
 
-def _told(stream: Stream, watch: Watch) -> str:
+def _in_words(stream: Stream, watch: Watch) -> str:
     e_process = stream.e_process
     assert e_process is not None
     labels = e_process.rows - e_process.since
@@ -96,17 +97,17 @@ def _from_log(logarithm: float) -> str:
     return f"{math.exp(logarithm):.4g}" if logarithm < 700 else f"10^{logarithm / math.log(10):.0f}"
 
 
-def _evidence(watch: Watch) -> dict[str, Any]:
-    return {
-        "lineage": watch.lineage,
-        "began": watch.began,
-        "until": watch.until,
-        "waits_for": watch.waits_for,
-        "alpha": watch.alpha,
-        "tolerance": watch.tolerance,
-        "loss_scale": watch.scale,
-        "e_processes": [_e_process(stream, watch) for stream in watch.streams],
-    }
+def _evidence(watch: Watch) -> AlarmFacts:
+    return AlarmFacts(
+        lineage=watch.lineage,
+        began=watch.began,
+        until=watch.until,
+        waits_for=watch.waits_for,
+        alpha=watch.alpha,
+        tolerance=watch.tolerance,
+        loss_scale=watch.scale,
+        e_processes=tuple(_e_process(stream, watch) for stream in watch.streams),
+    )
 
 
 def _e_process(stream: Stream, watch: Watch) -> dict[str, Any]:

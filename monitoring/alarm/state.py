@@ -73,13 +73,13 @@ def begin(
     watch = Watch(lineage, alpha, tolerance, tuple(columns), at, at, loss.get("scale"))
     first = [(WHOLE, loss["profile"])] if loss else [(WHOLE, None)]
     named = loss.get("segments", {}) if columns else {}
-    known = [(name, found) for name, found in named.items() if round(sum(found)) >= LEAST_ROWS]
-    known = [(name, found) for name, found in known if name.split("=", 1)[0] in columns]
+    known = [(name, counts) for name, counts in named.items() if round(sum(counts)) >= LEAST_ROWS]
+    known = [(name, counts) for name, counts in known if name.split("=", 1)[0] in columns]
     known.sort(key=lambda pair: (-sum(pair[1]), pair[0]))
-    for name, found in first + known[:MAX_SEGMENTS]:
+    for name, counts in first + known[:MAX_SEGMENTS]:
         stream = Stream(name, _share(len(watch.streams), bool(columns)))
-        if found is not None:
-            stream = dataclasses.replace(stream, held_out=True, zero_one=loss["zero_one"], profile=tuple(found))
+        if counts is not None:
+            stream = dataclasses.replace(stream, held_out=True, zero_one=loss["zero_one"], profile=tuple(counts))
             stream = _open(stream, watch)
         watch = dataclasses.replace(watch, streams=(*watch.streams, stream))
     return watch

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class ErrorDetector:
-    """A detector that is told one loss after the other and says when they changed.
+    """A detector that takes one loss after the other and says when they changed.
 
     `adwin`: Bifet and Gavaldà, "Learning from time-changing data with adaptive windowing", SDM 2007; losses in [0, 1].
     `ddm`: Gama et al., "Learning with drift detection", SBIA 2004; losses are 0 or 1. Both with river's own settings.
@@ -22,11 +22,11 @@ class ErrorDetector:
 
     def update(self, losses: Iterable[float]) -> bool:
         """Take in losses in their order; says whether a change was found at any of them."""
-        found = False
+        changed = False
         for loss in losses:
             self._detector.update(bool(loss) if self.method == "ddm" else float(loss))
-            found = found or self._detector.drift_detected
-        return found
+            changed = changed or self._detector.drift_detected
+        return changed
 
     def reset(self) -> None:
         """Begin anew, as for a new model. ADWIN goes on: it has let go of what was before the change already."""

@@ -13,18 +13,19 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from homeostat.decisions import RetrainingKind
 from homeostat.sections.steering import Retraining
 
 # The most rounds of the retraining on everything against which the budget is reckoned.
 FULL_ROUNDS = 60
 # Where labels are few, as those that people give, training is a matter of milliseconds: a tick counts as this at least.
-LEAST_YARD = 30_000
+LEAST_TICK_COST = 30_000
 # Measured by the demo on two cores: CPU seconds per million rows x rounds; for people only.
 SECONDS_A_MILLION = 0.16
 HORIZON_TICKS = 5
 DECAY = 0.9
 PRIOR_GAIN, PRIOR_WEIGHT, PRIOR_SPREAD = 0.01, 2.0, 0.02
-RECALIBRATE, REFRESH, RETRAIN = "recalibrate", "refresh", "retrain"
+RECALIBRATE, REFRESH, RETRAIN = RetrainingKind.RECALIBRATE, RetrainingKind.REFRESH, RetrainingKind.RETRAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,7 @@ def choose_plan(
     """
     left = settings.budget * full_cost - spent
     ahead = left + settings.budget * full_cost_per_tick * HORIZON_TICKS
-    found = tuple(
+    forecasts = tuple(
         forecast_plan(
             plan,
             outcomes,
@@ -123,8 +124,8 @@ def choose_plan(
         )
         for plan in plans
     )
-    paying = [forecast for forecast in found if forecast.affordable and forecast.net > 0]
-    return (paying[-1] if paying else None), found
+    paying = [forecast for forecast in forecasts if forecast.affordable and forecast.net > 0]
+    return (paying[-1] if paying else None), forecasts
 
 
 def describe(forecast: Forecast) -> str:
@@ -133,5 +134,5 @@ def describe(forecast: Forecast) -> str:
     what = f"{plan.kind} ({', '.join(plan.members)})" if plan.members else f"{plan.kind} (weights only)"
     seconds = plan.row_rounds / 1e6 * SECONDS_A_MILLION
     price = f"{plan.row_rounds / 1e6:.2f} M rows x rounds, about {seconds:.2g} s of training" if seconds else "nothing"
-    told = f"{what}: gain {forecast.gain:+.4f} ± {forecast.spread:.4f} a row, worth {forecast.worth:.1f}, costs {price}"
-    return told if forecast.affordable else told + ", more than the budget allows now"
+    text = f"{what}: gain {forecast.gain:+.4f} ± {forecast.spread:.4f} a row, worth {forecast.worth:.1f}, costs {price}"
+    return text if forecast.affordable else text + ", more than the budget allows now"

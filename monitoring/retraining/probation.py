@@ -83,7 +83,7 @@ class Probation:
         if count < wanted:
             return f"{why} a version must prove itself in shadow: {count} of {wanted} batches are known"
         (loss, loss_error), (wrong, wrong_error) = (
-            _mean_and_error(np.array(each)) for each in zip(*self.gains, strict=True)
+            _mean_and_error(np.array(column)) for column in zip(*self.gains, strict=True)
         )
         if loss > PROOF_ERRORS * loss_error and wrong >= PROOF_ERRORS * wrong_error:
             return None

@@ -83,36 +83,38 @@ def decide_policy(standings: Sequence[Standing], metric: str, now: datetime) -> 
     tick reaches 0), or keeps `ENOUGH` of its gain over the policy "never". Cheapest is by rows times rounds. Raises
     DataError where no such policy has a metric.
     """
-    able = [each for each in standings if each.setting is not None and each.metric is not None]
+    able = [standing for standing in standings if standing.setting is not None and standing.metric is not None]
     if not able:
         raise DataError(f"{metric} is undefined for every policy that could be recommended.", "Wait for more labels.")
     best = _best(able, metric)
-    never = next((each for each in able if each.name == "never"), best)
-    good = {each.name: why for each in able if (why := _as_good(each, best, never, metric)) is not None}
-    chosen = min((e for e in able if e.name in good), key=lambda each: (each.cost.row_rounds, each.cost.fits))
+    never = next((standing for standing in able if standing.name == "never"), best)
+    good = {standing.name: why for standing in able if (why := _as_good(standing, best, never, metric)) is not None}
+    chosen = min(
+        (e for e in able if e.name in good), key=lambda standing: (standing.cost.row_rounds, standing.cost.fits)
+    )
     evidence = {"metric": metric, "best": best.name, "as_good": list(good), "setting": dict(chosen.setting or {})}
     reasons = (*_reasons(chosen, best, good[chosen.name], metric), *_beyond(standings, best, metric), *_warning(best))
     return Decision(now, "backtest", chosen.name, reasons, evidence)
 
 
-def _as_good(each: Standing, best: Standing, never: Standing, metric: str) -> str | None:
+def _as_good(standing: Standing, best: Standing, never: Standing, metric: str) -> str | None:
     """Why a policy is as good as the best; None where it is not."""
-    if each is best:
+    if standing is best:
         return "it is the best"
-    ahead = compare(metric, best, each)
+    ahead = compare(metric, best, standing)
     if ahead is not None and ahead.low <= 0:
-        return f"the best is ahead by {_told(ahead)} a tick, which is noise"
-    assert each.metric is not None and best.metric is not None and never.metric is not None
+        return f"the best is ahead by {_in_words(ahead)} a tick, which is noise"
+    assert standing.metric is not None and best.metric is not None and never.metric is not None
     room = gain(metric, best.metric, never.metric)
-    kept = gain(metric, each.metric, never.metric) / room if room > 0 else 0.0
+    kept = gain(metric, standing.metric, never.metric) / room if room > 0 else 0.0
     return f"it keeps {kept:.0%} of what the best gains over {never.name}" if kept >= ENOUGH else None
 
 
 def _best(standings: Sequence[Standing], metric: str) -> Standing:
     best = standings[0]
-    for each in standings[1:]:
-        if each.metric is not None and (best.metric is None or better(metric, each.metric, best.metric)):
-            best = each
+    for standing in standings[1:]:
+        if standing.metric is not None and (best.metric is None or better(metric, standing.metric, best.metric)):
+            best = standing
     return best
 
 
@@ -128,12 +130,12 @@ def _reasons(chosen: Standing, best: Standing, why: str, metric: str) -> tuple[s
 
 def _beyond(standings: Sequence[Standing], best: Standing, metric: str) -> tuple[str, ...]:
     """A policy that is only for comparison and was better than noise is named, since it shows what is missed."""
-    others = [each for each in standings if each.setting is None and each.metric is not None]
+    others = [standing for standing in standings if standing.setting is None and standing.metric is not None]
     top = _best([best, *others], metric)
-    found = compare(metric, top, best) if top is not best else None
-    if found is None or found.low <= 0:
+    difference = compare(metric, top, best) if top is not best else None
+    if difference is None or difference.low <= 0:
         return ()
-    return (f"{top.name}, which is only for comparison, was better than {best.name} by {_told(found)} a tick",)
+    return (f"{top.name}, which is only for comparison, was better than {best.name} by {_in_words(difference)} a tick",)
 
 
 def _warning(best: Standing) -> tuple[str, ...]:
@@ -141,5 +143,5 @@ def _warning(best: Standing) -> tuple[str, ...]:
     return (f"only {known} ticks have a metric, so that little can be told from noise",) if known < FEW_TICKS else ()
 
 
-def _told(found: Difference) -> str:
-    return f"{found.mean:.4f} ({found.low:.4f} to {found.high:.4f})"
+def _in_words(difference: Difference) -> str:
+    return f"{difference.mean:.4f} ({difference.low:.4f} to {difference.high:.4f})"

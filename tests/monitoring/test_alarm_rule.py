@@ -65,13 +65,13 @@ TABLE: dict[str, tuple[str, Watch | None, bool, str]] = {
     "no segment is worse": ("quiet", segmented(0.2, 0.2), False, "of 3 e-processes"),
     "nothing has matured": ("quiet", watched(), False, "over 0 labels"),
     "no reference yet": ("quiet", watched(loss={}), False, f"made from the first {REFERENCE_ROWS} labels"),
-    "its first labels are its reference": ("alarm", watched(0.2, 0.4, loss={}), False, "that the line scored first"),
+    "its first labels are its reference": ("alarm", watched(0.2, 0.4, loss={}), False, "that the lineage scored first"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("kind", "state", "said", "reason"), TABLE.values(), ids=TABLE)
 def test_what_is_decided(kind: str, state: Watch | None, said: bool, reason: str) -> None:
-    decision = decide_alarm(CHAMPION, state, said=said, now=NOW)
+    decision = decide_alarm(CHAMPION, state, raised_before=said, now=NOW)
     assert (decision.stage, decision.kind, decision.tick_at, decision.model_version) == ("alarm", kind, NOW, 2)
     assert reason in "; ".join(decision.reasons), decision.reasons
     assert json.loads(json.dumps(decision.evidence, allow_nan=False)) == decision.evidence
@@ -88,7 +88,7 @@ def test_what_is_decided(kind: str, state: Watch | None, said: bool, reason: str
 def test_without_a_champion_or_its_state_nothing_is_said(
     champion: ModelRecord | None, state: Watch | None, reason: str
 ) -> None:
-    decision = decide_alarm(champion, state, said=False, now=NOW)
+    decision = decide_alarm(champion, state, raised_before=False, now=NOW)
     assert decision.kind == "quiet" and reason in decision.reasons[0]
 
 
@@ -97,16 +97,16 @@ def test_of_many_segments_that_became_worse_a_few_are_told_and_all_are_evidence(
     values = {"c": [f"v{place % 12}" for place in range(12 * REFERENCE_ROWS)]}
     for mean in (0.2, 0.5):
         state = take(state, losses(mean, 12 * REFERENCE_ROWS), values, start="d0", end="d1")
-    decision = decide_alarm(CHAMPION, state, said=False, now=NOW)
+    decision = decide_alarm(CHAMPION, state, raised_before=False, now=NOW)
     assert len(decision.reasons) == 7 and decision.reasons[5] == "and 8 more segments"
     assert sum(e_process["reached_at"] == "d1" for e_process in decision.evidence["e_processes"]) == 13
 
 
 def test_an_alarm_says_what_it_saw_and_what_is_assumed() -> None:
-    decision = decide_alarm(CHAMPION, segmented(0.3, 0.31), said=False, now=NOW)
+    decision = decide_alarm(CHAMPION, segmented(0.3, 0.31), raised_before=False, now=NOW)
     assert sorted(reason.split(":")[0] for reason in decision.reasons[:3]) == ["all rows", "c=a", "c=b"]
-    assert "false for at most 5.00% of lines" in decision.reasons[3] and "missing by chance" in decision.reasons[3]
-    assert (decision.evidence["line"], decision.evidence["alpha"], decision.evidence["until"]) == (1, 0.05, "d1")
+    assert "false for at most 5.00% of lineages" in decision.reasons[3] and "missing by chance" in decision.reasons[3]
+    assert (decision.evidence["lineage"], decision.evidence["alpha"], decision.evidence["until"]) == (1, 0.05, "d1")
     whole = decision.evidence["e_processes"][0]
     assert whole["mean"] == pytest.approx(0.305) and whole["reference"] == pytest.approx(0.2)
     assert whole["limit"] > whole["reference"] + 0.01 and whole["reached_at"] == "d1"
@@ -114,16 +114,16 @@ def test_an_alarm_says_what_it_saw_and_what_is_assumed() -> None:
 
 
 def test_a_large_capital_can_be_told() -> None:
-    assert "the e-value was 10^" in decide_alarm(CHAMPION, watched(*[0.9] * 4), said=False, now=NOW).reasons[0]
+    assert "the e-value was 10^" in decide_alarm(CHAMPION, watched(*[0.9] * 4), raised_before=False, now=NOW).reasons[0]
 
 
 @given(st.lists(st.floats(0.1, 0.9), max_size=4), st.booleans())
 def test_an_alarm_is_raised_where_a_wager_is_won_and_nowhere_else(means: list[float], said: bool) -> None:
     state = watched(*means)
-    decision = decide_alarm(CHAMPION, state, said=said, now=NOW)
+    decision = decide_alarm(CHAMPION, state, raised_before=said, now=NOW)
     won = any(s.e_process is not None and s.e_process.peak >= state.threshold(s) for s in state.streams)
     assert (decision.kind != "quiet") == won
-    assert decision == decide_alarm(CHAMPION, state, said=said, now=NOW)
+    assert decision == decide_alarm(CHAMPION, state, raised_before=said, now=NOW)
 
 
 def project() -> Project:

@@ -101,7 +101,7 @@ def test_what_is_decided_with_a_champion(
     assert decision.evidence["policy"] == policy
 
 
-@pytest.mark.parametrize("policy", sorted(POLICIES))
+@pytest.mark.parametrize("policy", sorted(POLICIES.names()))
 @pytest.mark.parametrize(
     ("kind", "labels", "training", "reason"),
     [
@@ -140,7 +140,7 @@ EVIDENCE = st.builds(
 )
 
 
-@given(EVIDENCE, st.sampled_from(sorted(POLICIES)))
+@given(EVIDENCE, st.sampled_from(sorted(POLICIES.names())))
 def test_every_decision_is_pure_and_says_why(evidence: RetrainingEvidence, policy: str) -> None:
     before = dataclasses.asdict(evidence)
     decision = decide_retraining(evidence, project(policy), NOW)
@@ -150,7 +150,7 @@ def test_every_decision_is_pure_and_says_why(evidence: RetrainingEvidence, polic
     assert decision.reasons and all(len(reason.split()) > 3 and "\n" not in reason for reason in decision.reasons)
 
 
-@given(EVIDENCE, st.sampled_from(sorted(POLICIES)))
+@given(EVIDENCE, st.sampled_from(sorted(POLICIES.names())))
 def test_nothing_is_trained_that_could_not_be_compared(evidence: RetrainingEvidence, policy: str) -> None:
     decision = decide_retraining(evidence, project(policy), NOW)
     if decision.kind == "retrain":

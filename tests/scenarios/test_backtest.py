@@ -251,7 +251,7 @@ def test_a_policy_of_ones_own_takes_part_with_any_model_that_scores(world: Path,
 def test_what_may_be_recommended_can_be_named_in_a_project_file(world: Path) -> None:
     for each in list_contenders(load_project(world)):
         if each.setting is not None:
-            assert Retraining.model_validate(each.setting).policy in POLICIES
+            assert Retraining.model_validate(each.setting).policy in POLICIES.names()
 
 
 def test_wrong_use_is_said(world: Path) -> None:

@@ -27,11 +27,11 @@ tolerance = 0.99
 [retraining]
 budget = 0.6
 """
-TICKS = 13
+TICKS = 9
 Taken = list[tuple[str, str, str]]
 
 
-def told(decisions: list[Decision], until: str) -> Taken:
+def taken_of(decisions: list[Decision], until: str) -> Taken:
     """What was decided about retraining and about challengers, by tick."""
     wanted = [d for d in decisions if d.stage in {"retraining", "promotion", "rollback"} and d.kind != "train_first"]
     taken = [(d.tick_at.isoformat(), d.stage, d.kind) for d in wanted if d.reasons != ("it is the first champion",)]
@@ -54,14 +54,14 @@ def in_a_backtest(folder: Path) -> tuple[Stepping, str]:
 
 @pytest.mark.parametrize("late", [0, 5], ids=["labels come soon", "labels come late"])
 def test_a_replay_and_a_backtest_decide_the_same_at_the_same_ticks(tmp_path: Path, late: int) -> None:
-    made = draw(200, START - (6 + late) * DAY, TICKS + 6 + late, seed=5, drift_after=9 + late)
+    made = draw(160, START - (6 + late) * DAY, TICKS + 6 + late, seed=5, drift_after=8 + late)
     labels = made.with_columns(known_at=pl.col("known_at") + timedelta(days=late))
     labels = labels.filter(pl.col("known_at") <= START + TICKS * DAY)
     folder = write(tmp_path / "small", made, labels, PROJECT.replace('"3d"', f'"{3 + late}d"') + QUIET)
     loop, decisions = in_the_loop(folder)
     stepping, until = in_a_backtest(folder)
-    taken = told(decisions, until)
-    assert told(stepping.decisions, until) == taken
+    taken = taken_of(decisions, until)
+    assert taken_of(stepping.decisions, until) == taken
     assert {"recalibrate", "refresh", "retrain"} & {kind for _, _, kind in taken}
     assert {kind for _, stage, kind in taken if stage == "promotion"} >= ({"refuse"} if late else {"promote", "refuse"})
     assert not loop.store.list_decisions("alarm")
