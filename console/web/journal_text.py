@@ -88,7 +88,7 @@ def describe_link(link: JournalEntry) -> Entry:
     body, decided = link.body, link.kind.startswith(DECIDED)
     version, who = _version(body), next((str(body[name]) for name in _PEOPLE if body.get(name)), None)
     meaning = meaning_of(link.kind.removeprefix(DECIDED), str(body.get("decision"))) if decided else _act(link)
-    reasons = body.get("reasons") or [str(body[name]) for name in _SENTENCES if body.get(name)]
+    reasons = body.get("reasons") or _sentences(body)
     return Entry(
         seq=link.seq,
         hash=link.hash,
@@ -116,6 +116,12 @@ def name_kind(kind: str) -> str:
 def _act(link: JournalEntry) -> Meaning:
     sign = Sign.PERSON if link.body.get("by") else Sign.STEP
     return ACTS.get(link.kind) or Meaning(name_kind(link.kind).capitalize(), sign)
+
+
+def _sentences(body: Mapping[str, Any]) -> list[str]:
+    """What an act's body says in words; a sentence that another one holds already is left out."""
+    texts = [str(body[name]) for name in _SENTENCES if body.get(name)]
+    return [text for at, text in enumerate(texts) if not any(text in earlier for earlier in texts[:at])]
 
 
 def _version(body: Mapping[str, Any]) -> int | None:

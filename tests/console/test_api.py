@@ -133,7 +133,7 @@ JSON = {"Content-Type": "application/json"}
         ("/feedback", {"rows": [{"id": 1}]}, 422, "rows[0]: the column 'y' is missing"),
         ("/feedback", {"row": []}, 422, "Expected"),
         ("/inputs", "no", 422, "the body is not JSON"),
-        ("/inputs", '{"rows": [{"id": NaN, "at": ""}]}', 422, "NaN is not a number that JSON knows"),
+        ("/inputs", '{"rows": [{"id": NaN, "at": ""}]}', 422, "NaN is not valid JSON"),
         ("/inputs", "[" * 100_000, 422, "the body is not JSON"),
         ("/inputs", " " * 10_000_001, 413, "at most 10,000,000 bytes"),
         ("/wake", {"what": "lables"}, 422, "what: "),

@@ -359,7 +359,7 @@ def test_an_alert_is_acknowledged_and_another_snoozed_by_the_keyboard(place: Pat
         page.locator("#note1").focus()
         page.keyboard.type("asked the depot")
         page.keyboard.press("Enter")
-        page.wait_for_selector("text=Noted that you see to it.")
+        page.wait_for_selector("text=Acknowledged.")
         assert page.locator("article.alert h2").first.inner_text() == second != first
         page.locator("details.part summary").first.focus()
         page.keyboard.press("Enter")

@@ -115,7 +115,7 @@ async def _read(request: Request) -> bytes:
     async for part in request.stream():
         size += len(part)
         if size > MOST_BYTES:
-            raise HTTPException(413, f"the limit of a post is {MOST_BYTES:,} bytes. Post the rows in parts.")
+            raise HTTPException(413, f"a post has at most {MOST_BYTES:,} bytes. Post the rows in parts.")
         parts.append(part)
     return b"".join(parts)
 

@@ -17,8 +17,8 @@ from homeostat.monitoring.report.decisions import LOOKS
 
 router = APIRouter(include_in_schema=False)
 PAGES.add("overview", Page(router, "Overview", place=10))
-SIGNS = {sign.value: asdict(look) for sign, look in LOOKS.items()}
-"""How the picture shows what the loop did, for its script."""
+SIGNS = [{"sign": sign.value, **asdict(look)} for sign, look in LOOKS.items()]
+"""How the chart shows what the loop did, for its script, in the order of its lanes."""
 
 
 @router.get("/")

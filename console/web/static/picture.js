@@ -4,7 +4,7 @@
   const DAY = 86400, PARTS = { quarter: 91 * DAY, month: 30 * DAY };
   const home = document.getElementById("picture");
   if (!home || typeof uPlot === "undefined") return;
-  const SIGNS = JSON.parse(home.dataset.signs);
+  const SIGNS = Object.fromEntries(JSON.parse(home.dataset.signs).map((sign) => [sign.sign, sign]));
   const $ = (name) => document.getElementById("picture-" + name);
   const stage = $("plots"), readout = $("readout"), summary = $("summary"), legend = $("legend"), table = $("table");
   let data = null, shown = null, plots = [], at = null, asked = 0, part = "all";
@@ -129,7 +129,7 @@
   }
 
   function base(look, height, more) {
-    const axis = { stroke: look.soft, grid: { stroke: look.grid, width: 1 }, ticks: { show: false }, font: `12px ${color("font")}`, size: 62, gap: 6 };
+    const axis = { stroke: look.soft, grid: { stroke: look.grid, width: 1 }, ticks: { show: false }, font: `12px ${color("font")}`, size: 72, gap: 6 };
     return {
       width: stage.clientWidth, height, tzDate: (s) => uPlot.tzDate(new Date(s * 1000), "Etc/UTC"),
       legend: { show: false }, padding: [8, 8, more.dates ? 0 : 8, 0],
