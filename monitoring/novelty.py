@@ -1,4 +1,4 @@
-"""What the champion's training data had never shown: it warns once, and counts as drift; it never quarantines."""
+"""Values that the champion's training data did not have: they warn once and count as drift, and are not quarantined."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from collections.abc import Sequence
 from homeostat.records import ColumnDrift, DriftResult, LearnedFact
 from homeostat.sections.steering import Monitoring
 
-WORTH_TELLING, BROKEN_SHARE = 0.01, 0.5
+LEAST_SHARE, BROKEN_SHARE = 0.01, 0.5
 _WORDS = {
-    "range": "outside of the range learned",
-    "category": "in categories never seen",
-    "null_rate": "more missing than learned",
+    "range": "outside the range of the training data",
+    "category": "in unseen categories",
+    "null_rate": "more missing than in the training data",
 }
 
 
 def count_as_drift(result: DriftResult, facts: Sequence[LearnedFact], settings: Monitoring) -> DriftResult:
-    """Count a column as drifted where more than `monitoring.drift_threshold` of its rows were never seen the like of.
+    """Count a column as drifted where more than `monitoring.drift_threshold` of its rows have unseen values.
 
     A result that is unknown stays so: too few rows say nothing.
     """
     if result.status == "unknown":
         return result
-    strange = {f.column: f for f in sorted(facts, key=lambda f: f.share) if f.share > settings.drift_threshold}
-    columns = tuple(_counted(column, strange.get(column.column)) for column in result.columns)
+    unseen = {f.column: f for f in sorted(facts, key=lambda f: f.share) if f.share > settings.drift_threshold}
+    columns = tuple(_counted(column, unseen.get(column.column)) for column in result.columns)
     measured = [column for column in columns if column.drifted is not None]
     share = sum(bool(column.drifted) for column in measured) / len(measured) if measured else None
     status = "unknown" if share is None else "drift" if share >= settings.drift_share else "stable"
@@ -32,9 +32,9 @@ def count_as_drift(result: DriftResult, facts: Sequence[LearnedFact], settings: 
 
 
 def newly_seen(facts: Sequence[LearnedFact], earlier: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
-    """The facts worth telling whose column and kind were not told before."""
-    known = {(f.column, f.kind) for f in earlier if f.share >= WORTH_TELLING}
-    return tuple(f for f in facts if f.share >= WORTH_TELLING and (f.column, f.kind) not in known)
+    """The facts of at least 1% of the rows whose column and kind are not among the earlier ones."""
+    known = {(f.column, f.kind) for f in earlier if f.share >= LEAST_SHARE}
+    return tuple(f for f in facts if f.share >= LEAST_SHARE and (f.column, f.kind) not in known)
 
 
 def describe(fact: LearnedFact) -> str:
@@ -49,5 +49,5 @@ def _counted(column: ColumnDrift, fact: LearnedFact | None) -> ColumnDrift:
 
 
 def gone_columns(facts: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
-    """Columns of which so many values have gone that were there before that they are broken, not drifted."""
+    """Columns with so many more missing values than in training that they are broken, not drifted."""
     return tuple(f for f in facts if f.kind == "null_rate" and f.share - f.learned >= BROKEN_SHARE)

@@ -41,7 +41,7 @@ def doctor(folders: Folders = None, as_json: AsJson = False) -> None:
         say_json({"healthy": not problems, "findings": [asdict(finding) for finding in findings]})
     else:
         rows = [
-            (finding.state, finding.name, " ".join(filter(None, (_sentence(finding.found), finding.mend))))
+            (finding.state, finding.name, " ".join(filter(None, (_sentence(finding.message), finding.advice))))
             for finding in findings
         ]
         say_table("The machine" if not places else "The machine and its projects", ("", "check", "result"), rows)

@@ -1,1 +1,1 @@
-"""Is the machine fit: what `homeostat doctor` looks at, each a plain function that says what it found."""
+"""Is the machine fit: what `homeostat doctor` looks at, each a plain function that returns findings."""

@@ -1,4 +1,4 @@
-"""What a check says, and running checks side by side, none of them for longer than it may take."""
+"""Findings of checks, and running checks side by side, none of them for longer than it may take."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Clock = Callable[[], datetime]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one check found; `mend` says what to do about it, and is empty where nothing is to be done."""
+    """What one check found, as a `message`; `advice` says what to do about it, and is empty where that is nothing."""
 
     name: str
     state: State
-    found: str
-    mend: str = ""
+    message: str
+    advice: str = ""
 
 
 Check = Callable[[], Sequence[Finding]]

@@ -36,8 +36,8 @@ def _of_port(name: str, port: int, ours: str | None, elsewhere: str | None) -> F
         return Finding(title, "ok", f"not needed: {elsewhere} names a server")
     if is_free(port):
         return Finding(title, "ok", f"{port} is free")
-    mend = "Nothing needs to be done: 'homeostat up' takes a free one and prints its address."
-    return Finding(title, "warning", f"{port} is taken by something else", mend)
+    advice = "Nothing needs to be done: 'homeostat up' takes a free one and prints its address."
+    return Finding(title, "warning", f"{port} is taken by something else", advice)
 
 
 def is_free(port: int) -> bool:
@@ -99,8 +99,8 @@ def tell_skew(name: str, theirs: datetime, ours: datetime) -> Finding:
     if abs(skew) <= MOST_SKEW_SECONDS:
         return Finding(title, "ok", f"within {MOST_SKEW_SECONDS:.0f} s of this machine's")
     message = f"{abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} this machine's"
-    mend = "Let NTP set both: what is due, and what was known by then, hangs on them."
-    return Finding(title, "warning", message, mend)
+    advice = "Let NTP set both: what is due, and what was known by then, hangs on them."
+    return Finding(title, "warning", message, advice)
 
 
 def check_secret_files(files: Sequence[Path]) -> list[Finding]:

@@ -21,12 +21,12 @@ def check_store(name: str, url: str, clock: Clock) -> list[Finding]:
     try:
         standing, now = look_at(url), clock()
     except StoreError as fault:
-        mend = "Start its database, or mend HOMEOSTAT_STORE_URL."
-        return [Finding(name, "problem", fault.message, fault.hint or mend)]
+        advice = "Start its database, or mend HOMEOSTAT_STORE_URL."
+        return [Finding(name, "problem", fault.message, fault.hint or advice)]
     findings = [_of_revision(name, standing)]
     if not standing.writable:
-        mend = "Let its user write it; in PostgreSQL: GRANT CREATE ON SCHEMA public TO that user."
-        findings.append(Finding(name, "problem", f"{standing.shown} can be read, but not written", mend))
+        advice = "Let its user write it; in PostgreSQL: GRANT CREATE ON SCHEMA public TO that user."
+        findings.append(Finding(name, "problem", f"{standing.shown} can be read, but not written", advice))
     if standing.clock is not None:
         findings.append(tell_skew(f"the database of {name}", standing.clock, now))
     if standing.journal is not None:
@@ -43,8 +43,8 @@ def _of_revision(name: str, standing: Standing) -> Finding:
     if at == standing.wanted:
         return Finding(name, "ok", f"{where} is at migration {at}, as wanted")
     if at in standing.known:
-        mend = "The next tick brings it up to date by itself; make a copy of it first."
-        return Finding(name, "warning", f"{where} is at migration {at}, and {standing.wanted} is wanted", mend)
+        advice = "The next tick brings it up to date by itself; make a copy of it first."
+        return Finding(name, "warning", f"{where} is at migration {at}, and {standing.wanted} is wanted", advice)
     message = f"{where} is at migration {at}, which this release does not know; it wants {standing.wanted}"
     return Finding(name, "problem", message, "Use the newer release of Homeostat that made it.")
 
@@ -52,12 +52,12 @@ def _of_revision(name: str, standing: Standing) -> Finding:
 def _of_journal(name: str, url: str, standing: Standing) -> Finding:
     title, file = f"SQLite of {name}", Path(url.partition(":///")[2])
     if (kind := file_system_of(file)).startswith(NETWORKED):
-        mend = "Move the state to a disk of this machine, or set HOMEOSTAT_STORE_URL to a PostgreSQL database."
-        return Finding(title, "problem", f"it lies on {kind}, over a network, where SQLite loses data", mend)
+        advice = "Move the state to a disk of this machine, or set HOMEOSTAT_STORE_URL to a PostgreSQL database."
+        return Finding(title, "problem", f"it lies on {kind}, over a network, where SQLite loses data", advice)
     if standing.journal == "wal" or standing.revision is None:
         return Finding(title, "ok", f"journal mode {standing.journal}, on {kind}")
-    mend = "The next command that opens it sets WAL; if it does not, its file system does not allow it: move the state."
-    return Finding(title, "warning", f"journal mode {standing.journal}, and wal is wanted", mend)
+    advice = "The next command that opens it sets WAL. If it does not, its file system cannot: move the state."
+    return Finding(title, "warning", f"journal mode {standing.journal}, and wal is wanted", advice)
 
 
 def file_system_of(path: Path) -> str:
@@ -79,8 +79,8 @@ def check_lake(name: str, uri: str) -> list[Finding]:
     try:
         return [Finding(name, "ok", f"a file was written at {probe(uri)} and taken away again")]
     except LakeError as fault:
-        mend = "Let this user write there; for s3://, look at the variables that begin with AWS_."
-        return [Finding(name, "problem", fault.message, mend)]
+        advice = "Let this user write there; for s3://, look at the variables that begin with AWS_."
+        return [Finding(name, "problem", fault.message, advice)]
 
 
 def tell_lease(name: str, lease: Lease | None, clock: Clock) -> list[Finding]:
@@ -98,6 +98,6 @@ def tell_lease(name: str, lease: Lease | None, clock: Clock) -> list[Finding]:
 
 
 def _is_dead(holder: str) -> bool:
-    """Whether a holder, told as HOST:FOLDER:PID:SECONDS, was a process of this machine and is gone."""
+    """Whether a holder, named as HOST:FOLDER:PID:SECONDS, was a process of this machine and is gone."""
     parts = holder.split(":")
     return len(parts) == 4 and parts[0] == socket.gethostname() and parts[2].isdigit() and not is_alive(int(parts[2]))

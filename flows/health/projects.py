@@ -18,11 +18,12 @@ from homeostat.errors import HomeostatError, StoreError
 from homeostat.flows.health.findings import Clock, Finding, State
 from homeostat.flows.health.memory import tell_lease
 from homeostat.installation import Found
+from homeostat.monitoring.alerts import can_read
 from homeostat.project import Project
 from homeostat.records import Scope
 from homeostat.settings import find_paths
 
-MOST_TOLD = 3
+MOST_SHOWN = 3
 STATES: dict[str, State] = {"error": "problem", "warning": "warning"}
 
 
@@ -30,20 +31,20 @@ def check_soundness(listed: Found, seconds: float) -> list[Finding]:
     """Whether a project is sound, its data and hooks included where that can be said within so many seconds."""
     name = f"project {listed.project.name if listed.project else listed.folder.name}"
     if listed.project is None:
-        return [Finding(name, "problem", str(listed.problem), "Mend that file; then 'homeostat check' says more.")]
-    mend = f"See 'homeostat check {listed.folder}'."
+        return [Finding(name, "problem", str(listed.problem), "Fix that file; then 'homeostat check' says more.")]
+    advice = f"See 'homeostat check {listed.folder}'."
     command = [sys.executable, "-m", "homeostat.flows.health.projects", str(listed.folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
         findings = json.loads(done.stdout.splitlines()[-1])
     except subprocess.TimeoutExpired:
-        return [Finding(name, "ok", f"its file is sound; its data take longer than {seconds:.0f} s to read", mend)]
+        return [Finding(name, "ok", f"its file is sound; its data take longer than {seconds:.0f} s to read", advice)]
     except (ValueError, IndexError):
-        return [Finding(name, "problem", "the check of it broke down", mend)]
+        return [Finding(name, "problem", "its check broke down", advice)]
     for level, state in STATES.items():
         if texts := [f"{where}: {message}" for severity, where, message in findings if severity == level]:
-            more = f"; and {len(texts) - MOST_TOLD} more" if len(texts) > MOST_TOLD else ""
-            return [Finding(name, state, "; ".join(texts[:MOST_TOLD]) + more, mend)]
+            more = f"; and {len(texts) - MOST_SHOWN} more" if len(texts) > MOST_SHOWN else ""
+            return [Finding(name, state, "; ".join(texts[:MOST_SHOWN]) + more, advice)]
     return [Finding(name, "ok", "; ".join(message for _, _, message in findings))]
 
 
@@ -55,19 +56,13 @@ def check_routes(project: Project, environ: Mapping[str, str]) -> list[Finding]:
         return [Finding(name, "ok", "they go to the inbox and the log alone")]
     unset = [variable for variable in wanted if not environ.get(variable, "").strip()]
     if unset:
-        mend = f"Put an Apprise address in each, where the loop runs, or take them out of {project.file}."
-        return [Finding(name, "problem", f"{', '.join(unset)}: not set, so alerts reach nobody", mend)]
-    wrong = [variable for variable in wanted if not _readable(environ[variable])]
+        advice = f"Put an Apprise address in each, where the loop runs, or take them out of {project.file}."
+        return [Finding(name, "problem", f"{', '.join(unset)}: not set, so alerts reach nobody", advice)]
+    wrong = [variable for variable in wanted if not can_read(environ[variable])]
     if wrong:
-        mend = "See https://github.com/caronc/apprise/wiki for the form of addresses."
-        return [Finding(name, "problem", f"{', '.join(wrong)}: not an address that Apprise can read", mend)]
+        advice = "See https://github.com/caronc/apprise/wiki for the form of addresses."
+        return [Finding(name, "problem", f"{', '.join(wrong)}: not an address that Apprise can read", advice)]
     return [Finding(name, "ok", f"by {', '.join(wanted)}")]
-
-
-def _readable(address: str) -> bool:
-    from homeostat.monitoring.alerts import can_read
-
-    return can_read(address)
 
 
 def check_work(project: Project, clock: Clock) -> list[Finding]:
@@ -96,18 +91,20 @@ def _of_slots(name: str, project: Project, last: datetime | None, now: datetime)
     newest = f"the newest tick is of {instant(last)}"
     if waiting < 2:
         return Finding(name, "ok", newest)
-    mend = f"Run 'homeostat up', or 'homeostat tick {project.folder}', which makes them up; see 'homeostat logs'."
-    return Finding(name, "warning", f"{newest}, and {waiting} slots since are due", mend)
+    advice = f"Run 'homeostat up', or 'homeostat tick {project.folder}', which makes them up; see 'homeostat logs'."
+    return Finding(name, "warning", f"{newest}, and {waiting} slots since are due", advice)
 
 
 def main() -> None:
     """Print what the soundness check finds of the project in the folder that is named."""
+    from homeostat.flows.loop import require_known_names
     from homeostat.hooks import load_hooks
     from homeostat.pipelines.setup.soundness import check_project
     from homeostat.project import load_project
 
     try:
         project = load_project(Path(sys.argv[1]))
+        require_known_names(project)
         findings = [[f.level, f.where, f.message] for f in check_project(project, load_hooks(project.folder))]
     except HomeostatError as fault:
         findings = [["error", "project", str(fault)]]

@@ -42,8 +42,8 @@ def check_mlflow(uri: str, clock: Clock) -> list[Finding]:
     findings = [Finding("mlflow", "ok", f"{shown(uri)} answers, version {version}"), _skew("mlflow", theirs, clock)]
     ours = metadata.version("mlflow")
     if str(version).split(".")[0] != ours.split(".")[0]:
-        mend = f"Run the server of mlflow {ours}."
-        findings[0] = Finding("mlflow", "warning", f"{shown(uri)} is {version}, ours is {ours}", mend)
+        advice = f"Run the server of mlflow {ours}."
+        findings[0] = Finding("mlflow", "warning", f"{shown(uri)} is {version}, ours is {ours}", advice)
     return findings
 
 
@@ -65,8 +65,8 @@ def check_prefect(url: str, clock: Clock) -> list[Finding]:
 
 
 def _other_release(answer: str, ours: str) -> Finding:
-    mend = "Run the server of the same release as the client; the first two numbers must agree."
-    return Finding("prefect", "problem", f"{answer}, and our client is {ours}", mend)
+    advice = "Run the server of the same release as the client; the first two numbers must agree."
+    return Finding("prefect", "problem", f"{answer}, and our client is {ours}", advice)
 
 
 def _of_scheduler(base: str, now: datetime) -> Finding:
@@ -81,12 +81,12 @@ def _of_scheduler(base: str, now: datetime) -> Finding:
     runs, _ = _ask(f"{base}/flow_runs/filter", {"limit": 200, "flow_runs": {"deployment_id": ids, "state": planned}})
     idle = sorted({d["name"] for d in scheduled} - {d["name"] for d in scheduled if d["id"] in _planned(runs)})
     if idle:
-        mend = "Start the Prefect server again; where it comes back, see that sqlalchemy is below 2.1 there."
-        return Finding("scheduler", "problem", f"it plans no run for {', '.join(idle)}: it is dead", mend)
+        advice = "Start the Prefect server again; where it comes back, see that sqlalchemy is below 2.1 there."
+        return Finding("scheduler", "problem", f"it plans no run for {', '.join(idle)}: it is dead", advice)
     late = [run for run in runs if now - datetime.fromisoformat(run["expected_start_time"]) > GRACE]
     if late:
-        mend = "Run 'homeostat up', or look at its runner in 'homeostat logs'."
-        return Finding("scheduler", "warning", f"it lives, but {len(late)} runs wait and nobody takes them", mend)
+        advice = "Run 'homeostat up', or look at its runner in 'homeostat logs'."
+        return Finding("scheduler", "warning", f"it lives, but {len(late)} runs wait and nobody takes them", advice)
     return Finding("scheduler", "ok", f"it has planned runs of {len(scheduled)} deployments")
 
 
@@ -119,8 +119,8 @@ def _of_service(name: str, service: dict[str, Any]) -> Finding:
     state = STATES.get(service.get("state", ""), "problem")
     restarts = f", started {service['restarts']} times again" if service.get("restarts") else ""
     state_text = f"{service.get('state')}{restarts}" + (f": {service['problem']}" if service.get("problem") else "")
-    mend = "" if state == "ok" else f"See {service.get('log') or 'its log'}."
-    return Finding(f"up: {name}", state, state_text, mend)
+    advice = "" if state == "ok" else f"See {service.get('log') or 'its log'}."
+    return Finding(f"up: {name}", state, state_text, advice)
 
 
 def _of_runner(file: Path, now: datetime) -> list[Finding]:
@@ -135,7 +135,7 @@ def _of_runner(file: Path, now: datetime) -> list[Finding]:
 
 
 def read_notes(root: Path) -> dict[Path, dict[str, Any]]:
-    """What every `homeostat up` on a state says of its services, by the file that says it."""
+    """The status that every `homeostat up` on a state keeps of its services, by its file."""
     notes: dict[Path, dict[str, Any]] = {}
     for file in sorted(root.glob("services*.json")):
         with suppress(OSError, ValueError):
@@ -158,7 +158,7 @@ def _services(notes: dict[Path, dict[str, Any]]) -> list[tuple[str, dict[str, An
 
 
 def _ask(url: str, body: dict[str, Any] | None = None) -> tuple[Any, datetime | None]:
-    """What a server says, and when it says it is; a user and a password in the address go into a header."""
+    """A server's answer, and the time by its clock; a user and a password in the address go into a header."""
     parts = urlsplit(url)
     request = urllib.request.Request(shown(url), None if body is None else json.dumps(body).encode())
     if body is not None:
@@ -193,5 +193,5 @@ def _refused(name: str, variable: str, url: str, fault: urllib.error.HTTPError) 
 
 def _silent(name: str, variable: str, url: str, fault: Exception) -> Finding:
     reason = str(getattr(fault, "reason", fault)) or type(fault).__name__
-    mend = f"Start that server, or unset {variable} to run on one that 'homeostat up' starts."
-    return Finding(name, "problem", f"no server answers at {shown(url)}: {reason}", mend)
+    advice = f"Start that server, or unset {variable} to run on one that 'homeostat up' starts."
+    return Finding(name, "problem", f"no server answers at {shown(url)}: {reason}", advice)

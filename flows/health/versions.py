@@ -20,9 +20,9 @@ def check_versions(store_url: str = "") -> list[Finding]:
     """Python and each package that this release requires, and the driver that the store's URL needs."""
     findings = [_of_python()]
     wrong = [problem for text in metadata.requires(DISTRIBUTION) or [] if (problem := _wrong(text, store_url))]
-    mend = "Install what this release was made with: pip install -c constraints.txt -e . (see README.md)."
+    advice = "Install what this release was made with: pip install -c constraints.txt -e . (see README.md)."
     if wrong:
-        return [*findings, Finding("packages", "problem", "; ".join(wrong), mend)]
+        return [*findings, Finding("packages", "problem", "; ".join(wrong), advice)]
     return [*findings, Finding("packages", "ok", f"homeostat {metadata.version(DISTRIBUTION)} has all that it needs")]
 
 

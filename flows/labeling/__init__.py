@@ -1,1 +1,1 @@
-"""Labels from people: choosing rows, handing them out, collecting answers, settling what they say."""
+"""Labels from people: choosing rows, handing them out, collecting answers, settling on labels."""

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from homeostat.durations import instant
 from homeostat.flows.facts import CLASSES
 from homeostat.flows.loop import Loop
+from homeostat.pipelines.data.canonical import canonical_classes
 from homeostat.project import Task
 from homeostat.records import Answer, LabelTask, TaskState
 from homeostat.store import Writer
@@ -34,9 +34,7 @@ class Checked:
 
 
 def classes_of(loop: Loop) -> tuple[str, ...]:
-    """The classes that an answer may name, in order: those stated, else those met so far; none for a regression."""
-    from homeostat.pipelines.data.canonical import canonical_classes
-
+    """The classes that an answer may name, in order: those stated, else those seen so far; none for a regression."""
     if loop.project.task is Task.REGRESSION:
         return ()
     stated = canonical_classes(loop.project.data.classes)
@@ -74,11 +72,11 @@ _NOTHING = object()
 
 
 def _broken(
-    answer: Answer, asked: LabelTask | None, before: Any, classes: tuple[str, ...], task: Task
+    answer: Answer, asked: LabelTask | None, before: object, classes: tuple[str, ...], task: Task
 ) -> tuple[str, str] | None:
     who = answer.who
     if asked is None:
-        return "unknown_task", f"{who} answered {answer.task!r}, which is no task of this project"
+        return "unknown_task", f"{who} answered {answer.task!r}, which is not a task of this project"
     if before is not _NOTHING:
         return "answered_twice", f"{who} had answered {asked.key!r} with {before!r} and now says {answer.label!r}"
     if answer.at > asked.due_at:
@@ -91,7 +89,7 @@ def _broken(
         return (
             None
             if _is_number(answer.label)
-            else ("type", f"{who} answered {asked.key!r} with {answer.label!r}, no number")
+            else ("type", f"{who} answered {asked.key!r} with {answer.label!r}, which is not a number")
         )
     if classes and answer.label not in classes:
         return "class", f"{who} answered {asked.key!r} with {answer.label!r}; expected one of {', '.join(classes)}"

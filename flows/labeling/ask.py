@@ -22,7 +22,7 @@ from homeostat.pipelines.labels.labeling import LabelingEvidence, decide_labelin
 from homeostat.pipelines.labels.sampling import draw_sample, inclusion_probabilities
 from homeostat.records import Decision, LabelTask, Purpose, Role, Severity, TaskState
 
-Chosen = list[tuple[Any, Purpose, float | None]]
+Chosen = list[tuple[str | int, Purpose, float | None]]
 
 
 def ask(loop: Loop, at: datetime) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _choose(loop: Loop, at: datetime) -> Decision:
     return decision
 
 
-def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, Any]) -> Chosen:
+def _chosen(loop: Loop, at: datetime, pool: Pool, counts: Mapping[str, int]) -> Chosen:
     """The rows to ask about, each with why and with the chance it was drawn with."""
     again = pool.doubtful.head(counts["relabel"])
     chosen: Chosen = [

@@ -50,7 +50,7 @@ class Annotators(Backend):
         return dict.fromkeys((item.task.id for item in items), None)
 
     def fetch(self, cursor: Cursor, tasks: Sequence[Item], now: datetime) -> Fetched:
-        """What the hook says of the open tasks."""
+        """The hook's answers to the open tasks."""
         if not tasks:
             return Fetched()
         ids = {item.task.key: item.task.id for item in tasks}

@@ -10,6 +10,8 @@ import polars as pl
 from homeostat.durations import format_duration
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.loop import Loop
+from homeostat.pipelines.labels.agreement import krippendorff_alpha
+from homeostat.pipelines.labels.consensus import settle_answers, settle_numbers
 from homeostat.project import Task
 from homeostat.records import Answer, LabelTask, Purpose, TaskState
 
@@ -45,9 +47,6 @@ def _count_people(answers: list[Answer]) -> list[dict[str, Any]]:
 
 def _compare_people(loop: Loop, answers: list[Answer]) -> dict[str, Any]:
     """Krippendorff's alpha of all labels, and the scoreboard of those who gave them; null where there is too little."""
-    from homeostat.pipelines.labels.agreement import krippendorff_alpha
-    from homeostat.pipelines.labels.consensus import settle_answers, settle_numbers
-
     given = [(a.task, a.who, a.label) for a in answers if a.label is not None]
     frame = pl.DataFrame(given, {"item": pl.String, "annotator": pl.String, "label": pl.String}, orient="row")
     if frame.is_empty():

@@ -73,7 +73,7 @@ def _fetch(loop: Loop, at: datetime) -> dict[str, Any]:
             title, body = f"{len(checked.refused)} answers do not count", checked.refused[0].detail
             write.append_alert(alert(at, Severity.WARNING, "answers", title, body))
         if fetched.warnings:
-            title = "something is amiss where people answer"
+            title = "the labeling backend reports a problem"
             write.append_alert(alert(at, Severity.WARNING, "backend", title, " ".join(fetched.warnings)))
     return {"answers": len(checked.accepted), "refused": len(checked.refused)}
 
@@ -86,7 +86,7 @@ def _waiting(loop: Loop, at: datetime) -> list[LabelTask]:
 
 
 def _lacks(task: LabelTask, given: Answers) -> bool:
-    """Whether people should still be asked: one who passed has not said what it is."""
+    """Whether people should still be asked: one who passed has given no label."""
     return sum(answer.label is not None for answer in given.get(task.id, ())) < task.wanted
 
 

@@ -81,7 +81,7 @@ def make_result(label: str, project: Project) -> dict[str, Any]:
 
 
 def read_label(results: Sequence[Mapping[str, Any]]) -> str | None:
-    """The label that an annotation says; None where it says nothing."""
+    """The label of an annotation; None where it has none."""
     for result in results:
         value = result.get("value", {})
         if result.get("from_name") == CONTROL and value.get("choices"):
@@ -91,7 +91,7 @@ def read_label(results: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
-def picture_of(value: Any, folder: Path) -> str:
+def picture_of(value: object, folder: Path) -> str:
     """A picture as a browser takes it: a file of the project is sent along, an address stays what it is."""
     text = str(value or "")
     file = folder / text
@@ -101,5 +101,5 @@ def picture_of(value: Any, folder: Path) -> str:
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> str | int | float | bool | None:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)

@@ -17,7 +17,7 @@ from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 from homeostat.flows.labeling.exchange import Backend, BackendError, Cursor, Fetched, Item
 from homeostat.flows.labeling.label_config import TASK, fits, make_config, make_task, read_label
-from homeostat.flows.labeling.server_faults import asked_wait, may_pass, tell_fault, without_secrets
+from homeostat.flows.labeling.server_faults import asked_wait, describe_fault, may_pass, without_secrets
 from homeostat.hooks import Hooks
 from homeostat.project import Project, Task
 from homeostat.records import Answer
@@ -87,7 +87,7 @@ class LabelStudio(Backend):
         return next((project for project in pages if project.title == self.title), None)
 
     def _open_project(self, classes: Sequence[str]) -> int:
-        """The id of the project, made where there is none; its labeling config is mended where it does not fit."""
+        """The id of the project, made where there is none; its labeling config is changed where it does not fit."""
         if not classes and self.project.task is not Task.REGRESSION:
             raise BackendError("Label Studio: no class is known yet.", "Name them in data.classes of the project file.")
         project, config = self._find_project(), make_config(self.project, classes)
@@ -197,7 +197,7 @@ class LabelStudio(Backend):
                 return call()
             except (httpx.HTTPError, ApiError, ParsingError) as fault:
                 if wait is None or not may_pass(fault):
-                    raise tell_fault(fault, self.url, self.title, doing, API_KEY) from None
+                    raise describe_fault(fault, self.url, self.title, doing, API_KEY) from None
                 time.sleep(max(wait, asked_wait(fault)))
         raise AssertionError("the last try returns or raises")
 

@@ -1,4 +1,4 @@
-"""The rows that people could be asked about, and what the models say of them."""
+"""The rows that people could be asked about, and their scores by the models."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from homeostat.flows.facts import DRAWN, LastDraw
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.loop import Loop
 from homeostat.metrics import class_chances, positive_class
+from homeostat.pipelines.data.sources import has_feedback
 from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
 from homeostat.pipelines.models.features import raw_view
 from homeostat.project import Task
@@ -43,8 +44,6 @@ def find_pool(loop: Loop, tasks: list[LabelTask], at: datetime) -> Pool:
 
 def _wants_measuring(loop: Loop) -> bool:
     """Where labels come by themselves they are what is measured on."""
-    from homeostat.pipelines.data.sources import has_feedback
-
     return not has_feedback(loop.project, loop.hooks)
 
 
@@ -75,9 +74,9 @@ def _unlabelled(loop: Loop, batches: list[Batch], asked: set[str], at: datetime)
 
 
 def chances_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> np.ndarray | None:
-    """What the model in a role said of rows when they came, (rows, classes), NaN where it said nothing.
+    """Class chances by which a role scored rows when they came, (rows, classes), NaN where it scored none.
 
-    None where nobody said anything, and for regression.
+    None where no row was scored, and for regression.
     """
     classes = classes_of(loop)
     predictions = predictions_of(loop, keys, role)
@@ -92,9 +91,9 @@ def chances_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> np.nd
 
 
 def chances_now(loop: Loop, keys: pl.Series, at: datetime) -> np.ndarray | None:
-    """As `chances_of` the champion, and for rows it said nothing of when they came what it says now.
+    """As `chances_of` the champion; rows that it did not score when they came it scores now.
 
-    Rows without a label only: of others a model that learned from them would be too sure.
+    For rows without a label only: a model is too sure of rows that it learned from.
     """
     version, classes = loop.version_of("champion"), classes_of(loop)
     if version is None or not classes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from homeostat.flows.labeling.exchange import BackendError
@@ -28,8 +27,8 @@ def asked_wait(fault: Exception) -> float:
         return 0.0
 
 
-def tell_fault(fault: Exception, url: str, title: str, doing: str, key: str) -> BackendError:
-    """The one line that a person is told of a fault; `key` is the variable that holds the API key."""
+def describe_fault(fault: Exception, url: str, title: str, doing: str, key: str) -> BackendError:
+    """A fault in one line for a person; `key` is the variable that holds the API key."""
     import httpx
 
     server, status = f"Label Studio at {url}", getattr(fault, "status_code", None)
@@ -60,7 +59,7 @@ def without_secrets(url: str) -> str:
     return urlunsplit((parts.scheme, place + (f":{parts.port}" if parts.port else ""), parts.path.rstrip("/"), "", ""))
 
 
-def _detail(fault: Any) -> str:
+def _detail(fault: Exception) -> str:
     body = getattr(fault, "body", None)
     detail = body.get("validation_errors") or body.get("detail") if isinstance(body, dict) else None
     return f": {' '.join(str(detail).split())[:200]}".rstrip(".") if detail else ""

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -65,7 +64,7 @@ def import_sheet(loop: Loop, file: Path, who: str, at: datetime, by: str) -> Imp
     return Imported(len(checked.accepted), known, tuple(sorted(refused)))
 
 
-def _row(key: str, item: Item, suggested: bool) -> dict[str, Any]:
+def _row(key: str, item: Item, suggested: bool) -> dict[str, object]:
     about = {_heading(name): value for name, value in item.shown.items()} | {_heading(key): item.task.key}
     suggestion = {"suggestion": item.task.suggestion} if suggested else {}
     return {_heading(key): item.task.key, "task": item.task.id, **about, **suggestion, "label": "", "who": ""}
@@ -76,7 +75,7 @@ def _heading(column: str) -> str:
     return f"row.{column}" if column in OWN else column
 
 
-def _read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_rows(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
     """The rows of a sheet, each with its line; of a Parquet file, with its number."""
     _check_ending(file)
     if not file.is_file():
@@ -84,7 +83,7 @@ def _read_rows(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     return _read_csv(file) if file.suffix == ".csv" else _read_frame(file)
 
 
-def _read_csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_csv(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
@@ -100,7 +99,7 @@ def _read_csv(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
         at = reader.line_num
 
 
-def _read_frame(file: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def _read_frame(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
     try:
         frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_ndjson(file, infer_schema_length=None)
     except (pl.exceptions.PolarsError, OSError) as fault:
@@ -123,5 +122,5 @@ def _check_columns(file: Path, columns: Sequence[str]) -> None:
             raise DataError(f"{file}: no column {column!r}; expected task, label and, if you like, who.", hint)
 
 
-def _cell(value: Any) -> str:
+def _cell(value: object) -> str:
     return "" if value is None or isinstance(value, list) else str(value).strip()

@@ -30,7 +30,9 @@ def column_metric() -> type[ValueDrift]:
     from evidently.metrics.column_statistics import ValueDriftCalculation
 
     class ColumnDriftCalculation(ValueDriftCalculation):
-        def _render(self, result: Any, options: Any, color_options: Any) -> list[BaseWidgetInfo]:
+        def _render(
+            self, result: ColumnDataDriftMetrics, options: object, color_options: object
+        ) -> list[BaseWidgetInfo]:
             return [_table(result)]
 
     class ColumnDriftMetric(ValueDrift):
@@ -56,15 +58,13 @@ def write_page(page: Path, title: str, run: Snapshot, result: DriftResult) -> No
 def _joined(tables: list[BaseWidgetInfo]) -> BaseWidgetInfo:
     """One table of the rows of all."""
     whole = tables[0]
-    params: Any = whole.params
-    params["rowsPerPage"] = len(tables)
-    params["data"] = [row for table in tables for row in _params(table)["data"]]
+    whole.params = {
+        **(whole.params or {}),
+        "rowsPerPage": len(tables),
+        "data": [row for table in tables for row in (table.params or {})["data"]],
+    }
     whole.additionalGraphs = [graph for table in tables for graph in table.additionalGraphs]
     return whole
-
-
-def _params(table: BaseWidgetInfo) -> Any:
-    return table.params
 
 
 def _counters(result: DriftResult) -> BaseWidgetInfo:

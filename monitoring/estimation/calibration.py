@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, Any]
+    Array = np.ndarray
 
 Calibration = Callable[["Array"], "Array"]
 EDGE, STEPS, CLOSE, MOST_LEVELS, MOST_WEIGHT, MOST_ROWS = 1e-6, 25, 1e-4, 4, 10.0, 1000

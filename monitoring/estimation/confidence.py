@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from homeostat.metrics import CLIP
-from homeostat.monitoring.estimation.calibration import calibrate_beta, calibrate_isotonic, likeness
+from homeostat.monitoring.estimation.calibration import Calibration, calibrate_beta, calibrate_isotonic, likeness
 from homeostat.monitoring.estimation.class_scores import ClassScores, expected_metric
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, Any]
+    Array = np.ndarray
 
 RECENT = 3
 Row = tuple[ClassScores, "Array"]
+Fit = Callable[["Array", "Array", "Array"], Calibration]
 
 
 def estimate_by_confidence(metric: str, past: Sequence[Row], current: Row) -> dict[str, float]:
@@ -72,7 +73,7 @@ def calibrated_chances(past: Sequence[Row], scores: ClassScores) -> Array:
     return _calibrated(past, scores, calibrate_beta, None)
 
 
-def _calibrated(past: Sequence[Row], scores: ClassScores, fit: Any, weight: Array | None) -> Array:
+def _calibrated(past: Sequence[Row], scores: ClassScores, fit: Fit, weight: Array | None) -> Array:
     import numpy as np
 
     truth = np.concatenate([window.certain() for window, _ in past])

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import polars as pl
 
 from homeostat.monitoring.estimation.calibration import encode_inputs
 from homeostat.monitoring.estimation.class_scores import expected_metric, read_scores
 from homeostat.monitoring.estimation.combination import PastEstimate, combine, half_width, past_errors
+from homeostat.monitoring.estimation.confidence import Row as ClassRow
 from homeostat.monitoring.estimation.confidence import calibrated_chances, chance_noise, estimate_by_confidence
+from homeostat.monitoring.estimation.loss_model import Row as LossRow
 from homeostat.monitoring.estimation.loss_model import estimate_by_loss, loss_noise, regression_metric
 from homeostat.project import Project, Task
 
+if TYPE_CHECKING:
+    import numpy as np
+
+    Array = np.ndarray
+
+R = TypeVar("R")
 PAST, TRIED, LEAST_ROWS, DIGITS = 20, 10, 50, 9
 INPUT = "input:"  # a user's column may be called score
 _RANGES = {"log_loss": (0.0, float("inf")), "rmse": (0.0, float("inf")), "mae": (0.0, float("inf"))}
@@ -70,18 +78,36 @@ def estimate_window(
         return _estimated(usable, asked, project, positive)
 
 
+@dataclass(frozen=True, slots=True)
+class _Ways(Generic[R]):
+    """Ways to estimate a metric over rows in one form: by way, the metric itself where labels are known, its noise."""
+
+    estimate: Callable[[str, Sequence[R], R], dict[str, float]]
+    realized: Callable[[str, R], float | None]
+    noise: Callable[[str, Sequence[R], R], float]
+
+
 def _estimated(
     usable: Sequence[ScoredWindow], asked: ScoredWindow, project: Project, positive: str | None
 ) -> Estimate | None:
-    *past, current = _read([*usable, asked], project, positive)
-    estimates = _ways(project, past, current)
+    windows = [*usable, asked]
+    if project.task is Task.REGRESSION:
+        return _by_ways(BY_LOSS, windows, _read_errors(windows, project), project.metric)
+    return _by_ways(BY_CONFIDENCE, windows, _read_scores(windows, project, positive), project.metric)
+
+
+def _by_ways(ways: _Ways[R], windows: Sequence[ScoredWindow], rows: Sequence[R], metric: str) -> Estimate | None:
+    """Estimate over the last of the windows from those before it; `rows` are theirs."""
+    *usable, asked = windows
+    *past, current = rows
+    estimates = ways.estimate(metric, past, current)
     if not estimates:
         return None
     gap, stretch = _gap(usable, asked.end_at)
-    tried = _try(usable, past, gap, project)
+    tried = _try(ways, usable, past, gap, metric)
     errors = past_errors(tried, gap)
-    half = half_width(errors, _noise(project, past, current))
-    return _estimate(project.metric, combine(estimates, tried, gap), errors, None if half is None else half * stretch)
+    half = half_width(errors, ways.noise(metric, past, current))
+    return _estimate(metric, combine(estimates, tried, gap), errors, None if half is None else half * stretch)
 
 
 def _estimate(metric: str, value: float, errors: Sequence[tuple[float, float]], half: float | None) -> Estimate:
@@ -121,49 +147,59 @@ def _gap(usable: Sequence[ScoredWindow], end_at: datetime) -> tuple[timedelta, f
     return tried, max(gap / tried, 1.0) ** 0.5 if tried else 1.0
 
 
-def _try(usable: Sequence[ScoredWindow], table: Sequence[Any], gap: timedelta, project: Project) -> list[PastEstimate]:
+def _try(
+    ways: _Ways[R], usable: Sequence[ScoredWindow], table: Sequence[R], gap: timedelta, metric: str
+) -> list[PastEstimate]:
     pairs, tried = list(zip(usable, table, strict=True)), []
     for window, row in pairs[-TRIED:]:
         known = [r for w, r in pairs if w.end_at <= window.end_at - gap and w is not window]
-        realized = _realized(project, row)
-        estimates = _ways(project, known, row) if known and realized is not None else {}
+        realized = ways.realized(metric, row)
+        estimates = ways.estimate(metric, known, row) if known and realized is not None else {}
         if estimates and realized is not None:
-            tried.append(PastEstimate(window.end_at, estimates, realized, _noise(project, known, row)))
+            tried.append(PastEstimate(window.end_at, estimates, realized, ways.noise(metric, known, row)))
     return tried
 
 
-def _read(windows: Sequence[ScoredWindow], project: Project, positive: str | None) -> list[Any]:
-    import numpy as np
+def _read_errors(windows: Sequence[ScoredWindow], project: Project) -> list[LossRow]:
+    """Predictions, their errors (NaN without a label) and inputs of each window."""
+    whole, parts, inputs = _joined(windows, project)
+    prediction = whole["prediction"].cast(float).to_numpy()
+    error = prediction - whole["label"].cast(float).fill_null(float("nan")).to_numpy()
+    return [(prediction[p], error[p], x) for p, x in zip(parts, inputs, strict=True)]
 
-    frames = [w.rows for w in windows]
-    named = [[f"{INPUT}{c}" for c in columns] for columns in (project.data.numeric, project.data.categorical)]
-    inputs = encode_inputs(frames, *named)
-    ends = np.cumsum([frame.height for frame in frames])
-    parts = [np.arange(end - frame.height, end) for end, frame in zip(ends, frames, strict=True)]
-    columns = ["prediction", "score", "classes", "scores", "label"]
-    whole = pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed")
-    if project.task is Task.REGRESSION:
-        prediction = whole["prediction"].cast(float).to_numpy()
-        error = prediction - whole["label"].cast(float).fill_null(float("nan")).to_numpy()
-        return [(prediction[p], error[p], x) for p, x in zip(parts, inputs, strict=True)]
+
+def _read_scores(windows: Sequence[ScoredWindow], project: Project, positive: str | None) -> list[ClassRow]:
+    whole, parts, inputs = _joined(windows, project)
     scores = read_scores(project.task, whole, positive)
     return [(scores.take(p), x) for p, x in zip(parts, inputs, strict=True)]
 
 
-def _ways(project: Project, past: Sequence[Any], row: Any) -> dict[str, float]:
-    estimate = estimate_by_loss if project.task is Task.REGRESSION else estimate_by_confidence
-    return estimate(project.metric, past, row)
-
-
-def _realized(project: Project, row: Any) -> float | None:
+def _joined(windows: Sequence[ScoredWindow], project: Project) -> tuple[pl.DataFrame, list[Array], list[Array]]:
+    """The scored rows of all windows, the places of each window's in them, and each window's inputs."""
     import numpy as np
 
-    if project.task is Task.REGRESSION:
-        return regression_metric(project.metric, row[0], row[1] ** 2, np.abs(row[1]))
-    return expected_metric(project.metric, row[0], row[0].certain())
+    frames = [w.rows for w in windows]
+    named = [[f"{INPUT}{c}" for c in columns] for columns in (project.data.numeric, project.data.categorical)]
+    ends = np.cumsum([frame.height for frame in frames])
+    parts = [np.arange(end - frame.height, end) for end, frame in zip(ends, frames, strict=True)]
+    columns = ["prediction", "score", "classes", "scores", "label"]
+    whole = pl.concat([frame.select(columns) for frame in frames], how="vertical_relaxed")
+    return whole, parts, encode_inputs(frames, *named)
 
 
-def _noise(project: Project, past: Sequence[Any], row: Any) -> float:
-    if project.task is Task.REGRESSION:
-        return loss_noise(project.metric, past, row)
-    return chance_noise(project.metric, row[0], calibrated_chances(past, row[0]))
+def _realized_loss(metric: str, row: LossRow) -> float | None:
+    import numpy as np
+
+    return regression_metric(metric, row[0], row[1] ** 2, np.abs(row[1]))
+
+
+def _realized_scores(metric: str, row: ClassRow) -> float | None:
+    return expected_metric(metric, row[0], row[0].certain())
+
+
+def _noise_of_scores(metric: str, past: Sequence[ClassRow], row: ClassRow) -> float:
+    return chance_noise(metric, row[0], calibrated_chances(past, row[0]))
+
+
+BY_LOSS = _Ways(estimate_by_loss, _realized_loss, loss_noise)
+BY_CONFIDENCE = _Ways(estimate_by_confidence, _realized_scores, _noise_of_scores)

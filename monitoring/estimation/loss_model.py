@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from homeostat.monitoring.estimation.calibration import likeness
 
 if TYPE_CHECKING:
     import numpy as np
 
-    Array = np.ndarray[Any, Any]
+    Array = np.ndarray
 
 RECENT, BINS, MOST_ROWS, SEED = 3, 8, 4000, 0
 Row = tuple["Array", "Array", "Array"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Any
 
 import polars as pl
 
@@ -15,6 +14,9 @@ from homeostat.monitoring.performance.bounds import Bounds, bound_metric, sampli
 from homeostat.project import Project
 from homeostat.records import Batch, Window, WindowStatus
 
+Evaluate = Callable[[pl.Series, pl.DataFrame], Mapping[str, float]]
+"""The hook `evaluate`: known truths and their scored rows in, further metrics out."""
+
 
 def measure_window(
     scored: pl.DataFrame,
@@ -23,7 +25,7 @@ def measure_window(
     project: Project,
     now: datetime,
     positive: str | None = None,
-    evaluate: Callable[..., Any] | None = None,
+    evaluate: Evaluate | None = None,
 ) -> Window:
     """Measure the champion over one batch, as known at `now`.
 
@@ -94,7 +96,7 @@ def _version(scored: pl.DataFrame, batch: Batch) -> int:
     return int(max(versions)) if versions else batch.model_version or 0
 
 
-def _evaluate(evaluate: Callable[..., Any], truth: pl.Series, rows: pl.DataFrame) -> dict[str, float]:
+def _evaluate(evaluate: Evaluate, truth: pl.Series, rows: pl.DataFrame) -> dict[str, float]:
     try:
         extra = evaluate(truth, rows)
         pairs = extra.items() if isinstance(extra, Mapping) else dict(extra).items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
@@ -108,7 +107,7 @@ def canonical_label(series: pl.Series, task: Task) -> pl.Series:
     return pl.select(pl.when(text != "").then(text)).to_series().alias(name)
 
 
-def canonical_class(value: Any) -> str:
+def canonical_class(value: object) -> str:
     """One class as the project file states it, in its canonical form.
 
     >>> canonical_class(True), canonical_class(3)
@@ -117,7 +116,7 @@ def canonical_class(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def canonical_classes(values: Sequence[Any] | None) -> tuple[str, ...] | None:
+def canonical_classes(values: Sequence[object] | None) -> tuple[str, ...] | None:
     """Stated classes in their canonical form, in the order given."""
     return None if values is None else tuple(canonical_class(value) for value in values)
 

@@ -91,7 +91,7 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]], *, as_text: bool) -> p
     return pl.Series(name, [_text(value) for value in values], pl.String)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     """A value as it would stand in a CSV."""
     if value is None or isinstance(value, str):
         return value

@@ -55,7 +55,7 @@ def input_rules(both: pl.Schema, source: pl.Schema, project: Project) -> list[Ru
 def feedback_rules(source: pl.Schema, project: Project, classes: tuple[str, ...] | None) -> list[Rule]:
     """The rules of feedback: key, unknown_key, then class or, for a regression target, type; action and propensity."""
     key, target = project.data.key, project.data.target
-    rules = [_key_rule(key), Rule("unknown_key", ~made("seen"), shown(key, "was never seen as an input"))]
+    rules = [_key_rule(key), Rule("unknown_key", ~made("seen"), shown(key, "is not the key of any input"))]
     stated = canonical_classes(project.data.classes) or (classes if project.task is Task.BINARY else None)
     if project.task is Task.REGRESSION:
         rules.append(Rule("type", made("label").is_null(), shown(target, "is not a finite number")))
@@ -67,7 +67,7 @@ def feedback_rules(source: pl.Schema, project: Project, classes: tuple[str, ...]
 
 
 def _origin_rules(source: pl.Schema, project: Project) -> list[Rule]:
-    """What says how a label came about must be readable, or a label would count for what it is not."""
+    """How a label came about must be readable: whether an action caused it, and with which chance it came."""
     action, propensity = project.data.feedback.action, project.data.feedback.propensity
     rules = []
     if action is not None and action in source:
@@ -76,7 +76,7 @@ def _origin_rules(source: pl.Schema, project: Project) -> list[Rule]:
         chance = made("chance")
         given = ~made("caused") & ~is_missing(propensity, source[propensity])
         wrong = given & (chance.is_null() | (chance <= 0) | (chance > 1))
-        rules.append(Rule("propensity", wrong, shown(propensity, "is no chance above 0 and up to 1")))
+        rules.append(Rule("propensity", wrong, shown(propensity, "is not a probability above 0 and up to 1")))
     return rules
 
 

@@ -109,7 +109,7 @@ def unreadable(where: str, fault: BaseException) -> DataError:
     if isinstance(fault, pl.exceptions.NoDataError):
         return DataError(f"{where}: the file is empty.", "Write it again, or give another uri.")
     if "more fields than defined" in text:
-        return DataError(f"{where}: a line has more values than the header has columns.", "Mend that line.")
+        return DataError(f"{where}: a line has more values than the header has columns.", "Fix that line.")
     return DataError(f"{where}: cannot be read: {text}.")
 
 

@@ -23,7 +23,7 @@ ALIKE = 0.1
 
 @dataclass
 class Consensus:
-    """What was settled of one item: the label, how sure it is, and the share of its annotators who said the same.
+    """What was settled of one item: the label, how sure it is, and the share of its annotators who gave the same.
 
     `quality` and `agreement` are in [0, 1]. `spread` is of numbers only: their mean distance from the median.
     """

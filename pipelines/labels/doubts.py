@@ -1,4 +1,4 @@
-"""Doubts: which labels are likely wrong, by what a model that has not learned from them says.
+"""Doubts: which labels are likely wrong, by a model that has not learned from them.
 
 Confident learning (Northcutt, Jiang and Chuang, "Confident learning: estimating uncertainty in dataset labels", 2021).
 """

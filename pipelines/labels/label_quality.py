@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What CROWDLAB says: `labels` (items,) class positions, `quality` (items,), `annotators` (annotators,) quality."""
+    """What CROWDLAB settled: `labels` (items,) class positions, `quality` (items,) and that of `annotators`."""
 
     labels: np.ndarray
     quality: np.ndarray

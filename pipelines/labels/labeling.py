@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
+from homeostat.durations import format_duration
 from homeostat.project import Project
 from homeostat.records import Decision, Purpose
 
@@ -67,16 +68,10 @@ def _split(tasks: int, evidence: LabelingEvidence, project: Project) -> dict[Pur
 def _reason(tasks: int, split: Mapping[Purpose, int], evidence: LabelingEvidence, project: Project) -> str:
     settings = project.labeling
     if not tasks:
-        return f"the budget of {settings.budget} answers in {_days(settings.period)} is used up for now"
+        return f"the budget of {settings.budget} answers in {format_duration(settings.period)} is used up for now"
     if not sum(split.values()):
         return "no row is without a label or a question"
     people = f" by {settings.annotators} people each" if settings.annotators > 1 else ""
     parts = [f"{count} to {purpose.value}" for purpose, count in split.items() if count]
     random = ", all drawn at random, since there is no model yet" if evidence.champion is None else ""
     return f"{', '.join(parts)}{people}{random}"
-
-
-def _days(period: timedelta) -> str:
-    from homeostat.durations import format_duration
-
-    return format_duration(period)

@@ -1,4 +1,4 @@
-"""What the `label` hook says of rows: one vote a labeling function, checked before anything believes it."""
+"""Votes of the `label` hook: one column a labeling function, checked before they are used."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def cast_votes(rows: pl.DataFrame, project: Project, hooks: Hooks, classes: Sequ
             raise ProjectError(f"{where} returned the {role} column {column!r}.", "Leave it out: a column is votes.")
     votes = [_votes(column, project.task, where) for column in frame]
     for column in votes:
-        strange = [value for value in column.unique().drop_nulls().sort() if classes and value not in classes]
-        if strange:
+        unknown = [value for value in column.unique().drop_nulls().sort() if classes and value not in classes]
+        if unknown:
             raise ProjectError(
-                f"{where}: {column.name!r} votes for {strange[0]!r}; the classes are {', '.join(classes)}."
+                f"{where}: {column.name!r} votes for {unknown[0]!r}; the classes are {', '.join(classes)}."
             )
     return pl.DataFrame(votes)
 

@@ -17,7 +17,7 @@ from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.pipelines.setup.lookahead import find_look_ahead
 from homeostat.project import Project, Task, list_retired_keys
 
-MOST_TOLD = 5
+MOST_SHOWN = 5
 SAMPLE = 500
 
 
@@ -42,7 +42,7 @@ def check_project(project: Project, hooks: Hooks) -> list[Finding]:
     """Check a project against all of its data and its feature hook; errors first.
 
     Reads everything once. An error is what would stop the loop or mislead it; a warning is what the loop will
-    quarantine and tell.
+    quarantine and report.
     """
     findings = [
         Finding("warning", key, f"it has no effect any more: {why}. Delete it.")
@@ -61,8 +61,8 @@ def require_sound(project: Project, hooks: Hooks) -> None:
     """Raise DataError, one line an error, where the project is not sound."""
     errors = [f"{project.file}: {f.where}: {f.message}" for f in check_project(project, hooks) if f.level == "error"]
     if errors:
-        more = [f"... and {len(errors) - MOST_TOLD} more; see 'homeostat check'."] if len(errors) > MOST_TOLD else []
-        raise DataError("\n".join([*errors[:MOST_TOLD], *more]))
+        more = [f"... and {len(errors) - MOST_SHOWN} more; see 'homeostat check'."] if len(errors) > MOST_SHOWN else []
+        raise DataError("\n".join([*errors[:MOST_SHOWN], *more]))
 
 
 def _check_inputs(project: Project, hooks: Hooks, findings: list[Finding]) -> _Inputs | None:
@@ -81,11 +81,13 @@ def _check_inputs(project: Project, hooks: Hooks, findings: list[Finding]) -> _I
         return None
     start = len(findings)
     _check_duplicates(project, checked, findings)
-    _tell_rejected(checked, source.height, where, project, findings)
+    _add_rejected(checked, source.height, where, project, findings)
     last = source["available_at"].max()
     if not isinstance(last, datetime) or last <= project.start_at:
-        end = f"the last input can be had at {_shown(last)}" if isinstance(last, datetime) else "no input has a time"
-        message = f"{end}, before the loop starts at {_shown(project.start_at)}. Set an earlier start."
+        message = f"no input has a time. Check that {project.data.event_time!r} holds times."
+        if isinstance(last, datetime):
+            end, start = _shown(last), _shown(project.start_at)
+            message = f"the last input is available at {end}, before the loop starts at {start}. Set an earlier start."
         findings.append(Finding("error", "loop.start", message))
     if len(findings) == start:
         findings.append(Finding("ok", where, f"{source.height} rows are sound"))
@@ -108,7 +110,7 @@ def _dated(project: Project) -> bool:
     return project.data.inputs.known_at is not None
 
 
-def _tell_rejected(checked: Validated, rows: int, where: str, project: Project, findings: list[Finding]) -> None:
+def _add_rejected(checked: Validated, rows: int, where: str, project: Project, findings: list[Finding]) -> None:
     """One warning a rule, or an error where so much breaks that the loop would hold everything."""
     rest = checked.rejected.filter(~pl.col("rule").is_in(["duplicate_key", "unknown_key", "class"]))
     level = "error" if rest.height > project.data.rules.max_broken * rows else "warning"
@@ -133,10 +135,10 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
     except HomeostatError as fault:
         findings.append(Finding("error", where, str(fault)))
         return
-    _check_strangers(project, checked, findings)
+    _check_unknown_keys(project, checked, findings)
     _check_twice(project, checked, findings)
     _check_classes(project, checked, findings)
-    _tell_rejected(checked, source.height, where, project, findings)
+    _add_rejected(checked, source.height, where, project, findings)
     if project.training.base_model is None:
         labels = checked.accepted.rename({"known_at": "available_at"})
         if project.data.feedback.known_at is None:
@@ -156,11 +158,11 @@ def _without_labels(project: Project) -> Finding:
     return Finding("warning", where, f"there is no source of labels, so no model can be trained. {advice}")
 
 
-def _check_strangers(project: Project, checked: Validated, findings: list[Finding]) -> None:
-    strangers = checked.rejected.filter(pl.col("rule") == "unknown_key")["key"]
-    if len(strangers):
+def _check_unknown_keys(project: Project, checked: Validated, findings: list[Finding]) -> None:
+    unknown = checked.rejected.filter(pl.col("rule") == "unknown_key")["key"]
+    if len(unknown):
         message = (
-            f"{len(strangers)} labels have a key that is not among the inputs, such as {strangers[0]!r}. "
+            f"{len(unknown)} labels have a key that is not among the inputs, such as {unknown[0]!r}. "
             f"Check that {project.data.key!r} means the same in both, or take these rows out."
         )
         findings.append(Finding("error", "data.feedback", message))
@@ -180,13 +182,13 @@ def _check_classes(project: Project, checked: Validated, findings: list[Finding]
     wrong = checked.rejected.filter(pl.col("rule") == "class")
     if wrong.height:
         message = f"{wrong.height} labels are outside of the classes, as in {wrong['detail'][0]!r}."
-        findings.append(Finding("error", "data.classes", f"{message} Mend them, or state the class."))
+        findings.append(Finding("error", "data.classes", f"{message} Fix them, or state the class."))
     if project.task is Task.REGRESSION or stated:
         return
     labels = checked.accepted.group_by("label").len().sort("len", "label", descending=[True, False])
     if project.task is Task.BINARY and labels.height > 2:
         odd = f"{labels.height} different labels, such as {labels['label'][2]!r} ({labels['len'][2]} times)"
-        message = f"a binary target has two classes, but there are {odd}. Mend them, or set task = 'multiclass'."
+        message = f"a binary target has two classes, but there are {odd}. Fix them, or set task = 'multiclass'."
         findings.append(Finding("error", "data.target", message))
     positive = project.data.positive
     if positive is not None and canonical_class(positive) not in labels["label"].to_list():

@@ -121,7 +121,7 @@ def test_the_end_of_the_input_is_to_quit_and_no_task_left_is_said(loop: Loop, la
     ("args", "code", "words"),
     [
         (["next", "--task", "t9"], 2, "task 't9' does not wait for an answer from"),
-        (["next", "--task", "t9", "--answer", "bug"], 1, "which is no task of this project"),
+        (["next", "--task", "t9", "--answer", "bug"], 1, "which is not a task of this project"),
         (["next", "--answer", "bugs"], 1, "with 'bugs'; expected one of bug, praise"),
         (["undo", "--as", "eve"], 2, "eve has given no answer that could be taken back"),
         (["export"], 2, "Give --out FILE"),

@@ -230,7 +230,7 @@ def test_a_number_is_typed_and_a_mistake_is_told_in_place(tmp_path: Path, page: 
         page.keyboard.type("4,2")
         page.keyboard.press("Enter")
         page.wait_for_selector("#work .mistake")
-        assert "no number" in page.locator("#work .mistake").inner_text()
+        assert "not a number" in page.locator("#work .mistake").inner_text()
         assert page.locator("#number").input_value() == "4,2"
         page.locator("#number").fill("4.2")
         page.keyboard.press("Enter")
@@ -438,7 +438,7 @@ def test_a_row_is_answered_once_and_an_answer_that_does_not_count_is_told(tmp_pa
         for form, told in (
             ({"task": "t/0", "label": "cat"}, "had answered"),
             ({"task": "t/1", "label": "horse"}, "expected one of cat"),
-            ({"task": "t/9", "label": "cat"}, "no task of this project"),
+            ({"task": "t/9", "label": "cat"}, "not a task of this project"),
             ({"task": "t/1"}, "Choose an answer"),
         ):
             answer = post(url, "animals", **form)

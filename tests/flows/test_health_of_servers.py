@@ -52,7 +52,7 @@ def test_a_scheduler_that_plans_is_well(prefect_api: str, tmp_path: Path) -> Non
     deadline = time.monotonic() + 120
     while (told := check_prefect(prefect_api, later)[2]).state != "ok" and time.monotonic() < deadline:
         time.sleep(1)
-    assert told.state == "ok" and told.found.startswith("it has planned runs of")
+    assert told.state == "ok" and told.message.startswith("it has planned runs of")
 
 
 def test_a_scheduler_that_is_dead_is_a_problem_though_the_server_is_healthy(
@@ -65,8 +65,8 @@ def test_a_scheduler_that_is_dead_is_a_problem_though_the_server_is_healthy(
         server, clock, scheduler = check_prefect(url, later)
         young = check_prefect(url, now)[2]
     assert (server.state, scheduler.state, young.state) == ("ok", "problem", "ok")
-    assert "it plans no run for small" in scheduler.found and "sqlalchemy" in scheduler.mend
-    assert clock.state == "warning" and "behind this machine's" in clock.found
+    assert "it plans no run for small" in scheduler.message and "sqlalchemy" in scheduler.advice
+    assert clock.state == "warning" and "behind this machine's" in clock.message
 
 
 def test_an_mlflow_server_that_answers_is_well_and_one_that_refuses_the_host_is_not(
@@ -77,4 +77,4 @@ def test_an_mlflow_server_that_answers_is_well_and_one_that_refuses_the_host_is_
         fine = check_mlflow(url, now)
         (refused,) = check_mlflow(url.replace("127.0.0.1", "localhost"), now)
     assert states(fine) == {"mlflow": "ok", "clock of mlflow": "ok"}
-    assert refused.state == "problem" and "403" in refused.found and "MLFLOW_SERVER_ALLOWED_HOSTS" in refused.mend
+    assert refused.state == "problem" and "403" in refused.message and "MLFLOW_SERVER_ALLOWED_HOSTS" in refused.advice

@@ -30,7 +30,7 @@ def test_what_could_not_be_measured_is_measured_by_what_is_known_of_it():
         SETTINGS,
     )
     assert found.share == pytest.approx(1 / 3)
-    assert "more missing than learned" in (found.columns[0].reason or "")
+    assert "more missing than in the training data" in (found.columns[0].reason or "")
 
 
 def test_an_unknown_result_stays_unknown():
@@ -42,4 +42,4 @@ def test_a_fact_is_told_once_and_trifles_never():
     new, trifle = LearnedFact("a", "range", 0.2, "up to 9"), LearnedFact("b", "range", 0.001, "up to 3")
     assert newly_seen([new, trifle], []) == (new,)
     assert newly_seen([new], [LearnedFact("a", "range", 0.5, "up to 7")]) == ()
-    assert describe(new) == "a: 20% outside of the range learned (up to 9)"
+    assert describe(new) == "a: 20% outside the range of the training data (up to 9)"

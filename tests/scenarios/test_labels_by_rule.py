@@ -70,7 +70,7 @@ def test_rows_without_a_label_get_one_by_the_votes_of_sound_functions(tmp_path: 
     fact = loop.store.get_fact(LABELERS)
     assert fact is not None
     good, contrary = fact.measured
-    assert good["low"] > 0.8 and not good["dropped"] and contrary["high"] < 0.2 and contrary["dropped"]
+    assert (good.low or 0) > 0.8 and not good.dropped and (contrary.high or 1) < 0.2 and contrary.dropped
     assert "labelers" in [e.kind for e in loop.store.list_journal()]
     told = [a for a in loop.store.list_alerts() if "'contrary' is worse than chance" in a.title]
     assert len(told) == 1

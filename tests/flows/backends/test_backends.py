@@ -73,7 +73,7 @@ def test_answers_of_two_people_and_a_skip_come_back_once(place: Place) -> None:
         ("class", "with 'praise!'; expected one of bug, praise, question & more"),
         ("answered_twice", f"{ANN} had answered '0' with 'bug' and now says 'praise'"),
         ("late", "it was due by"),
-        ("unknown_task", "which is no task of this project"),
+        ("unknown_task", "which is not a task of this project"),
     ],
 )
 def test_an_answer_that_breaks_a_rule_is_refused_told_and_journaled_once(place: Place, rule: str, words: str) -> None:
