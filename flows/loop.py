@@ -9,11 +9,12 @@ from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import polars as pl
 
 from homeostat.durations import instant
-from homeostat.flows.facts import BASELINE, CHALLENGER, CHAMPION, FirstModel, Standing
+from homeostat.flows.facts import BASELINE, CHALLENGER, CHAMPION
 from homeostat.flows.labeling.backends import Backend, find_backend
 from homeostat.hooks import Hooks, load_hooks
 from homeostat.lake import Lake
@@ -28,7 +29,7 @@ from homeostat.settings import ProjectPaths, find_paths
 from homeostat.store import Store
 from homeostat.store.facts import Fact
 
-_ROLES: dict[str, Fact[Standing] | Fact[FirstModel]] = {f.name: f for f in (CHAMPION, CHALLENGER, BASELINE)}
+_ROLES: dict[str, Fact[Any]] = {f.name: f for f in (CHAMPION, CHALLENGER, BASELINE)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -214,7 +214,7 @@ def _register(loop: Loop, at: datetime, made: Ensemble, until: datetime, sources
             made.rows,
             {},
             made.cost,
-            {f"weight.{m['name']}": round(m["weight"], 6) for m in made.manifest["members"]},
+            {f"weight.{m['name']}": round(m.get("weight", 0.0), 6) for m in made.manifest.get("members", [])},
             lake_uri=loop.paths.lake_uri,
             lake_versions=loop.lake.versions(),
         )

@@ -24,7 +24,7 @@ def encode(features: pl.DataFrame, specs: list[Feature]) -> np.ndarray:
     for at, spec in enumerate(specs):
         column = features[spec["name"]]
         if spec["kind"] == "categorical":
-            known = pl.Enum(spec["vocabulary"])
+            known = pl.Enum(spec["vocabulary"] or [])
             codes = column.cast(pl.String).cast(known, strict=False).to_physical()
             matrix[:, at] = codes.cast(pl.Float32).to_numpy()
         else:

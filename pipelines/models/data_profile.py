@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import polars as pl
 
@@ -45,9 +45,7 @@ def learn_facts(rows: pl.DataFrame, project: Project) -> DataProfile:
     data = project.data
     return {
         "rows": rows.height,
-        "numeric": {
-            c: {"min": rows[c].min(), "max": rows[c].max(), "null_rate": _null_rate(rows[c])} for c in data.numeric
-        },
+        "numeric": {c: _range(rows[c]) for c in data.numeric},
         "categorical": {
             c: {"null_rate": _null_rate(rows[c]), "categories": _categories(rows[c])} for c in data.categorical
         },
@@ -70,6 +68,12 @@ def compare_facts(facts: DataProfile, rows: pl.DataFrame, project: Project) -> t
         elif column in project.data.categorical and (category := facts["categorical"].get(column)):
             news += [_unseen(values, category), _more_nulls(values, category)]
     return tuple(fact for fact in news if fact is not None)
+
+
+def _range(values: pl.Series) -> NumericProfile:
+    low: Any = values.min()
+    high: Any = values.max()
+    return {"min": low, "max": high, "null_rate": _null_rate(values)}
 
 
 def _null_rate(values: pl.Series) -> float:

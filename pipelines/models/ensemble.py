@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -131,10 +132,10 @@ def _weightless(member: MemberManifest) -> MemberManifest:
     return copy
 
 
-def weights_of(manifest: Manifest) -> dict[str, float]:
+def weights_of(manifest: Mapping[str, Any]) -> dict[str, float]:
     """The weights in a model's manifest; a model that is no ensemble has one member."""
     members = manifest.get(MEMBERS)
-    return {FIRST: 1.0} if members is None else {member["name"]: member.get("weight", 0.0) for member in members}
+    return {FIRST: 1.0} if members is None else {member["name"]: member["weight"] for member in members}
 
 
 def _sample(frame: pl.DataFrame, project: Project) -> pl.DataFrame:
