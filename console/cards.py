@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.panel import Panel
@@ -17,8 +17,6 @@ from rich.text import Text
 from homeostat.console.output import format_cell, out
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
-
     from homeostat.flows.labeling.backends import Item
     from homeostat.project import Project
 
@@ -45,14 +43,13 @@ def make_card(item: Item, project: Project, place: str, at: datetime) -> Rendera
 
 def make_picture(value: object, folder: Path) -> RenderableType:
     """A picture in half blocks where the screen has colours and the file can be read; else a line that names it."""
-    from PIL import Image as images
-    from PIL import UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     source = _source(value, folder)
     if source is None or not out.is_terminal:
         return Text(f"image: {str(value)[:200]}", style="dim")
     try:
-        with images.open(source) as opened:
+        with Image.open(source) as opened:
             picture = opened.convert("RGB")
     except (UnidentifiedImageError, OSError):
         return Text(f"image that cannot be read: {str(value)[:200]}", style="dim")
@@ -60,7 +57,7 @@ def make_picture(value: object, folder: Path) -> RenderableType:
     return _half_blocks(picture)
 
 
-def _half_blocks(picture: Image) -> Text:
+def _half_blocks(picture: Any) -> Text:
     wide, tall = picture.size
     text = Text(no_wrap=True)
     for y in range(0, tall - 1, 2):

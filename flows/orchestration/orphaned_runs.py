@@ -64,7 +64,9 @@ async def drop_missed(client: PrefectClient, deployments: Sequence[UUID], before
             "expected_start_time": {"before_": before},
         }
         scheduled = await client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(wanted))
-        late = sorted((run for run in scheduled if run.auto_scheduled), key=lambda run: run.expected_start_time)
+        late = sorted(
+            (run for run in scheduled if run.auto_scheduled), key=lambda run: run.expected_start_time or before
+        )
         for run in late[:-1]:
             await client.delete_flow_run(run.id)
             dropped += 1

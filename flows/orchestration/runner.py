@@ -138,7 +138,7 @@ class Keeper:
         try:
             for deployment in await asyncio.to_thread(build_deployments, project):
                 place_in(deployment, None, {})
-                served.deployments[deployment.flow_name] = await runner.aadd_deployment(deployment)
+                served.deployments[str(deployment.flow_name)] = await runner.aadd_deployment(deployment)
         except HomeostatError as fault:
             self._failed[project.folder] = (stamp, str(fault))
             log.error("%s: not deployed: %s", project.name, fault)

@@ -13,6 +13,7 @@ from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.site import Site
 from homeostat.errors import DataError
+from homeostat.monitoring.report.decisions import meaning_of
 from homeostat.registry.pages import version_page
 
 if TYPE_CHECKING:
@@ -55,9 +56,15 @@ def _describe(site: Site, loop: Loop, answer: dict[str, Any]) -> dict[str, Any]:
         "bars": _bars(answer["reasons"]) if isinstance(answer["reasons"], list) else [],
         "trouble": answer["reasons"] if isinstance(answer["reasons"], str) else None,
         "evidence": describe_evidence(promoted["evidence"]) if promoted else [],
+        "decision": _name_decision(promoted["decision"], answer["model_version"]) if promoted else None,
         "page": version_page(ui, loop.paths.model_name, answer["model_version"]) if ui else None,
         "regression": loop.project.task.value == "regression",
     }
+
+
+def _name_decision(kind: str, version: int) -> str:
+    stage = "rollback" if kind == "rollback" else "promotion"
+    return meaning_of(stage, kind).title.format(version=version)
 
 
 @dataclass(frozen=True, slots=True)

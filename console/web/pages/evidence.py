@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from homeostat.monitoring.report.story import METRIC_NAMES, format_text
 
@@ -60,7 +61,7 @@ def _is_table(value: object) -> bool:
     )
 
 
-def _sides(nested: dict[str, object]) -> Iterator[Block]:
+def _sides(nested: dict[str, Any]) -> Iterator[Block]:
     """Champion and challenger side by side, taken out of `nested`, where both are there."""
     names = [f"{side}_metrics" for side in _SIDES]
     if not all(isinstance(nested.get(name), Mapping) for name in names):
@@ -70,7 +71,7 @@ def _sides(nested: dict[str, object]) -> Iterator[Block]:
     yield Block("On the same rows", ("metric", *_SIDES), tuple(rows))
 
 
-def _tables(title: str, value: object) -> Iterator[Block]:
+def _tables(title: str, value: Any) -> Iterator[Block]:
     if isinstance(value, Mapping):
         flat = {name: part for name, part in value.items() if not _is_table(part)}
         if flat:
