@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-from homeostat.records import ColumnDrift, DriftResult, LearnedFact
+from homeostat.records import ColumnDrift, DriftResult, UnseenValues
 from homeostat.sections.steering import Monitoring
 
 LEAST_SHARE, BROKEN_SHARE = 0.01, 0.5
@@ -16,7 +16,7 @@ _WORDS = {
 }
 
 
-def count_as_drift(result: DriftResult, facts: Sequence[LearnedFact], settings: Monitoring) -> DriftResult:
+def count_as_drift(result: DriftResult, facts: Sequence[UnseenValues], settings: Monitoring) -> DriftResult:
     """Count a column as drifted where more than `monitoring.drift_threshold` of its rows have unseen values.
 
     A result that is unknown stays so: too few rows say nothing.
@@ -31,23 +31,23 @@ def count_as_drift(result: DriftResult, facts: Sequence[LearnedFact], settings: 
     return dataclasses.replace(result, columns=columns, share=share, status=status)
 
 
-def newly_seen(facts: Sequence[LearnedFact], earlier: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
+def newly_seen(facts: Sequence[UnseenValues], earlier: Sequence[UnseenValues]) -> tuple[UnseenValues, ...]:
     """The facts of at least 1% of the rows whose column and kind are not among the earlier ones."""
     known = {(f.column, f.kind) for f in earlier if f.share >= LEAST_SHARE}
     return tuple(f for f in facts if f.share >= LEAST_SHARE and (f.column, f.kind) not in known)
 
 
-def describe(fact: LearnedFact) -> str:
+def describe(fact: UnseenValues) -> str:
     """One fact as a person reads it."""
     return f"{fact.column}: {fact.share:.0%} {_WORDS.get(fact.kind, fact.kind)} ({fact.detail})"
 
 
-def _counted(column: ColumnDrift, fact: LearnedFact | None) -> ColumnDrift:
+def _counted(column: ColumnDrift, fact: UnseenValues | None) -> ColumnDrift:
     if fact is None or column.drifted:
         return column
     return dataclasses.replace(column, drifted=True, reason=describe(fact))
 
 
-def gone_columns(facts: Sequence[LearnedFact]) -> tuple[LearnedFact, ...]:
+def gone_columns(facts: Sequence[UnseenValues]) -> tuple[UnseenValues, ...]:
     """Columns with so many more missing values than in training that they are broken, not drifted."""
     return tuple(f for f in facts if f.kind == "null_rate" and f.share - f.learned >= BROKEN_SHARE)

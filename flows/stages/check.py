@@ -28,10 +28,10 @@ from homeostat.records import (
     CheckResult,
     Document,
     DriftResult,
-    LearnedFact,
     ModelRecord,
     Role,
     Severity,
+    UnseenValues,
     Window,
     WindowStatus,
 )
@@ -134,7 +134,7 @@ def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult
     return CheckResult(at, batch.id, champion, drift, facts, run)
 
 
-def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[DriftResult, tuple[LearnedFact, ...]]:
+def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[DriftResult, tuple[UnseenValues, ...]]:
     data = loop.project.data
     try:
         folder = loop.models.folder(version)
@@ -186,7 +186,7 @@ def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
     return result.drift.status == "drift" and not known
 
 
-def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[LearnedFact, ...]:
+def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[UnseenValues, ...]:
     """What this lineage meets for the first time; too few rows to measure drift on are too few to warn of."""
     if result.drift.status == "unknown":
         return ()

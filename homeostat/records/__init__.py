@@ -9,7 +9,7 @@ from homeostat.records.decisions import Approval, ApprovalState, Decision, Journ
 from homeostat.records.documents import Document
 from homeostat.records.labels import Answer, LabelTask, Purpose, TaskState
 from homeostat.records.models import CandidateResult, FitCost, ModelRecord
-from homeostat.records.performance import CheckResult, ColumnDrift, DriftResult, LearnedFact, Window, WindowStatus
+from homeostat.records.performance import CheckResult, ColumnDrift, DriftResult, UnseenValues, Window, WindowStatus
 
 __all__ = [
     "Alert",
@@ -28,7 +28,6 @@ __all__ = [
     "FitCost",
     "JournalEntry",
     "LabelTask",
-    "LearnedFact",
     "Lease",
     "ModelRecord",
     "Post",
@@ -39,6 +38,7 @@ __all__ = [
     "Scope",
     "Severity",
     "TaskState",
+    "UnseenValues",
     "Window",
     "WindowStatus",
 ]

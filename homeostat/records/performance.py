@@ -73,8 +73,8 @@ class DriftResult:
 
 
 @dataclass(frozen=True, slots=True)
-class LearnedFact:
-    """Something of a batch that the champion's training data had never shown; it warns, no more.
+class UnseenValues:
+    """Values of a column of a batch that the champion's training data did not have; they warn, no more.
 
     `share` is that of the rows it concerns, `learned` what it was in the training data.
     """
@@ -94,5 +94,5 @@ class CheckResult:
     batch: str
     model_version: int
     drift: DriftResult
-    facts: tuple[LearnedFact, ...] = ()
+    facts: tuple[UnseenValues, ...] = ()
     run_id: str | None = None

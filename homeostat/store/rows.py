@@ -21,7 +21,6 @@ from homeostat.records import (
     FitCost,
     JournalEntry,
     LabelTask,
-    LearnedFact,
     Lease,
     ModelRecord,
     Post,
@@ -30,6 +29,7 @@ from homeostat.records import (
     Reply,
     Severity,
     TaskState,
+    UnseenValues,
     Window,
     WindowStatus,
 )
@@ -69,7 +69,7 @@ def check(row: schema.CheckRow) -> CheckResult:
     """The record of a row."""
     columns = tuple(ColumnDrift(**column) for column in row.drift["columns"])
     drift = DriftResult(**{**row.drift, "columns": columns})
-    facts = tuple(LearnedFact(**fact) for fact in row.facts)
+    facts = tuple(UnseenValues(**fact) for fact in row.facts)
     return CheckResult(**_fields(CheckResult, row, drift=drift, facts=facts))
 
 

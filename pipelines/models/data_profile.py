@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 import polars as pl
 
 from homeostat.project import Project
-from homeostat.records import LearnedFact
+from homeostat.records import UnseenValues
 
 
 class NumericProfile(TypedDict):
@@ -52,13 +52,13 @@ def learn_facts(rows: pl.DataFrame, project: Project) -> DataProfile:
     }
 
 
-def compare_facts(facts: DataProfile, rows: pl.DataFrame, project: Project) -> tuple[LearnedFact, ...]:
+def compare_facts(facts: DataProfile, rows: pl.DataFrame, project: Project) -> tuple[UnseenValues, ...]:
     """Name what of an INPUTS-like frame the learned facts had never shown, in the order of the project's columns.
 
     Kinds: "range" and "category" with their share of the non-null values, "null_rate" (where it is more than
     0.1 above the learned one) with the rate.
     """
-    news: list[LearnedFact | None] = []
+    news: list[UnseenValues | None] = []
     for column in project.data.features:
         if rows.is_empty():
             continue
@@ -85,16 +85,16 @@ def _categories(values: pl.Series) -> list[str] | None:
     return distinct.to_list() if len(distinct) <= MOST_CATEGORIES else None
 
 
-def _outside(values: pl.Series, learned: NumericProfile) -> LearnedFact | None:
+def _outside(values: pl.Series, learned: NumericProfile) -> UnseenValues | None:
     low, high, present = learned["min"], learned["max"], values.drop_nulls()
     if low is None or high is None or present.is_empty():
         return None
     share = float(((present < low) | (present > high)).mean() or 0.0)  # pyright: ignore[reportArgumentType]
     detail = f"{values.name}: {share:.1%} of the values lie outside of {low:g}..{high:g}, the range it learned from"
-    return LearnedFact(values.name, "range", share, detail) if share > 0 else None
+    return UnseenValues(values.name, "range", share, detail) if share > 0 else None
 
 
-def _unseen(values: pl.Series, learned: CategoricalProfile) -> LearnedFact | None:
+def _unseen(values: pl.Series, learned: CategoricalProfile) -> UnseenValues | None:
     present = values.drop_nulls()
     if learned["categories"] is None or present.is_empty():
         return None
@@ -102,10 +102,10 @@ def _unseen(values: pl.Series, learned: CategoricalProfile) -> LearnedFact | Non
     share = len(new) / len(present)
     shown = ", ".join(repr(value) for value in new.unique().sort().head(3))
     detail = f"{values.name}: {share:.1%} of the values are unseen categories, such as {shown}"
-    return LearnedFact(values.name, "category", share, detail) if share > 0 else None
+    return UnseenValues(values.name, "category", share, detail) if share > 0 else None
 
 
-def _more_nulls(values: pl.Series, learned: NumericProfile | CategoricalProfile) -> LearnedFact | None:
+def _more_nulls(values: pl.Series, learned: NumericProfile | CategoricalProfile) -> UnseenValues | None:
     rate, was = _null_rate(values), learned["null_rate"]
     detail = f"{values.name}: {rate:.1%} of the values are missing; it was {was:.1%} in what it learned from"
-    return LearnedFact(values.name, "null_rate", rate, detail, was) if rate > was + NULL_RATE_STEP else None
+    return UnseenValues(values.name, "null_rate", rate, detail, was) if rate > was + NULL_RATE_STEP else None

@@ -32,7 +32,6 @@ from homeostat.records import (
     DriftResult,
     FitCost,
     LabelTask,
-    LearnedFact,
     Lease,
     ModelRecord,
     Post,
@@ -42,6 +41,7 @@ from homeostat.records import (
     Role,
     Severity,
     TaskState,
+    UnseenValues,
     Window,
     WindowStatus,
 )
@@ -68,7 +68,7 @@ CHECK = CheckResult(
         10,
         "one column could not be measured",
     ),
-    (LearnedFact("x", "range", 0.25, "above 3"),),
+    (UnseenValues("x", "range", 0.25, "above 3"),),
     "run1",
 )
 DECISION = Decision(AT, "retraining", "retrain", ("it is worse", "by 0.1"), {"worse_by": {"b1": 0.1}, "n": [1, 2]}, 3)

@@ -3,7 +3,7 @@
 import pytest
 
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
-from homeostat.records import ColumnDrift, DriftResult, LearnedFact
+from homeostat.records import ColumnDrift, DriftResult, UnseenValues
 from homeostat.sections.steering import Monitoring
 
 SETTINGS = Monitoring()
@@ -19,14 +19,14 @@ def result(*columns: ColumnDrift, status: str = "stable") -> DriftResult:
 
 @pytest.mark.parametrize(("share", "drifted", "status"), [(0.05, False, "stable"), (0.5, True, "drift")])
 def test_a_column_full_of_the_unseen_counts_as_drifted(share, drifted, status):
-    found = count_as_drift(result(column("a", False)), [LearnedFact("a", "category", share, "'x'")], SETTINGS)
+    found = count_as_drift(result(column("a", False)), [UnseenValues("a", "category", share, "'x'")], SETTINGS)
     assert (found.columns[0].drifted, found.status) == (drifted, status)
 
 
 def test_what_could_not_be_measured_is_measured_by_what_is_known_of_it():
     found = count_as_drift(
         result(column("a", None), column("b", False), column("c", False)),
-        [LearnedFact("a", "null_rate", 1.0, "all missing")],
+        [UnseenValues("a", "null_rate", 1.0, "all missing")],
         SETTINGS,
     )
     assert found.share == pytest.approx(1 / 3)
@@ -35,11 +35,11 @@ def test_what_could_not_be_measured_is_measured_by_what_is_known_of_it():
 
 def test_an_unknown_result_stays_unknown():
     unknown = result(status="unknown")
-    assert count_as_drift(unknown, [LearnedFact("a", "range", 1.0, "")], SETTINGS) is unknown
+    assert count_as_drift(unknown, [UnseenValues("a", "range", 1.0, "")], SETTINGS) is unknown
 
 
 def test_a_fact_is_told_once_and_trifles_never():
-    new, trifle = LearnedFact("a", "range", 0.2, "up to 9"), LearnedFact("b", "range", 0.001, "up to 3")
+    new, trifle = UnseenValues("a", "range", 0.2, "up to 9"), UnseenValues("b", "range", 0.001, "up to 3")
     assert newly_seen([new, trifle], []) == (new,)
-    assert newly_seen([new], [LearnedFact("a", "range", 0.5, "up to 7")]) == ()
+    assert newly_seen([new], [UnseenValues("a", "range", 0.5, "up to 7")]) == ()
     assert describe(new) == "a: 20% outside the range of the training data (up to 9)"
