@@ -19,7 +19,7 @@ from homeostat.flows.servers.local import mlflow_server, prefect_server
 PARENT = """
 import sys, time
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from conftest import house_at
 from prefect.client.orchestration import get_client
 
@@ -65,7 +65,7 @@ def test_an_embedded_server_ends_with_its_block_and_the_environment_is_as_before
 
 
 def test_an_embedded_server_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
-    args = [sys.executable, "-c", PARENT, str(tmp_path), str(Path(__file__).parent)]
+    args = [sys.executable, "-c", PARENT, str(tmp_path), *map(str, Path(__file__).parents[:2])]
     with subprocess.Popen(args, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "up\n"

@@ -26,14 +26,14 @@ from homeostat.lake import tables as lake_module
 START = datetime(2024, 1, 1, tzinfo=UTC)
 KILLED_APPEND = """
 import sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_lake import inputs_of
 from homeostat.lake import Lake
 Lake(sys.argv[1], "p").append("inputs", inputs_of(range(5), "b"), "inputs", "b")
 """
 KILLED_STREAM = """
 import os, signal, sys
-sys.path.insert(0, sys.argv[2])
+sys.path[:0] = sys.argv[2:]
 from test_lake import inputs_of
 from homeostat.lake import Lake
 def frames():
@@ -137,7 +137,7 @@ def test_a_process_killed_around_its_append_leaves_all_or_nothing(
     tmp_path: Path, script: str, boundary: str | None, kept: bool
 ) -> None:
     environment = {**os.environ, **({"HOMEOSTAT_KILL_AT": boundary} if boundary else {})}
-    command = [sys.executable, "-c", script, str(tmp_path / "lake"), str(Path(__file__).parent)]
+    command = [sys.executable, "-c", script, str(tmp_path / "lake"), *map(str, Path(__file__).parents[:2])]
     assert subprocess.run(command, env=environment, check=False).returncode == -signal.SIGKILL
     lake = Lake(str(tmp_path / "lake"), "p")
     assert lake.appended("inputs", "inputs", "b") is kept
