@@ -84,11 +84,6 @@ class Gate(Evidence, frozen=True):
     reason: str
     details: tuple[str, ...] = ()
 
-    @property
-    def told(self) -> str:
-        """The same as `reason`, as pages have called it."""
-        return self.reason
-
 
 class PromotionEvidence(Evidence, frozen=True):
     """What champion and challenger were compared on, and every gate. `gain` is loss a row saved, where it was compared.

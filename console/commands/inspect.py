@@ -149,6 +149,7 @@ def _gist(body: Any) -> str:
     if "decision" in body:
         version = f" (version {body['model_version']})" if body.get("model_version") else ""
         return f"{body['decision']}{version}: {'; '.join(body['reasons'])}"
-    if "told" in body:
-        return body["told"]
+    for name in ("message", "told"):
+        if name in body:
+            return body[name]
     return ", ".join(f"{name} {value}" for name, value in body.items())[:200]

@@ -39,7 +39,7 @@ ACTS = {
 """What each act means, by the kind of its entry."""
 QUIET_ACTS = tuple(kind for kind, meaning in ACTS.items() if meaning.quiet)
 """Acts of people one by one; a later entry says what came of them together."""
-_SENTENCES = ("told", "why", "detail", "problem", "note")
+_SENTENCES = ("message", "told", "why", "detail", "problem", "note")
 _PEOPLE = ("by", "who")
 _VERSIONS = ("version", "challenger", "after")
 

@@ -26,8 +26,9 @@ from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.history.knowledge import Known
 from homeostat.pipelines.history.refits import Refit
 from homeostat.pipelines.inference import ENSEMBLE, Predictor
+from homeostat.pipelines.inference.manifest import Manifest
 from homeostat.pipelines.models.ensemble import describe_ensemble, refit_members
-from homeostat.pipelines.models.members import FIRST, Member, MemberSpec
+from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, part_of
 from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project
 from homeostat.records import FitCost, ModelRecord
@@ -283,7 +284,6 @@ def begin(known: Known, bench: Bench) -> Memory:
     )
 
 
-def _alone(manifest: Mapping[str, Any], model: Any) -> dict[str, Member]:
+def _alone(manifest: Manifest, model: Any) -> dict[str, Member]:
     """The members of what is no ensemble: it is its own first member."""
-    kept = {key: manifest[key] for key in ("family", "rounds", "classes", "features")}
-    return {FIRST: Member({"name": FIRST, **kept}, model, FitCost())}
+    return {FIRST: Member(part_of(FIRST, manifest), model, FitCost())}

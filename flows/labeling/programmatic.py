@@ -114,7 +114,7 @@ def _note(loop: Loop, at: datetime, measured: list[Labeler]) -> None:
     if not measured or measured == before:
         return
     known = {one.labeler for one in before if one.dropped}
-    body = {"told": "; ".join(one.describe() for one in measured)}
+    body = {"message": "; ".join(one.describe() for one in measured)}
     with loop.store.write("labelers") as write:
         write.put_fact(LABELERS, Labelers(tuple(measured)))
         write.append_journal(at, f"{instant(at)}/labelers", "labelers", body)

@@ -95,7 +95,7 @@ def _read_csv(file: Path) -> Iterator[tuple[int, dict[str, object]]]:
     _check_columns(file, reader.fieldnames or [])
     at = reader.line_num
     for row in reader:
-        yield at + 1, row
+        yield at + 1, dict(row)
         at = reader.line_num
 
 

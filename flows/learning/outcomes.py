@@ -88,7 +88,7 @@ def _measure(port: LearningPort, attempt: Attempt, span: Span, at: datetime) -> 
         gained=gained,
         rows=rows.height,
         batch=span.batch,
-        told=_in_words(attempt, gained, rows.height),
+        message=_in_words(attempt, gained, rows.height),
     )
 
 

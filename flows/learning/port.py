@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Annotated, Any, Protocol
 
 import polars as pl
-from pydantic import BaseModel, PlainSerializer
+from pydantic import AliasChoices, BaseModel, Field, PlainSerializer
 
 from homeostat.durations import instant
 from homeostat.hooks import Hooks
@@ -77,12 +77,14 @@ class Attempt(BaseModel, frozen=True):
 
 
 class Measured(Attempt, frozen=True):
-    """What a step really saved a row, on the `rows` labelled rows of the first batch after it; `told` says it."""
+    """What a step really saved a row, on the `rows` labelled rows of the first batch after it.
+
+    `message` is that in words; earlier releases kept it as `told`."""
 
     gained: float
     rows: int
     batch: str
-    told: str
+    message: str = Field(validation_alias=AliasChoices("message", "told"))
 
 
 class Scoring(Protocol):

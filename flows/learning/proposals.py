@@ -48,7 +48,13 @@ def close(
     closed = dataclasses.replace(approval, state=state, decided_at=at, by=by, why=why or None)
     message = f"version {approval.version} {state.value}" + (f" by {by}" if by else "") + (f": {why}" if why else "")
     write.put_approval(closed)
-    body = {"version": approval.version, "asked_at": instant(approval.asked_at), "by": by, "why": why, "told": message}
+    body = {
+        "version": approval.version,
+        "asked_at": instant(approval.asked_at),
+        "by": by,
+        "why": why,
+        "message": message,
+    }
     write.append_journal(at, f"approval/{approval.version}/{state.value}", f"approval_{state.value}", body)
     write.put_acknowledgement(alert_key(approval), at, by or LOOP, message)
     return closed

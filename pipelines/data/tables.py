@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 
@@ -66,7 +66,7 @@ class FrameTable:
             raise unreadable(self.where, fault) from fault
 
 
-def open_frame(made: object, where: str) -> FrameTable:
+def open_frame(made: Any, where: str) -> FrameTable:
     """Wrap what a hook returned: a polars or pandas frame. Raises ProjectError for anything else."""
     if isinstance(made, pl.DataFrame | pl.LazyFrame):
         frame = made.lazy()
