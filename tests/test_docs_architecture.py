@@ -12,7 +12,7 @@ from homeostat.extensions import Extensions
 from homeostat.flows.stages.sequence import STAGES, WORK
 from homeostat.monitoring.drift import DRIFT_MEASURES
 
-ARCHITECTURE = "docs/explanation/architecture.md"
+ARCHITECTURE = "docs/architecture.md"
 
 
 # Packages

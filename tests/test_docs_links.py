@@ -38,7 +38,7 @@ def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert [(link, why) for link in links(text) if (why := link_fault(page, link))] == []
 
 
-@pytest.mark.parametrize("link", ["docs/nothing.md", "docs/explanation/architecture.md#nothing", "../outside.md"])
+@pytest.mark.parametrize("link", ["docs/nothing.md", "docs/architecture.md#nothing", "../outside.md"])
 def test_a_link_that_leads_nowhere_is_found(link: str) -> None:
     assert link_fault(ROOT / "README.md", link)
     assert links(f"see [this]({link})") == [link]
