@@ -1,4 +1,4 @@
-"""The house holds: floors, one room a vendor, no circles, light doors, no machine's name."""
+"""The structure holds: layers, one room a vendor, no circles, a light command line, no machine's name."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Import(NamedTuple):
 
 
 def read_packages() -> dict[str, str]:
-    """Map every module of the house, by dotted name, to its source."""
+    """Map every module of ours, by dotted name, to its source."""
     files = [file for package in BELOW for file in sorted((ROOT / package).rglob("*.py"))]
     return {name_of(file.relative_to(ROOT)): file.read_text(encoding="utf-8") for file in files}
 

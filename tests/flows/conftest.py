@@ -19,7 +19,7 @@ START = datetime(2020, 1, 7, tzinfo=UTC)
 
 
 def house_at(root: Path, prefect_api_url: str | None = None) -> ProjectPaths:
-    """A house whose every address lies in `root`."""
+    """Project paths whose every address lies in `root`."""
     return ProjectPaths(
         root=root,
         lake_uri=str(root / "lake"),

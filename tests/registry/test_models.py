@@ -66,7 +66,7 @@ def register(models: Models, made: Trained, folder: Path, key: str) -> int:
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("registry house")
+    return tmp_path_factory.mktemp("registry")
 
 
 @pytest.fixture
