@@ -23,6 +23,7 @@ from worlds import after, live
 
 from homeostat.console.main import app
 from homeostat.flows.learning.approvals import approve, list_open
+from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.learning.probation import get_probation
 from homeostat.flows.locks import claim
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
@@ -199,7 +200,7 @@ def test_the_alarm_and_the_probation_are_where_they_stood(shelf: Path, name: str
     champion, alarm = loop.champion(), get_watch(loop)
     assert champion is not None and alarm is not None
     assert leaves(dataclasses.asdict(alarm)) == leaves(facts["alarm/1"])
-    assert leaves(dataclasses.asdict(get_probation(loop, champion))) == leaves(facts["probation/1"])
+    assert leaves(dataclasses.asdict(get_probation(LoopPort(loop), champion))) == leaves(facts["probation/1"])
 
 
 def append_what_came_later(folder: Path) -> None:
