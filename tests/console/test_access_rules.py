@@ -136,7 +136,7 @@ def test_the_key_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     assert read_key(tmp_path) == key and len(bytes.fromhex(key)) == 32
     assert (tmp_path / "console.key").stat().st_mode & 0o777 == 0o600
     (tmp_path / "console.key").write_text("short")
-    with pytest.raises(HomeostatError, match="not a key"):
+    with pytest.raises(HomeostatError, match="not a signing key"):
         read_key(tmp_path)
 
 
@@ -207,7 +207,7 @@ def test_people_are_let_in_and_shut_out_at_the_command_line(tmp_path: Path) -> N
     ann = tomllib.loads(file.read_text())["people"]["ann"]
     assert ann["role"] == "admin" and ann["token_sha256"] not in kept and renewed != added["token"]
     for wrong, words in ((access, "already"), (("access", "remove", "bob", tmp_path), "no 'bob'"),
-                         (("access", "role", "ann", "king", tmp_path), "no role")):  # fmt: skip
+                         (("access", "role", "ann", "king", tmp_path), "not a role")):  # fmt: skip
         answer = warm(*wrong)
         assert (answer.code, answer.out, len(answer.told)) == (2, "", 1) and words in answer.err
     named = {"HOMEOSTAT_ACCESS": str(tmp_path / "other.toml")}

@@ -69,7 +69,7 @@ def test_the_page_shows_the_replay_and_no_life_begins(place: Path) -> None:
     with pasted(place, "The result in the web page") as url:
         await_answer(place, f"{url}/healthz")
         page = answer_of(f"{url}/projects/small/overview").decode()
-        assert "a replay: life has not begun" in page
+        assert "replay: not live yet" in page
         (project,) = answer_of(f"{url}/api/v1/projects")
         assert (project["name"], project["champion"]) == ("small", 1)
     wait_until(lambda: everybody(place / ORDERS) == [], lambda: everybody(place / ORDERS), 60)

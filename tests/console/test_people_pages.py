@@ -288,7 +288,7 @@ def test_a_challenger_is_approved_by_the_keyboard(place: Path, page: Page) -> No
         who = me(page, url, "waits")
         page.goto(f"{url}/projects/waits/approve")
         shown = page.locator("article.case").inner_text()
-        for part in ("Version 3 waits for approval", "auc (watched)", "95% interval", "c = a", "Passed"):
+        for part in ("Version 3 waits for approval", "AUC (watched)", "95% interval", "c = a", "Passed"):
             assert part in shown, shown
         page.locator("#why").focus()
         page.keyboard.type("it learned the new price")
@@ -344,7 +344,7 @@ def test_a_rejection_without_a_reason_is_told_in_place_and_one_with_a_reason_cou
         page.locator("#why-back").fill("try the one before")
         page.get_by_role("button", name="Roll back…").click()
         page.get_by_role("button", name="Yes, roll back").click()
-        page.wait_for_selector("text=Put back.")
+        page.wait_for_selector("text=Rolled back.")
     loop = live(place / "waits")
     assert loop.models.get_alias("challenger") is None and list_open(loop) == []
     assert ("approval_rejected", who) in kinds(loop)

@@ -213,7 +213,7 @@ def test_projects_run_side_by_side_and_a_broken_one_is_told_without_stopping_the
 def test_a_second_up_of_the_same_projects_is_one_clear_line(shelf: Up) -> None:
     again = warm("up", shelf.folder)
     assert (again.code, len(again.told)) == (2, 1)
-    assert f"is running already (process {shelf.process.pid}; prefect http://127.0.0.1:" in again.err
+    assert f"is already running (process {shelf.process.pid}; prefect http://127.0.0.1:" in again.err
     assert shelf.services()["console"]["url"] in again.err
 
 
@@ -374,7 +374,7 @@ def test_one_service_alone_on_a_terminal_is_a_screen_that_ctrl_c_ends(tmp_path: 
 @pytest.mark.parametrize(
     ("options", "more", "said"),
     [
-        ((), '[schedule]\ncron = "daily at six"\n', "schedule.cron: 'daily at six' is not a cron line"),
+        ((), '[schedule]\ncron = "daily at six"\n', "schedule.cron: 'daily at six' is not a cron expression"),
         (("--only", "runner"), "", "a Prefect server is needed"),
         (("--port", "99999"), "", "--port 99999: not a port"),
         (("--host", "0.0.0.0"), "", "Run 'homeostat access add NAME --role admin' first"),
