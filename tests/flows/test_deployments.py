@@ -59,7 +59,7 @@ def test_a_stage_may_have_a_cron_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        ('[schedule.stages]\nmonitor = "hourly"', r"schedule\.stages\.monitor: 'hourly' is not a cron line"),
+        ('[schedule.stages]\nmonitor = "hourly"', r"schedule\.stages\.monitor: 'hourly' is not a cron expression"),
         ('[schedule.stages]\ndecide = "0 * * * *"', r"schedule\.stages\.decide"),
         ('[schedule]\narrivals = "now"', r"schedule\.arrivals"),
     ],

@@ -142,7 +142,7 @@ def test_a_runner_takes_up_mends_and_lets_go_projects_by_itself(prefect_api: str
         sound = toml.read_text()
         toml.write_text(sound + '[schedule]\ncron = "daily"\n')
         problem = wait_for(lambda: heartbeat(root)["projects"].get("dropped", {}).get("problem"), root)
-        assert "schedule.cron: 'daily' is not a cron line" in problem
+        assert "schedule.cron: 'daily' is not a cron expression" in problem
         toml.write_text(sound + '[schedule]\ncron = "0 6 * * *"\n[schedule.stages]\nmonitor = "30 * * * *"\n')
         wait_for(lambda: heartbeat(root)["projects"]["dropped"]["problem"] is None, root)
         wait_for(lambda: crons_of("dropped") == {"tick-due": "0 6 * * *", "check": "30 * * * *"}, root)
