@@ -80,7 +80,7 @@ def _tell(fault: BaseException) -> int:
     if hasattr(fault, "format_message"):
         return _tell_usage(fault)
     if is_disk_full(fault):
-        say_error("no space is left on the disk. Free some, then run the same command to continue.")
+        say_error("no space is left on the disk. Make room, then run the same command to continue.")
         return 2
     if isinstance(fault, OSError) and fault.filename:
         say_error(f"{fault.filename}: {fault.strerror or fault}.")

@@ -23,7 +23,7 @@ def assert_full(answer: Answer) -> None:
     assert answer.code == 2, answer
     assert len(answer.told) == 1, answer.err
     assert "no space is left on the disk" in answer.err
-    assert "ree some" in answer.err
+    assert "ake room" in answer.err
 
 
 def fresh_copy(base: Path, to: Path) -> Path:
