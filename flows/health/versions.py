@@ -33,7 +33,9 @@ def _of_python() -> Finding:
     version = platform.python_version()
     if version in SpecifierSet(wanted):
         return Finding("python", "ok", version)
-    return Finding("python", "problem", f"{version}, but this release needs {wanted}", "Install it with Python 3.11.")
+    return Finding(
+        "python", "problem", f"{version}, but this release needs {wanted}", "Install it with Python 3.11 or newer."
+    )
 
 
 def _wrong(text: str, store_url: str) -> str | None:
