@@ -33,16 +33,6 @@ class RetrainingKind(StrEnum):
     LABEL = "label"
     WAIT = "wait"
 
-    @property
-    def is_step(self) -> bool:
-        """Whether a challenger is made and compared."""
-        return self in STEPS
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether no model changes."""
-        return self in IDLE
-
 
 STEPS = frozenset({RetrainingKind.RECALIBRATE, RetrainingKind.REFRESH, RetrainingKind.RETRAIN})
 IDLE = frozenset({RetrainingKind.WAIT, RetrainingKind.FIX_DATA, RetrainingKind.LABEL})

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from test_architecture import own_files
 
 ROOT = Path(__file__).resolve().parents[1]
 TEAM = ("flows", "pipelines", "monitoring", "registry", "console")
@@ -61,13 +62,6 @@ def names_of(built: Path) -> set[str]:
         return set(wheel.namelist())
 
 
-def tracked() -> list[str]:
-    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout")
-    return [name for name in listed.stdout.splitlines() if (ROOT / name).is_file()]
-
-
 def team_project(folder: Path) -> Path:
     """A project in a folder that holds packages called as our folders are, which its hooks import."""
     for name in TEAM:
@@ -88,7 +82,9 @@ def test_the_wheel_installs_nothing_at_the_top_but_homeostat(built: Path) -> Non
 def test_every_module_template_migration_and_example_is_in_the_wheel(built: Path) -> None:
     inside = ("homeostat/", *(f"{name}/" for name in TEAM), "examples/")
     wanted = {
-        name if name.startswith("homeostat/") else f"homeostat/{name}" for name in tracked() if name.startswith(inside)
+        name if name.startswith("homeostat/") else f"homeostat/{name}"
+        for name in own_files()
+        if name.startswith(inside)
     }
     assert wanted - names_of(built) == set()
 
@@ -96,7 +92,7 @@ def test_every_module_template_migration_and_example_is_in_the_wheel(built: Path
 def test_the_sdist_holds_whatever_its_tests_need(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         held = {name.partition("/")[2] for name in archive.getnames()}
-    assert set(tracked()) - held == set()
+    assert set(own_files()) - held == set()
 
 
 @pytest.mark.parametrize("installed", ["wheel", "editable"])

@@ -16,7 +16,7 @@ from homeostat.errors import DataError
 from homeostat.flows.backtest.memory import Memory, begin
 from homeostat.flows.backtest.policies import Bench, Model
 from homeostat.flows.learning.evidence import deliberate
-from homeostat.flows.learning.step import find_base, take_step, train_anew
+from homeostat.flows.learning.step import take_step
 from homeostat.pipelines.history.knowledge import Known
 from homeostat.records import Decision
 
@@ -52,7 +52,7 @@ class Stepping:
             memory.roll_back(at)
         elif decision.kind in STEPS:
             try:
-                step = train_anew(memory, at) if find_base(memory) is None else take_step(memory, at, decision)
+                step = take_step(memory, at, decision)
             except DataError:
                 memory.note_training(at)
                 return

@@ -103,11 +103,13 @@ def fresh_count(project: Project, spans: Sequence[Span]) -> int:
 def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     """Take the step that was decided at `at`: make a challenger and compare it.
 
-    The challenger belongs to the champion's lineage, unless everything was learned anew because of an alarm. Raises
-    DataError where there are no labelled rows to compare on.
+    The challenger belongs to the champion's lineage, unless everything was learned anew because of an alarm. A model
+    that has no members of ours is trained again as a whole. Raises DataError where too few rows are labelled.
     """
     base, champion = find_base(port), port.champion()
-    assert base is not None and champion is not None
+    assert champion is not None
+    if base is None:
+        return _train_anew(port, at, champion)
     spans = new_spans(port, base, at)
     batches = tuple(span.batch for span in spans)
     rows = port.labelled_rows(batches, at, weighed=True) if batches else None
@@ -135,13 +137,11 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     return Step(record, verdict, progress, attempt)
 
 
-def train_anew(port: LearningPort, at: datetime) -> Step:
+def _train_anew(port: LearningPort, at: datetime, champion: ModelRecord) -> Step:
     """Train every candidate again on all but the newest labelled batches, and compare the best on those.
 
     Raises DataError where there are too few labelled rows to learn from.
     """
-    champion = port.champion()
-    assert champion is not None
     batches = _fresh_batches(port, champion, at)
     record = port.train(at, batches)
     comparison = compare(port, champion.version, record.version, batches, at)

@@ -9,7 +9,7 @@ from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, Attempts
 from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.learning.outcomes import with_attempt
 from homeostat.flows.learning.promotion import settle
-from homeostat.flows.learning.step import Step, find_base, take_step, train_anew
+from homeostat.flows.learning.step import Step, take_step
 from homeostat.flows.loop import Loop
 from homeostat.store.facts import Fact
 
@@ -22,7 +22,7 @@ def refresh(loop: Loop, at: datetime) -> dict[str, Any]:
     """
     decision, port = loop.store.get_decision(at, "retraining"), LoopPort(loop)
     assert decision is not None
-    step = train_anew(port, at) if find_base(port) is None else take_step(port, at, decision)
+    step = take_step(port, at, decision)
     outcome = {"did": decision.kind, "version": step.record.version, "verdict": step.verdict.kind}
     return settle(loop, at, step.record, step.verdict, outcome, _facts(port, step))
 
