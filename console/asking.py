@@ -9,7 +9,6 @@ from homeostat.console.arguments import now, person
 from homeostat.console.cards import are_numbered, make_card
 from homeostat.console.output import out, say, say_error
 from homeostat.errors import CheckFailed, HomeostatError
-from homeostat.records import Answer
 
 if TYPE_CHECKING:
     from homeostat.flows.labeling.backends import Item
@@ -77,6 +76,7 @@ def name_label(label: str | None) -> str:
 def _give(loop: Loop, task: str, who: str, label: str | None) -> str | None:
     """Give an answer; None where it counts, else why it does not."""
     from homeostat.flows.labeling.people import give_answers
+    from homeostat.records import Answer
 
     at = now()
     checked = give_answers(loop, [Answer(task, who, label, at)], at, person(), "console")

@@ -28,7 +28,8 @@ MODEL_APPROVED = "homeostat.model.approved"
 MODEL_REJECTED = "homeostat.model.rejected"
 ALERT_RAISED = "homeostat.alert.raised"
 
-TIMEOUT_SECONDS = 2.0
+TIMEOUT_SECONDS = 10.0
+"""Long for a busy server; one that is not there refuses at once."""
 
 
 def resource_of(project: str) -> str:

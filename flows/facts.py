@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from datetime import datetime
+from typing import Annotated, Any
 
-from homeostat.durations import Instant
+from pydantic import PlainSerializer
+
+from homeostat.durations import instant
 from homeostat.flows.learning.port import Attempt, Measured, Progress, Training
 from homeostat.monitoring.alarm.state import Watch
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.labels.labelers import Labeler
 from homeostat.records import FitCost, PostKind
 from homeostat.store.facts import Fact, FactSeries
+
+Instant = Annotated[datetime, PlainSerializer(instant, when_used="json")]
+"""A time that is kept as `instant` writes it."""
 
 
 @dataclass(frozen=True, slots=True)

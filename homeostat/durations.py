@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
-
-from pydantic import BeforeValidator, PlainSerializer
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _FORM = re.compile(r"\s*(\d+)\s*([smhdw])\s*")
@@ -48,8 +45,3 @@ def instant(at: datetime) -> str:
     """Write an instant in UTC, the same way everywhere: `2020-01-07T00:00:00Z`."""
     text = at.astimezone(UTC).isoformat(timespec="microseconds" if at.microsecond else "seconds")
     return text.replace("+00:00", "Z")
-
-
-Instant = Annotated[datetime, PlainSerializer(instant, when_used="json")]
-"""A time that is kept as `instant` writes it."""
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]

@@ -9,8 +9,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from homeostat.durations import Duration
-from homeostat.sections.values import Class, Column, Number, Section, Zone
+from homeostat.sections.values import Class, Column, Duration, Number, Section, Zone
 
 RESERVED = frozenset({
     "event_at", "available_at", "known_at", "label",

@@ -8,9 +8,8 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from homeostat.durations import Duration
 from homeostat.records import Severity
-from homeostat.sections.values import Column, Instant, Number, Section, SomeTime, VariableName, Whole, Zone
+from homeostat.sections.values import Column, Duration, Instant, Number, Section, SomeTime, VariableName, Whole, Zone
 
 
 class Loop(Section):

@@ -7,9 +7,9 @@ from datetime import date, datetime, time, timedelta
 from typing import Annotated, Any, ClassVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, model_validator
 
-from homeostat.durations import Duration
+from homeostat.durations import format_duration, parse_duration
 
 
 class Section(BaseModel):
@@ -87,4 +87,5 @@ PlainName = Annotated[str, AfterValidator(_plain_name)]
 VariableName = Annotated[str, AfterValidator(_variable_name)]
 Zone = Annotated[str, AfterValidator(_zone)]
 Instant = Annotated[datetime, BeforeValidator(_as_instant)]
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 SomeTime = Annotated[Duration, AfterValidator(_some_time)]
