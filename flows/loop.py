@@ -155,6 +155,12 @@ def tick_index(project: Project, at: datetime) -> int:
     return int((at - project.start_at) / project.loop.tick)
 
 
+def end_of_tick(project: Project, at: datetime) -> datetime:
+    """The end of the slot that `at` lies in, which is `at` where a slot ends there."""
+    index = tick_index(project, at)
+    return at if slot(project, index) >= at else slot(project, index + 1)
+
+
 def slot(project: Project, index: int) -> datetime:
     """The end of a slot of the project's tick grid; slot 0 ends at the loop's start."""
     return project.start_at + index * project.loop.tick if index else project.start_at

@@ -27,6 +27,7 @@ from homeostat.pipelines.history.knowledge import Known
 from homeostat.pipelines.history.refits import Refit
 from homeostat.pipelines.inference import ENSEMBLE, Predictor
 from homeostat.pipelines.inference.manifest import Manifest
+from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.ensemble import describe_ensemble, refit_members
 from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, part_of
 from homeostat.pipelines.models.training import train_model
@@ -122,7 +123,7 @@ class Memory:
 
     def count_labels(self, at: datetime) -> int:
         """How many rows have a label."""
-        return len(self.known.rows)
+        return len(self.known.labelled)
 
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
         """The scored batches with rows that ended by `at`, after `after` where it is given, oldest first."""
@@ -144,11 +145,15 @@ class Memory:
         """The inputs of batches whose label is known, with `label` and `_batch`; sorted by event and key."""
         history = self.bench.learner.history
         ticks = [tick_index(self.project, datetime.fromisoformat(batch)) for batch in batches]
-        rows = self.known.rows[np.isin(history.tick[self.known.rows], ticks)]
-        names = dict(zip(ticks, batches, strict=True))
-        return self.known.frame(rows).with_columns(
-            _batch=pl.Series([names[tick] for tick in history.tick[rows].tolist()], dtype=pl.String)
+        rows = self.known.labelled[np.isin(history.tick[self.known.labelled], ticks)]
+        names, frame = dict(zip(ticks, batches, strict=True)), self.known.frame(rows)
+        named = frame.with_columns(
+            _batch=pl.Series([names[tick] for tick in history.tick[rows].tolist()], dtype=pl.String),
+            propensity=pl.Series(self.known.chances(frame, rows)),
         )
+        if weighed:
+            return named
+        return named.filter(pl.Series(fair_share(named, self.project.data.key, "_batch"))).drop("propensity")
 
     def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of batches that ended by `until`, events from `since` on, but not the keys `without`."""
@@ -157,7 +162,7 @@ class Memory:
         rows = rows[history.tick[rows] <= tick_index(self.project, until)]
         if since is not None:
             rows = rows[(history.frame["event_at"].gather(rows) >= since).to_numpy()]
-        frame = self.known.frame(rows)
+        frame = self.known.lesson(rows)
         return frame.filter(~pl.col(self.project.data.key).is_in(without.implode()))
 
     def made(self, at: datetime) -> ModelRecord | None:
@@ -189,7 +194,7 @@ class Memory:
         history = self.bench.learner.history
         ticks = [tick_index(self.project, datetime.fromisoformat(batch)) for batch in without]
         rows = self.known.rows[~np.isin(history.tick[self.known.rows], ticks)]
-        trained = train_model(self.known.frame(rows), self.project, self.hooks)
+        trained = train_model(self.known.lesson(rows), self.project, self.hooks)
         members = _alone(trained.manifest, trained.fit.model)
         return self._keep(at, trained.family, trained.rows, trained.cost, None, trained.predictor, members)
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
-from homeostat.flows.labels import fair_share, measured_labels
+from homeostat.flows.labels import find_delays, measured_labels, row_tick, with_chances
 from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
 from homeostat.flows.learning.versions import (
     RECORD,
@@ -27,18 +28,19 @@ from homeostat.flows.learning.versions import (
     read_record,
     training_frame,
 )
-from homeostat.flows.loop import Loop
+from homeostat.flows.loop import Loop, end_of_tick, tick_index
 from homeostat.hooks import Hooks
-from homeostat.monitoring.alarm.rule import is_mature
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import describe as describe_fact
 from homeostat.monitoring.novelty import gone_columns
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.inference import ENSEMBLE as ENSEMBLE_FAMILY
+from homeostat.pipelines.labels.delays import LabelDelays
+from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.ensemble import Ensemble, refresh_ensemble
 from homeostat.pipelines.models.members import MemberSpec
 from homeostat.project import Project
-from homeostat.records import CheckResult, ModelRecord
+from homeostat.records import CheckResult, ModelRecord, Window
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.registration import Registration
 
@@ -114,21 +116,38 @@ class LoopPort:
         return count_labels(self.loop, at)
 
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
-        """The scored batches with rows that ended by `at`, after `after` where it is given, oldest first."""
-        settings, windows = self.project.monitoring, self.loop.store.list_windows(after=after)
-        return [
-            Span(w.batch, w.end_at, w.rows, w.labels, w.coverage, w.model_version, is_mature(w, settings))
-            for w in windows
-            if w.end_at <= at and w.rows
-        ]
+        """What was scored in each tick that ended by `at`, after `after` where it is given, oldest first."""
+        windows = [w for w in self.loop.store.list_windows(after=after) if w.rows]
+        by_tick = groupby(sorted(windows, key=lambda w: w.end_at), lambda w: end_of_tick(self.project, w.end_at))
+        return [self._span(list(group), end, at) for end, group in by_tick if end <= at]
+
+    def _span(self, windows: list[Window], end: datetime, at: datetime) -> Span:
+        rows, labels = sum(w.rows for w in windows), sum(w.labels for w in windows)
+        coverage = sum(w.coverage * w.rows for w in windows) / rows
+        served = max(windows, key=lambda w: (w.rows, w.end_at)).model_version
+        age = tick_index(self.project, at) - tick_index(self.project, end)
+        mature = self.delays(at).are_fair_sample(age=age, labels=labels, coverage=coverage)
+        return Span(windows[-1].batch, tuple(w.batch for w in windows), end, rows, labels, coverage, served, mature)
+
+    def delays(self, at: datetime) -> LabelDelays:
+        """How long labels have taken to come, by what is known at `at`; estimated once."""
+        if at not in self._delays:
+            self._delays[at] = find_delays(self.loop, at)
+        return self._delays[at]
+
+    @cached_property
+    def _delays(self) -> dict[datetime, LabelDelays]:
+        return {}
 
     def broken_batches(self) -> set[str]:
-        """The batches in which a column that was there has gone."""
+        """The batches of ticks in which a column that was there has gone."""
         return self._broken
 
     @cached_property
     def _broken(self) -> set[str]:
-        return {check.batch for check in self._checks if gone_columns(check.facts)}
+        ticks = {check.tick_at for check in self._checks if gone_columns(check.facts)}
+        batches = self.loop.store.list_batches() if ticks else []
+        return {batch.id for batch in batches if end_of_tick(self.project, batch.end_at) in ticks}
 
     @cached_property
     def _checks(self) -> list[CheckResult]:
@@ -150,11 +169,11 @@ class LoopPort:
 
     def labelled_rows(self, batches: Sequence[str], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
         """The inputs of batches whose label counts and is known at `at`; see `labelled_rows` of this module."""
-        return labelled_rows(self.loop, batches, at, weighed=weighed)
+        return labelled_rows(self.loop, batches, at, self.delays(at), weighed=weighed)
 
     def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
-        frame = training_frame(self.loop, at, until=until, since=since, without=without)
+        frame = training_frame(self.loop, at, until=until, since=since, without=without, delays=self.delays(at))
         return frame.filter(~pl.col("_batch").is_in(sorted(self.broken_batches())))
 
     def made(self, at: datetime) -> ModelRecord | None:
@@ -221,11 +240,13 @@ def _register(loop: Loop, at: datetime, made: Ensemble, until: datetime, sources
         return loop.models.register(folder, registration)
 
 
-def labelled_rows(loop: Loop, batches: Sequence[str], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
+def labelled_rows(
+    loop: Loop, batches: Sequence[str], at: datetime, delays: LabelDelays | None = None, *, weighed: bool = False
+) -> pl.DataFrame | None:
     """The inputs of `batches` whose label is known at `at`, with `label`; sorted by event and key.
 
-    Only labels that count for what is measured. Of likelier rows no more than of others (see
-    `homeostat.flows.labels`); or all of them, `weighed` by the `propensity` that then comes with them.
+    Only labels that count for what is measured. Of rows whose label was likelier to be known no more than of others
+    (see `homeostat.flows.labels`); or all of them, `weighed` by the `propensity` that then comes with them.
     """
     chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
     rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
@@ -235,6 +256,8 @@ def labelled_rows(loop: Loop, batches: Sequence[str], at: datetime, *, weighed: 
     if labels is None:
         return None
     known = rows.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    came = known.select(row_tick(loop)).to_series()
+    known = with_chances(known, came, delays or find_delays(loop, at), tick_index(loop.project, at))
     if weighed:
         return known
     return known.filter(pl.Series(fair_share(known, loop.key, "_batch"))).drop("propensity")

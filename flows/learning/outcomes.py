@@ -71,7 +71,7 @@ def _first_after(spans: list[Span], attempt: Attempt) -> Span | None:
 
 
 def _measure(port: LearningPort, attempt: Attempt, span: Span, at: datetime) -> Measured | None:
-    rows = port.labelled_rows((span.batch,), at)
+    rows = port.labelled_rows(span.batches, at)
     if rows is None or rows.is_empty():
         return None
     try:

@@ -26,9 +26,13 @@ Rows = Callable[[int | None], pl.DataFrame]
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A scored batch: when it ended, its rows and labels, who served it, and whether its labels are a fair sample."""
+    """What was scored in a tick: when that ended, rows, labels, who served, and whether labels are a fair sample.
+
+    `batch` names the newest of its `batches`: rows that came between two ticks were scored as batches of their own.
+    """
 
     batch: str
+    batches: tuple[str, ...]
     end_at: datetime
     rows: int
     labels: int
@@ -163,7 +167,7 @@ class LearningPort(Protocol):
         ...
 
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
-        """The scored batches with rows that ended by `at`, after `after` where it is given, oldest first."""
+        """What was scored in each tick that ended by `at`, after `after` where it is given, oldest first."""
         ...
 
     def broken_batches(self) -> set[str]:
@@ -181,13 +185,16 @@ class LearningPort(Protocol):
     def labelled_rows(self, batches: Sequence[str], at: datetime, *, weighed: bool = False) -> pl.DataFrame | None:
         """The inputs of batches whose label is known at `at`, with `label` and `_batch`; sorted by event and key.
 
-        `weighed`: all of them, with the `propensity` of each label where it matters; else of likelier rows no more than
-        of others.
+        `weighed`: all of them, with the `propensity` of each label where it matters; else of rows whose label was
+        likelier to be known no more than of others.
         """
         ...
 
     def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
-        """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
+        """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`.
+
+        Only rows that are old enough for their labels to be a fair sample (see `homeostat.pipelines.labels.delays`).
+        """
         ...
 
     def made(self, at: datetime) -> ModelRecord | None:

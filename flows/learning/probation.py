@@ -61,7 +61,7 @@ def _losses(
     port: LearningPort, span: Span, at: datetime, root: int, versions: set[int]
 ) -> dict[int, np.ndarray] | None:
     """Of each version both losses of each labelled row of a batch, (2, rows); None where nothing can be compared."""
-    rows = port.labelled_rows((span.batch,), at) if versions != {root} else None
+    rows = port.labelled_rows(span.batches, at) if versions != {root} else None
     if rows is None or rows.is_empty():
         return None
     raw = raw_view(rows, port.project)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from homeostat.decisions import AlarmKind, PromotionKind, RetrainingFacts
@@ -32,7 +33,8 @@ from homeostat.records import Decision, ModelRecord
 from homeostat.registry.comparison import Comparison
 from homeostat.registry.promotion import decide_promotion
 
-MOST_BATCHES = 12
+MOST_ROWS = 20_000
+"""A step looks at about so many of the newest labelled rows: with more it would only become slower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +91,17 @@ def _usable(port: LearningPort, manifest: Mapping[str, Any]) -> bool:
 
 
 def new_spans(port: LearningPort, base: Base, at: datetime) -> list[Span]:
-    """The mature batches after what a base knows, oldest first, the newest `MOST_BATCHES`; none that is broken."""
+    """What became mature after what a base knows, oldest first, about `MOST_ROWS` rows; nothing that is broken."""
     broken = port.broken_batches()
-    return [s for s in port.spans(at, base.until) if s.mature and s.batch not in broken][-MOST_BATCHES:]
+    spans = [span for span in port.spans(at, base.until) if span.mature and not broken.intersection(span.batches)]
+    return _newest(spans, MOST_ROWS)
+
+
+def _newest(spans: Sequence[Span], rows: int) -> list[Span]:
+    """The newest spans with about so many labelled rows together."""
+    labels = np.cumsum([span.labels for span in reversed(spans)])
+    wanted = int(np.searchsorted(labels, rows)) + 1
+    return list(spans[-wanted:])
 
 
 def fresh_count(project: Project, spans: Sequence[Span]) -> int:
@@ -111,7 +121,7 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     if base is None:
         return _train_anew(port, at, champion)
     spans = new_spans(port, base, at)
-    batches = tuple(span.batch for span in spans)
+    batches = tuple(batch for span in spans for batch in span.batches)
     rows = port.labelled_rows(batches, at, weighed=True) if batches else None
     if rows is None or rows.is_empty():
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
@@ -158,14 +168,14 @@ def _fresh_batches(port: LearningPort, champion: ModelRecord, at: datetime) -> t
     """The newest batches with enough labels to compare on, at most half of what is fresh: the rest is to learn from."""
     spans, gates = fresh_spans(port, champion, at), port.project.gates
     wanted = min(gates.fresh_rows, max(sum(span.labels for span in spans) // 2, gates.min_rows))
-    chosen: list[str] = []
+    chosen: list[Span] = []
     labels = 0
     for span in reversed(spans):
         if labels >= wanted:
             break
-        chosen.append(span.batch)
+        chosen.append(span)
         labels += span.labels
-    return tuple(reversed(chosen))
+    return tuple(batch for span in reversed(chosen) for batch in span.batches)
 
 
 def _judge(port: LearningPort, at: datetime, comparison: Comparison, champion: ModelRecord, newest: Span) -> Decision:
@@ -210,7 +220,7 @@ def _followed(
 ) -> dict[str, float]:
     """The weights after the new batches, each member's loss as of the version that stood when a batch was scored."""
     for span in spans:
-        mine, standing = rows.filter(pl.col("_batch") == span.batch), port.standing_version(span.end_at)
+        mine, standing = rows.filter(pl.col("_batch").is_in(span.batches)), port.standing_version(span.end_at)
         if not mine.is_empty() and standing is not None:
             weights = follow(weights, _member_losses(port, standing, mine))
     return weights

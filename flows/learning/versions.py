@@ -9,17 +9,20 @@ from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from homeostat.errors import DataError
-from homeostat.flows.labels import fair_share
-from homeostat.flows.loop import Loop
+from homeostat.flows.labels import find_delays, row_tick, sample_of
+from homeostat.flows.loop import Loop, tick_index
+from homeostat.pipelines.labels.delays import LabelDelays
+from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.training import train_model
 from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
 from homeostat.registry.registration import Registration
 
 RECORD = "record.json"
-PROGRAMMATIC, SOURCES = "programmatic", "labels"
+OBSERVED, PROGRAMMATIC, SOURCES = "observed", "programmatic", "labels"
 
 
 def training_frame(
@@ -29,14 +32,17 @@ def training_frame(
     until: datetime | None = None,
     since: datetime | None = None,
     without: pl.Series | None = None,
+    delays: LabelDelays | None = None,
 ) -> pl.DataFrame:
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
-    `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
-    of them, and `_measured`, whether a model may be measured on it, only where not every row had the same chance.
-    Raises DataError where there is no row.
+    Rows whose labels are not a fair sample yet are left out (see `homeostat.pipelines.labels.delays`; `delays` are
+    estimated where they are not given). `_provenance` says where each label comes from; `_weight`, how much each
+    counts, is given only where rules made some of them or labels of some class are still to come, and `_measured`,
+    whether a model may be measured on it, only where not every row had the same chance. Raises DataError where there is
+    no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -57,21 +63,38 @@ def training_frame(
     if doubtful:
         inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
     labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
-    chances = labels.select(loop.key, "propensity")
-    frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)
-    return _weighed(loop, frame, chances)
+    frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    known = find_delays(loop, at) if delays is None else delays
+    return _weighed(loop, _settled(loop, frame, at, known))
 
 
-def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
-    drawn = frame.select(loop.key, "_batch").join(chances, on=loop.key, how="left", maintain_order="left")
-    fair = fair_share(drawn, loop.key, "_batch")
+def _settled(loop: Loop, frame: pl.DataFrame, at: datetime, delays: LabelDelays) -> pl.DataFrame:
+    """The rows that are old enough, with the chance (`_chance`) that such a label had to have come by now.
+
+    For a first model all that there is must do where that would be too little.
+    """
+    aged = frame.with_columns(_age=tick_index(loop.project, at) - row_tick(loop))
+    observed = aged["_provenance"] == OBSERVED
+    old = aged.filter((pl.col("_age") >= delays.settled_after) | ~observed)
+    if loop.version_of("champion") is None and old.height < loop.project.training.min_rows:
+        return aged.with_columns(_chance=pl.lit(1.0)).drop("_age")
+    chances = delays.chances(old["label"], old["_age"].clip(0).to_numpy().astype(np.int64))
+    chance = pl.when(old["_provenance"] == OBSERVED).then(pl.Series(chances)).otherwise(1.0)
+    return old.with_columns(_chance=chance)
+
+
+def _weighed(loop: Loop, frame: pl.DataFrame) -> pl.DataFrame:
+    drawn = frame.select(
+        loop.key, sample_of(loop).alias("_sample"), propensity=pl.col("propensity") * pl.col("_chance")
+    )
+    fair = fair_share(drawn, loop.key, "_sample")
     if not fair.all():
         frame = frame.with_columns(_measured=pl.Series(fair))
-    ruled = pl.col("_provenance") == PROGRAMMATIC
-    if frame.select(ruled.any()).item():
-        weight = pl.when(ruled).then(loop.project.labeling.label_weight).otherwise(1.0)
-        frame = frame.with_columns(_weight=weight)
-    return frame
+    ruled = pl.when(pl.col("_provenance") == PROGRAMMATIC).then(loop.project.labeling.label_weight).otherwise(1.0)
+    weights = frame.select(ruled / pl.col("_chance")).to_series()
+    if (weights != 1).any():
+        frame = frame.with_columns(_weight=weights)
+    return frame.drop("propensity", "_chance", "_age", strict=False)
 
 
 def key_of(loop: Loop, at: datetime) -> str:

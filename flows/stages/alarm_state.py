@@ -15,6 +15,7 @@ from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, 
 from homeostat.metrics import positive_class
 from homeostat.monitoring.alarm.state import Watch, begin, take
 from homeostat.monitoring.performance.realized import awaits_labels
+from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.project import Task
 from homeostat.records import Batch, BatchState, Role, Window, WindowStatus
 
@@ -25,7 +26,7 @@ def get_watch(loop: Loop) -> Watch | None:
     return None if champion is None else loop.store.get_fact(ALARM.of(_lineage_of(loop, champion)))
 
 
-def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
+def follow(loop: Loop, at: datetime, measured: list[Window], delays: LabelDelays) -> Watch | None:
     """The state of the champion's lineage after the batches that matured by `at`; reads, and writes nothing.
 
     `measured`: the windows that were open at this check. The first batch that still waits for labels ends it: those
@@ -43,7 +44,7 @@ def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
         if not _is_of(loop, batch, lineage):
             watch = replace(watch, until=instant(batch.end_at))
             continue
-        rows = None if status.get(batch.id) is WindowStatus.PROVISIONAL else _matured(loop, batch, at)
+        rows = None if status.get(batch.id) is WindowStatus.PROVISIONAL else _matured(loop, batch, at, delays)
         if rows is None:
             return replace(watch, waits_for=batch.id)
         watch = _taken(loop, watch, batch, rows)
@@ -81,13 +82,13 @@ def _current(loop: Loop, lineage: int, at: datetime) -> Watch:
     return replace(made, until=kept.until if kept else instant(since))
 
 
-def _matured(loop: Loop, batch: Batch, at: datetime) -> pl.DataFrame | None:
+def _matured(loop: Loop, batch: Batch, at: datetime, delays: LabelDelays) -> pl.DataFrame | None:
     """The batch's predictions with what is known of their truth; None while some label may still come."""
     mine = (pl.col("role") == Role.CHAMPION.value) & (pl.col("batch") == batch.id)
     rows = loop.lake.read("predictions", mine)
     if rows is None:
         return None
-    labelled = with_fair_labels(loop, rows, at)
+    labelled = with_fair_labels(loop, rows, at, delays)
     waits = labelled["label"].null_count() > 0 and awaits_labels(labelled, loop.project, at)
     return None if waits else labelled
 

@@ -13,7 +13,7 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
 from homeostat.flows.facts import ALARM
-from homeostat.flows.labels import with_labels
+from homeostat.flows.labels import find_delays, with_labels
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
@@ -42,11 +42,11 @@ def check(loop: Loop, at: datetime) -> Document:
 
     The newest are those of this tick, and of the batches that came between it and the one before.
     """
-    late = _batches_with_new_labels(loop, at)
+    late, delays = _batches_with_new_labels(loop, at), find_delays(loop, at)
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
-    windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
+    windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at, delays)
     foreboding = warn_of_estimate(loop.champion(), _root(loop), windows[Role.CHAMPION], loop.project, at)
-    watch = follow(loop, at, windows[Role.CHAMPION])
+    watch = follow(loop, at, windows[Role.CHAMPION], delays)
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [] if result is None else _of_line(loop, result, at)

@@ -11,12 +11,13 @@ import polars as pl
 from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
 from homeostat.monitoring.estimation.estimate import INPUT, PAST, ScoredWindow, estimate_window, spaced
+from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.records import Window, WindowStatus
 
-COLUMNS = ("event_at", "batch", "prediction", "score", "classes", "scores")
+COLUMNS = ("event_at", "scored_at", "batch", "prediction", "score", "classes", "scores")
 
 
-def with_estimates(loop: Loop, measured: Sequence[Window], at: datetime) -> list[Window]:
+def with_estimates(loop: Loop, measured: Sequence[Window], at: datetime, delays: LabelDelays) -> list[Window]:
     """Give each window its estimate: the one it had, else one made now from final windows that ended before it began.
 
     An estimate is made once and then kept, so what it was off by can be told when the window is final. It reads at
@@ -27,7 +28,7 @@ def with_estimates(loop: Loop, measured: Sequence[Window], at: datetime) -> list
     finals = {w.batch: w for w in [*kept.values(), *measured] if w.status is WindowStatus.FINAL}
     past = {w.batch: _before(w, list(finals.values())) for w in wanted}
     past = {batch: before for batch, before in past.items() if before}
-    rows = _scored(loop, {*past, *(w.batch for before in past.values() for w in before)}, at) if past else {}
+    rows = _scored(loop, {*past, *(w.batch for before in past.values() for w in before)}, at, delays) if past else {}
     return [_filled(loop, w, kept.get(w.batch), past.get(w.batch, ()), rows) for w in measured]
 
 
@@ -51,7 +52,7 @@ def _filled(
     return replace(window, estimated=made.value, estimated_low=made.low, estimated_high=made.high)
 
 
-def _scored(loop: Loop, batches: Collection[str], at: datetime) -> dict[str, pl.DataFrame]:
+def _scored(loop: Loop, batches: Collection[str], at: datetime, delays: LabelDelays) -> dict[str, pl.DataFrame]:
     """The champion's rows of batches, evenly sampled, with the labels known at `at` and their raw inputs, by batch."""
     mine = (pl.col("role") == "champion") & pl.col("batch").is_in(sorted(batches))
     rows = loop.lake.read("predictions", mine, [loop.key, *COLUMNS])
@@ -60,7 +61,7 @@ def _scored(loop: Loop, batches: Collection[str], at: datetime) -> dict[str, pl.
     parts = rows.sort("batch", "event_at", loop.key).partition_by("batch", maintain_order=True)
     rows = pl.concat([spaced(part, 10 * loop.project.monitoring.sample) for part in parts])
     rows = (
-        with_fair_labels(loop, rows, at)
+        with_fair_labels(loop, rows, at, delays)
         .drop("propensity")
         .join(_inputs(loop, batches, rows), on=[loop.key, "batch"], how="left")
     )

@@ -8,8 +8,7 @@ from typing import Any
 
 from homeostat.decisions import AlarmFacts, AlarmKind
 from homeostat.monitoring.alarm.state import REFERENCE_ROWS, WHOLE, Stream, Watch
-from homeostat.records import Decision, ModelRecord, Window, WindowStatus
-from homeostat.sections.steering import Monitoring
+from homeostat.records import Decision, ModelRecord
 
 MOST_STREAMS = 5
 ASSUMED = (
@@ -39,18 +38,6 @@ def decide_alarm(champion: ModelRecord | None, watch: Watch | None, *, raised_be
         kind = AlarmKind.STANDING if raised_before else AlarmKind.ALARM
         return Decision(now, "alarm", kind, (*reasons, chance), evidence, version)
     return Decision(now, "alarm", AlarmKind.QUIET, (_quiet(watch),), evidence, version)
-
-
-def is_mature(window: Window, settings: Monitoring) -> bool:
-    """Whether a window's labels are a fair sample; never where its metric is unknown."""
-    return is_fair_sample(window.status, window.coverage, settings)
-
-
-def is_fair_sample(status: WindowStatus, coverage: float, settings: Monitoring) -> bool:
-    """Whether labels are a fair sample of a batch: enough have come, or no more are waited for."""
-    if status is WindowStatus.UNKNOWN:
-        return False
-    return status is WindowStatus.FINAL or coverage >= settings.min_coverage
 
 
 def _name(stream: Stream) -> str:

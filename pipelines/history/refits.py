@@ -51,9 +51,9 @@ class Learner:
     def train_first(self, known: Known) -> Refit:
         """Train as the loop trains its first champion, on all that is labelled. Raises DataError where it cannot."""
         history = self.history
-        trained = train_model(known.frame(known.rows), history.project, history.hooks)
+        trained = train_model(known.lesson(known.first_rows), history.project, history.hooks)
         self.family, self.rounds = trained.fit.family, trained.fit.rounds
-        return Refit("first", trained.manifest, trained.fit.model, known.rows, trained.cost)
+        return Refit("first", trained.manifest, trained.fit.model, known.first_rows, trained.cost)
 
     def fit(self, known: Known, rows: np.ndarray, rounds: int | None = None) -> Refit:
         """Fit on these labelled rows (positions, ascending), with labels as they are known.
@@ -63,7 +63,7 @@ class Learner:
         if len(rows) and known.counts[rows].min() < 0:
             raise ValueError("rows without a known label cannot be learned from")
         wanted = self.rounds if rounds is None else rounds
-        key = _name(rows, known.counts[rows], wanted)
+        key = _name(rows, known.counts[rows], wanted, known.weights(rows))
         if key not in self._fits or not self.share:
             self._fits[key] = self._make(key, known, rows, wanted)
         return self._fits[key]
@@ -82,7 +82,7 @@ class Learner:
 
     def _make(self, key: str, known: Known, rows: np.ndarray, rounds: int) -> Refit:
         project, hooks = self.history.project, self.history.hooks
-        frame, features = known.frame(rows), self.history.features[rows]
+        frame, features = known.lesson(rows), self.history.features[rows]
         manifest = describe_model(frame, features, project, hooks, find_classes(frame, project))
         target = encode_target(frame["label"], manifest)
         table = Table(inference.encode(features, manifest["features"]), target, row_weights(frame))
@@ -90,7 +90,9 @@ class Learner:
         return Refit(key, made.describe(manifest), made.model, rows, made.cost)
 
 
-def _name(rows: np.ndarray, labels: np.ndarray, rounds: int) -> str:
+def _name(rows: np.ndarray, labels: np.ndarray, rounds: int, weights: np.ndarray | None) -> str:
     digest = hashlib.blake2b(rows.astype(np.int64).tobytes(), digest_size=16)
     digest.update(labels.astype(np.int64).tobytes())
+    if weights is not None:
+        digest.update(weights.tobytes())
     return f"{digest.hexdigest()}/{rounds}"

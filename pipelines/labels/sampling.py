@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 
 UNIFORM_SHARE = 0.5
 SURE = 1 - 1e-9
@@ -100,3 +101,17 @@ def thin(probabilities: np.ndarray, keys: Sequence[str], salt: str, *, least: fl
         return np.zeros(0, dtype=bool)
     lowest = float(chances.min()) if least is None else least
     return key_numbers(keys, f"{salt}:thin") * chances < lowest
+
+
+def fair_share(rows: pl.DataFrame, key: str, batch: str) -> np.ndarray:
+    """Which labelled rows to keep, (rows,), so that within each batch all rows had the same chance to be kept.
+
+    `rows` has `propensity`, null where there is no label. Drawn by the keys, so the same rows are kept every time.
+    """
+    chances = rows["propensity"].to_numpy().astype(np.float64)
+    kept, known = np.isfinite(chances), np.isfinite(chances)
+    for name in rows[batch].unique().sort() if len(np.unique(chances[known])) > 1 else ():
+        mine = known & (rows[batch] == name).to_numpy()
+        keys = rows[key].filter(pl.Series(mine)).cast(pl.String).to_list()
+        kept[mine] = thin(chances[mine], keys, str(name))
+    return kept
