@@ -10,8 +10,8 @@ from homeostat.decisions import AlarmKind
 from homeostat.flows.learning.outcomes import Ledger, settle_accounts
 from homeostat.flows.learning.port import Accounts, LearningPort, Span
 from homeostat.flows.learning.probation import follow_probation
-from homeostat.flows.learning.rules import full_cost_per_tick, list_plans
-from homeostat.flows.learning.step import Base, find_base, fresh_count, fresh_spans, new_spans
+from homeostat.flows.learning.rules import count_labels, full_cost_per_tick, list_plans
+from homeostat.flows.learning.step import Base, find_base, find_fresh, fresh_spans
 from homeostat.flows.loop import tick_index
 from homeostat.monitoring.retraining.policies import Learning, RetrainingEvidence, decide_retraining
 from homeostat.monitoring.retraining.probation import Probation
@@ -76,8 +76,8 @@ def _learning(
     probation: Probation | None,
 ) -> tuple[Learning, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared."""
-    spans = new_spans(port, base, at)
-    a_tick = _labels_a_tick(port.project, base, spans)
+    fresh = find_fresh(port, base, at)
+    a_tick = _labels_a_tick(port.project, base, fresh.new)
     plans = list_plans(
         port.project,
         members=len(base.manifest.get("members", (None,))),
@@ -90,6 +90,7 @@ def _learning(
         plans=plans,
         outcomes=ledger.outcomes,
         rows_a_tick=a_tick,
+        new_labels=count_labels(fresh.new),
         spent=port.spent(),
         full_cost=accounts.full_cost,
         full_cost_per_tick=accounts.full_cost_per_tick,
@@ -97,14 +98,14 @@ def _learning(
         unlabelled=_unlabelled(port, at),
         harm=None if probation is None else probation.harm(port.project.monitoring.alpha),
     )
-    return learning, fresh_count(port.project, spans)
+    return learning, fresh.rows
 
 
 def _labels_a_tick(project: Project, base: Base, spans: Sequence[Span]) -> float:
     if not spans:
         return 0.0
     ticks = tick_index(project, spans[-1].end_at) - tick_index(project, base.until)
-    return sum(span.labels for span in spans) / max(ticks, 1)
+    return count_labels(spans) / max(ticks, 1)
 
 
 def _unlabelled(port: LearningPort, at: datetime) -> str | None:

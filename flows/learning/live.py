@@ -39,6 +39,7 @@ from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.ensemble import Ensemble, refresh_ensemble
 from homeostat.pipelines.models.members import MemberSpec
+from homeostat.pipelines.models.members import Window as LearningWindow
 from homeostat.project import Project
 from homeostat.records import CheckResult, ModelRecord, Window
 from homeostat.registry.packing import read_manifest
@@ -193,8 +194,8 @@ class LoopPort:
         """Refit the members of `specs` of the version `base`, weigh all, and register what comes of it."""
         sources: dict[str, int] = {}
 
-        def counted(ticks: int | None) -> pl.DataFrame:
-            frame = rows(ticks)
+        def counted(window: LearningWindow | None) -> pl.DataFrame:
+            frame = rows(window)
             if frame.height > sum(sources.values()):
                 sources.clear()
                 sources.update(count_sources(frame))

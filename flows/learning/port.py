@@ -16,12 +16,12 @@ from pydantic import AliasChoices, BaseModel, Field, PlainSerializer
 from homeostat.durations import instant
 from homeostat.hooks import Hooks
 from homeostat.monitoring.retraining.probation import Probation
-from homeostat.pipelines.models.members import MemberSpec
+from homeostat.pipelines.models.members import MemberSpec, Window
 from homeostat.project import Project
 from homeostat.records import ModelRecord
 
 Moment = Annotated[datetime, PlainSerializer(instant, return_type=str)]
-Rows = Callable[[int | None], pl.DataFrame]
+Rows = Callable[[Window | None], pl.DataFrame]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,8 @@ class Progress(BaseModel, frozen=True):
     """How far learning in steps has come: the newest version, the last batch and the labels that it knows.
 
     `champion` is the version that was champion after that step. `anew` says that everything was learned again because
-    of an alarm, and that nothing of it has been promoted yet.
+    of an alarm, and that nothing of it has been promoted yet. Of the rows that came after `since` (without it, `until`)
+    the `share` that was kept apart is known to no version of the lineage.
     """
 
     version: int
@@ -53,6 +54,8 @@ class Progress(BaseModel, frozen=True):
     labels: int
     champion: int
     anew: bool = False
+    since: Moment | None = None
+    share: float = 1.0
 
 
 class Training(BaseModel, frozen=True):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from homeostat.flows.learning.port import Span
 from homeostat.losses import loss_scale, row_losses, scoring_losses, segment_values
 from homeostat.metrics import compute_metrics
 from homeostat.monitoring.retraining.forecast import (
@@ -22,7 +23,7 @@ from homeostat.monitoring.retraining.forecast import (
     Plan,
     growth_gain,
 )
-from homeostat.pipelines.models.members import forecast_cost, list_specs
+from homeostat.pipelines.models.members import Window, forecast_cost, list_specs
 from homeostat.project import Project, Task
 from homeostat.registry.comparison import Comparison
 from homeostat.registry.segments import compare_gaps, compare_groups, mean_and_error
@@ -30,6 +31,8 @@ from homeostat.registry.segments import compare_gaps, compare_groups, mean_and_e
 # Of an alarm that stands, everything is learned again once there is so much more to learn from.
 ALARMED_GROWTH, GROWTH = 1.5, 2.0
 MOST_APART = 0.5
+# So many more than the least are kept apart: each row is drawn by itself, so there may be fewer than expected.
+SPARE = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +58,19 @@ def list_plans(
     `members` are those that there are: of one alone the weight is what it is. `whole` is the number of labels that
     everything was last learned from, `labels` that of now.
     """
-    costs = {
-        spec: forecast_cost(spec, labels if spec.ticks is None else min(labels, int(rows_a_tick * spec.ticks)))
-        for spec in list_specs(project)
-    }
-    windowed = {spec: cost for spec, cost in costs.items() if spec.ticks is not None}
+    costs = {spec: forecast_cost(spec, rows_learned(spec.window, labels, rows_a_tick)) for spec in list_specs(project)}
+    windowed = {spec: cost for spec, cost in costs.items() if spec.window is not None}
     plans = [Plan(RECALIBRATE, (), 0)] if members > 1 else []
     plans.append(Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())))
     if labels >= (ALARMED_GROWTH if alarmed else GROWTH) * whole:
         growth = growth_gain(whole, labels)
         plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
     return tuple(plans)
+
+
+def rows_learned(window: Window | None, labels: int, rows_a_tick: float) -> int:
+    """About how many of the labelled rows lie in a window."""
+    return labels if window is None else min(labels, max(int(rows_a_tick * window.ticks), window.rows))
 
 
 def full_cost_per_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
@@ -79,19 +84,32 @@ def full_cost_per_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
     return max(labels * rounds, LEAST_TICK_COST)
 
 
+def count_labels(spans: Sequence[Span]) -> int:
+    """The labelled rows of all of them."""
+    return sum(span.labels for span in spans)
+
+
+def newest(spans: Sequence[Span], rows: int) -> Sequence[Span]:
+    """The newest of these, oldest first, as many as it takes to have so many labelled rows."""
+    labels = np.cumsum([span.labels for span in reversed(spans)])
+    return spans[-int(np.searchsorted(labels, rows)) - 1 :]
+
+
+def rows_to_compare(project: Project) -> int:
+    """From how many labelled rows enough can be kept for a comparison."""
+    return math.ceil(SPARE * project.gates.min_rows / MOST_APART)
+
+
 def share_apart(project: Project, labels: int) -> float:
-    """The share of `labels` new rows that is kept for the comparison: more of them where there are few."""
+    """The share of `labels` rows that is kept for the comparison: more of them where there are few."""
     gates = project.gates
-    return min(MOST_APART, max(gates.fresh_share, 1.1 * gates.min_rows / max(labels, 1)))
+    return min(MOST_APART, max(gates.fresh_share, SPARE * gates.min_rows / max(labels, 1)))
 
 
 def kept_apart(keys: pl.Series, share: float) -> np.ndarray:
-    """Which rows are kept for the comparison: that share of them, drawn by their keys alone, the same in every run."""
+    """Which rows are kept for the comparison: about that share of them, each drawn by its key alone."""
     marks = [blake2b(key.encode(), digest_size=8).digest() for key in keys.cast(pl.String).to_list()]
-    drawn = sorted(range(len(marks)), key=lambda at: (marks[at], at))[: math.ceil(share * len(marks))]
-    apart = np.zeros(len(marks), dtype=bool)
-    apart[drawn] = True
-    return apart
+    return np.array([int.from_bytes(mark) < share * 2**64 for mark in marks], dtype=bool)
 
 
 def paired_gain(

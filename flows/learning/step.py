@@ -13,27 +13,34 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from homeostat.decisions import AlarmKind, PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
 from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
 from homeostat.flows.learning.probation import get_probation
-from homeostat.flows.learning.rules import compare_scores, groups_of, kept_apart, mean_losses, share_apart
+from homeostat.flows.learning.rules import (
+    compare_scores,
+    count_labels,
+    groups_of,
+    kept_apart,
+    mean_losses,
+    newest,
+    rows_to_compare,
+    share_apart,
+)
 from homeostat.flows.loop import tick_index
 from homeostat.metrics import stand_for
 from homeostat.monitoring.retraining.forecast import RETRAIN
 from homeostat.pipelines.inference import MEMBERS
 from homeostat.pipelines.models.ensemble import weights_of
 from homeostat.pipelines.models.features import raw_view
-from homeostat.pipelines.models.members import FIRST, follow, list_specs
-from homeostat.project import Project
+from homeostat.pipelines.models.members import FIRST, Window, follow, list_specs
 from homeostat.records import Decision, ModelRecord
 from homeostat.registry.comparison import Comparison
 from homeostat.registry.promotion import decide_promotion
 
-MOST_ROWS = 20_000
+MOST_ROWS, MOST_TICKS = 20_000, 500
 """A step looks at about so many of the newest labelled rows: with more it would only become slower."""
 
 
@@ -41,14 +48,34 @@ MOST_ROWS = 20_000
 class Base:
     """What the next step starts from: a version, the end of the last batch it knows, the labels it knew whole.
 
-    `anew` says that everything was learned anew because of an alarm, and that nothing of it has been promoted yet.
+    Of the rows that came after `since` it has not learned from the `share` that was kept apart. `anew` says that
+    everything was learned anew because of an alarm, and that nothing of it has been promoted yet.
     """
 
     version: int
     manifest: Mapping[str, Any]
     until: datetime
     labels: int
+    since: datetime
+    share: float = 1.0
     anew: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """What is new since a base was made, and what a step is compared on: a share of the rows, drawn by their keys.
+
+    `compared` ends with what is `new`, and begins earlier where that alone would be too little.
+    """
+
+    new: Sequence[Span]
+    compared: Sequence[Span]
+    share: float
+
+    @property
+    def rows(self) -> int:
+        """About how many rows a comparison has."""
+        return int(count_labels(self.compared) * self.share)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +106,8 @@ def find_base(port: LearningPort) -> Base | None:
         manifest = port.manifest(progress.version)
     except RegistryError:
         return None
-    base = Base(progress.version, manifest, progress.until, progress.labels, progress.anew)
+    since = progress.until if progress.since is None else progress.since
+    base = Base(progress.version, manifest, progress.until, progress.labels, since, progress.share, progress.anew)
     return base if _usable(port, manifest) else None
 
 
@@ -90,24 +118,20 @@ def _usable(port: LearningPort, manifest: Mapping[str, Any]) -> bool:
     return same and "hook" not in {member["family"] for member in manifest.get("members", ())} | {manifest["family"]}
 
 
-def new_spans(port: LearningPort, base: Base, at: datetime) -> list[Span]:
-    """What became mature after what a base knows, oldest first, about `MOST_ROWS` rows; nothing that is broken."""
+def find_fresh(port: LearningPort, base: Base, at: datetime) -> Fresh:
+    """What became mature since a base was made, and what a step is compared on at `at`; nothing that is broken.
+
+    Where the new rows are too few to compare on, those that earlier steps kept apart are compared on again: no version
+    of this lineage has learned from them.
+    """
     broken = port.broken_batches()
-    spans = [span for span in port.spans(at, base.until) if span.mature and not broken.intersection(span.batches)]
-    return _newest(spans, MOST_ROWS)
-
-
-def _newest(spans: Sequence[Span], rows: int) -> list[Span]:
-    """The newest spans with about so many labelled rows together."""
-    labels = np.cumsum([span.labels for span in reversed(spans)])
-    wanted = int(np.searchsorted(labels, rows)) + 1
-    return list(spans[-wanted:])
-
-
-def fresh_count(project: Project, spans: Sequence[Span]) -> int:
-    """About how many rows of these batches a comparison would have."""
-    labels = sum(span.labels for span in spans)
-    return int(labels * share_apart(project, labels))
+    spans = [s for s in port.spans(at, min(base.since, base.until)) if s.mature and not broken.intersection(s.batches)]
+    new = newest([span for span in spans if span.end_at > base.until], MOST_ROWS)
+    wanted = rows_to_compare(port.project)
+    if (labels := count_labels(new)) >= wanted:
+        return Fresh(new, new, share_apart(port.project, labels))
+    compared = newest(spans, wanted)
+    return Fresh(new, compared, min(base.share, share_apart(port.project, count_labels(compared))))
 
 
 def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
@@ -120,12 +144,12 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     assert champion is not None
     if base is None:
         return _train_anew(port, at, champion)
-    spans = new_spans(port, base, at)
-    batches = tuple(batch for span in spans for batch in span.batches)
-    rows = port.labelled_rows(batches, at, weighed=True) if batches else None
+    fresh = find_fresh(port, base, at)
+    spans, batches = fresh.new, tuple(batch for span in fresh.compared for batch in span.batches)
+    rows = port.labelled_rows(batches, at, weighed=True) if spans else None
     if rows is None or rows.is_empty():
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
-    kept = kept_apart(rows[port.project.data.key], share_apart(port.project, rows.height))
+    kept = kept_apart(rows[port.project.data.key], fresh.share)
     apart = rows.filter(kept)
     record = port.made(at) or _make(port, at, base, spans, rows.filter(~kept), apart, decision)
     comparison = compare_rows(port, champion.version, record.version, apart, batches)
@@ -142,6 +166,8 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
         labels=facts.labels if decision.kind == RETRAIN else base.labels,
         champion=record.version if promoted else champion.version,
         anew=anew and not promoted,
+        since=fresh.compared[0].end_at - port.project.loop.tick,
+        share=fresh.share,
     )
     attempt = Attempt(at=at, kind=decision.kind, forecast=facts.gain, before=champion.version, after=record.version)
     return Step(record, verdict, progress, attempt)
@@ -205,12 +231,18 @@ def _make(
 
 
 def _rows_until(port: LearningPort, at: datetime, end: datetime, apart: pl.DataFrame) -> Rows:
-    """What may be learned from: labelled rows of the last so many ticks up to `end`, without those kept apart."""
+    """What may be learned from: labelled rows of a window up to `end`, without those kept apart."""
     without = apart[port.project.data.key]
 
-    def rows(ticks: int | None) -> pl.DataFrame:
-        since = None if ticks is None else end - ticks * port.project.loop.tick
-        return port.training_rows(at, end, since, without)
+    def rows(window: Window | None) -> pl.DataFrame:
+        ticks = None if window is None else window.ticks
+        while window is not None and ticks is not None:
+            found = port.training_rows(at, end, end - ticks * port.project.loop.tick, without)
+            if found.height >= window.rows:
+                return found if ticks == window.ticks else found.tail(window.rows)
+            ticks = 4 * ticks if ticks < MOST_TICKS else None
+        found = port.training_rows(at, end, None, without)
+        return found if window is None else found.tail(window.rows)
 
     return rows
 

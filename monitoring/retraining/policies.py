@@ -5,6 +5,7 @@ Each is registered in `POLICIES`; a package adds its own there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +22,8 @@ from homeostat.records import Decision, ModelRecord
 class Learning:
     """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
 
-    `rows_a_tick` counts labelled rows; `spent`, `full_cost` and `full_cost_per_tick` are rows x rounds (see
+    `rows_a_tick` counts labelled rows, `new_labels` those since the last step; `spent`,
+    `full_cost` and `full_cost_per_tick` are rows x rounds (see
     `homeostat.monitoring.retraining.forecast`). `broken` says what is wrong with the newest rows, where they must not
     be learned from, `harm` why the lineage's root version must come back, `unlabelled` why labels are wanted where
     too few have come.
@@ -30,6 +32,7 @@ class Learning:
     plans: tuple[Plan, ...]
     outcomes: tuple[Outcome, ...]
     rows_a_tick: float
+    new_labels: int
     spent: float
     full_cost: float
     full_cost_per_tick: float
@@ -67,6 +70,8 @@ class Verdict:
     weighing: Weighing = field(default_factory=Weighing)
 
 
+NEW_SHARE = 0.25
+"""A step wants this share of `gates.min_rows` in new labels."""
 Policy = Callable[[RetrainingEvidence, Project, datetime], Verdict]
 POLICIES: Extensions[Policy] = Extensions("retraining policy")
 
@@ -81,6 +86,8 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
         return Verdict(RetrainingKind.FIX_DATA, (f"{learning.broken}; nothing is learned from such rows",))
     if last is not None and now - last < project.cooldown:
         return _wait("the cooldown after the last training is not over")
+    if learning.new_labels < (wanted := math.ceil(NEW_SHARE * project.gates.min_rows)):
+        return _wait(f"{learning.new_labels} of {wanted} new labels since the last step")
     chosen, forecasts = choose_plan(
         learning.plans,
         learning.outcomes,

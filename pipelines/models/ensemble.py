@@ -16,11 +16,11 @@ from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Manifest, MemberMan
 from homeostat.pipelines.models.data_profile import DataProfile, learn_facts
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
-from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, admit, fit_member, part_of
+from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, Window, admit, fit_member, part_of
 from homeostat.project import Project
 from homeostat.records import FitCost
 
-Rows = Callable[[int | None], pl.DataFrame]
+Rows = Callable[[Window | None], pl.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def refresh_ensemble(
 ) -> Ensemble:
     """Refit the members of `specs` of the model in `folder` and give the weights; the other members stay as they are.
 
-    `rows` gives the labelled rows that may be learned from: of the last so many ticks, or all for None, sorted by event
+    `rows` gives the labelled rows that may be learned from: of a window, or all for None, sorted by event
     and key. `weights` are those of the members that are there; a new one is admitted beside them.
     """
     manifest, members = open_members(folder)
@@ -86,14 +86,14 @@ def refit_members(
     classes: list[str] | None,
     project: Project,
     hooks: Hooks,
-) -> tuple[dict[str, Member], FitCost, dict[int | None, pl.DataFrame]]:
-    """Refit the members of `specs`: all members, what it cost, and the frames learned from, by their ticks."""
+) -> tuple[dict[str, Member], FitCost, dict[Window | None, pl.DataFrame]]:
+    """Refit the members of `specs`: all members, what it cost, and the frames learned from, by their windows."""
     made, cost = dict(members), FitCost()
-    frames: dict[int | None, pl.DataFrame] = {}
+    frames: dict[Window | None, pl.DataFrame] = {}
     for spec in specs:
-        if spec.ticks not in frames:
-            frames[spec.ticks] = rows(spec.ticks)
-        fitted = fit_member(spec, frames[spec.ticks], project, hooks, classes, made.get(spec.base or ""))
+        if spec.window not in frames:
+            frames[spec.window] = rows(spec.window)
+        fitted = fit_member(spec, frames[spec.window], project, hooks, classes, made.get(spec.base or ""))
         if fitted is not None:
             made[spec.name] = fitted
             cost += fitted.cost

@@ -31,18 +31,28 @@ STEP = 0.3
 # Share and rate were frozen on streams other than those that the benchmark measures.
 SHARE, RATE = 0.2, 7.5
 LEAST_ROWS = 100
+LEAST_WINDOW = 400, 150
+"""Rows of the wide and the narrow window at least: a few small ticks are too little to learn from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What a member learns on: the rows of the last so many ticks, or the newest `rows` where those are fewer."""
+
+    ticks: int
+    rows: int
 
 
 @dataclass(frozen=True, slots=True)
 class MemberSpec:
-    """How a member learns: on how many `ticks` (None: on everything), in how many rounds, from which `base`.
+    """How a member learns: on which `window` (None: on everything), in how many rounds, from which `base`.
 
     What learns on everything is refitted when the labels have doubled, what learns on a window at every refresh.
     """
 
     name: str
     family: str
-    ticks: int | None
+    window: Window | None
     rounds: int
     max_depth: int
     base: str | None = None
@@ -67,7 +77,7 @@ def list_specs(project: Project) -> tuple[MemberSpec, ...]:
 
     An estimator of a hook is no member: what one fit of it costs is not known.
     """
-    settings, (wide, narrow) = project.training, project.training.windows
+    settings, (wide, narrow) = project.training, map(Window, project.training.windows, LEAST_WINDOW)
     depth, specs = settings.max_depth, []
     if "xgboost" in settings.candidates:
         specs += [
