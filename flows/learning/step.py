@@ -154,7 +154,7 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     record = port.made(at) or _make(port, at, base, spans, rows.filter(~kept), apart, decision)
     comparison = compare_rows(port, champion.version, record.version, apart, batches)
     verdict = _judge(port, at, comparison, champion, spans[-1])
-    verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
+    verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind, "share": fresh.share})
     facts = RetrainingFacts.of(decision.evidence)
     anew = base.anew or (decision.kind == RETRAIN and facts.alarm != AlarmKind.QUIET)
     reference = dict(comparison.challenger_metrics) or record.reference

@@ -33,7 +33,7 @@ def measure_window(
     `evaluate` is the project's hook; it gets the known truths and their scored rows.
     `propensity`, where it is there, is the chance with which each label came: labels count by its inverse, and
     `coverage` is the share of the batch that they stand for. The status is unknown
-    where no label is known; final where no more labels are waited for, because
+    where nothing can be said of the watched metric; final where no more labels are waited for, because
     every one has come or every row's horizon has passed; else provisional, whatever the coverage: labels
     that come early are no fair sample. Raises ProjectError where the hook fails.
     """
@@ -46,7 +46,7 @@ def measure_window(
     if evaluate is not None and len(truth):
         metrics = _evaluate(evaluate, truth, rows) | metrics
     realized = metrics.get(project.metric)
-    status = _status(scored, len(truth), project, now)
+    status = _status(scored, len(truth), realized, project, now)
     represented = float(len(truth)) if weights is None else min(float(weights.sum()), float(scored.height))
     bounds = _bounds(scored, weights is not None, status, project, positive)
     return Window(
@@ -78,8 +78,8 @@ def _bounds(
     return bound_metric(project.task, project.metric, scored, positive)
 
 
-def _status(scored: pl.DataFrame, labels: int, project: Project, now: datetime) -> WindowStatus:
-    if not labels:
+def _status(scored: pl.DataFrame, labels: int, realized: float | None, project: Project, now: datetime) -> WindowStatus:
+    if realized is None:
         return WindowStatus.UNKNOWN
     complete = labels == scored.height or not awaits_labels(scored, project, now)
     return WindowStatus.FINAL if complete else WindowStatus.PROVISIONAL

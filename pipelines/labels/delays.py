@@ -126,7 +126,7 @@ def _curve(delays: np.ndarray, ages: np.ndarray) -> np.ndarray | None:
     if not len(known):
         return None
     last = int(known[-1])
-    kept = 1 - came[1 : last + 1] / at_risk[1 : last + 1]
+    kept = 1 - came[1 : last + 1] / np.maximum(at_risk[1 : last + 1], 1)
     return np.concatenate([np.cumprod(kept[::-1])[::-1], [1.0]])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from homeostat.losses import describe_losses
-from homeostat.monitoring.alarm.rule import decide_alarm, is_mature
+from homeostat.monitoring.alarm.rule import decide_alarm
 from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Watch, begin, take
 from homeostat.project import Project
-from homeostat.records import FitCost, ModelRecord, Window, WindowStatus
+from homeostat.records import FitCost, ModelRecord, WindowStatus
 
 NOW = datetime(2024, 2, 1, tzinfo=UTC)
 FINAL, PROVISIONAL, UNKNOWN = WindowStatus.FINAL, WindowStatus.PROVISIONAL, WindowStatus.UNKNOWN
@@ -137,22 +137,3 @@ def project() -> Project:
             "monitoring": {"min_coverage": 0.5},
         }
     )
-
-
-@pytest.mark.parametrize(
-    ("status", "coverage", "mature"),
-    [
-        (FINAL, 0.0, True),
-        (FINAL, 1.0, True),
-        (PROVISIONAL, 0.5, True),
-        (PROVISIONAL, 0.49, False),
-        (UNKNOWN, 1.0, False),
-    ],
-)
-def test_a_window_is_mature_when_its_labels_are_a_fair_sample(
-    status: WindowStatus, coverage: float, mature: bool
-) -> None:
-    realized = None if status is UNKNOWN else 0.7
-    start = NOW - timedelta(days=1)
-    window = Window("b", start, NOW, 500, 500, coverage, status, "auc", realized, {}, 2, NOW)
-    assert is_mature(window, project().monitoring) is mature

@@ -152,7 +152,7 @@ def test_what_is_chosen_pays_is_affordable_and_nothing_more_thorough_does_and_is
         assert spent + chosen.plan.row_rounds <= settings.budget * (full_cost + ahead) * (1 + 1e-9)
 
 
-LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, spent=0, full_cost=1e8, full_cost_per_tick=0)
+LEARNING = Learning(plans=PLANS[:2], outcomes=(), rows_a_tick=500, new_labels=500, spent=0, full_cost=1e8, full_cost_per_tick=0)
 DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "a step pays": ("refresh", {}, {}, "refresh (recent, newest): gain +0.0100"),
     "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "retrain (everything, recent, newest)"),

@@ -11,7 +11,7 @@ import pytest
 from worlds import DAY, PROJECT, START, draw, write
 
 from homeostat.flows.learning.live import labelled_rows
-from homeostat.flows.learning.rules import kept_apart, share_apart
+from homeostat.flows.learning.rules import kept_apart
 from homeostat.flows.learning.versions import training_frame
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.replay.run import replay
@@ -146,7 +146,7 @@ def test_rows_that_a_challenger_is_compared_on_are_not_among_those_it_learned_fr
             continue
         rows = labelled_rows(turned, batches, decision.tick_at)
         assert rows is not None
-        apart = rows.filter(kept_apart(rows["id"], share_apart(turned.project, rows.height)))
+        apart = rows.filter(kept_apart(rows["id"], decision.evidence["share"]))
         assert apart.height == decision.evidence["rows"]
         end, whole = datetime.fromisoformat(batches[-1]), decision.evidence["step"] == "retrain"
         span: dict[str, Any] = {"until": end, "since": None if whole else end - 6 * DAY}
