@@ -171,11 +171,20 @@ def compare_scores(
 
 
 def mean_losses(
-    task: Task, labels: pl.Series, together: pl.DataFrame, alone: Mapping[str, pl.DataFrame], positive: str | None
+    task: Task,
+    labels: pl.Series,
+    together: pl.DataFrame,
+    alone: Mapping[str, pl.DataFrame],
+    positive: str | None,
+    weights: np.ndarray | None = None,
 ) -> dict[str, float]:
-    """The mean loss of each member on labelled rows; of a regression in units of the ensemble's own squared error."""
+    """The mean loss of each member on labelled rows; of a regression in units of the ensemble's own squared error.
+
+    `weights` (rows,) say how many rows each stands for; without it each stands for itself.
+    """
     scale = squared_error(labels, together) if task is Task.REGRESSION else 1.0
-    return {name: float(scoring_losses(task, labels, scored, positive, scale).mean()) for name, scored in alone.items()}
+    losses = {name: scoring_losses(task, labels, scored, positive, scale) for name, scored in alone.items()}
+    return {name: float(np.average(loss, weights=weights)) for name, loss in losses.items()}
 
 
 def probation_losses(

@@ -262,7 +262,7 @@ def _member_losses(port: LearningPort, version: int, rows: pl.DataFrame) -> dict
     model, raw = port.model(version), raw_view(rows, port.project)
     together = model.score(raw)
     alone = model.score_members(raw) if MEMBERS in model.manifest else {FIRST: together}
-    return mean_losses(port.project.task, rows["label"], together, alone, model.positive)
+    return mean_losses(port.project.task, rows["label"], together, alone, model.positive, stand_for(rows))
 
 
 def compare(port: LearningPort, champion: int, challenger: int, batches: tuple[str, ...], at: datetime) -> Comparison:
