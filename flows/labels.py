@@ -42,7 +42,7 @@ def row_tick(loop: Loop) -> pl.Expr:
     start = pl.lit(loop.project.start_at)
     by_event = slot_of(pl.col("event_at"), loop.project, closed_left=True).clip(upper_bound=0)
     return pl.when(pl.col("known_at") <= start).then(by_event).otherwise(
-        slot_of(pl.col("known_at"), loop.project, closed_left=True)
+        slot_of(pl.col("known_at"), loop.project, closed_left=False)
     )  # fmt: skip
 
 

@@ -159,7 +159,7 @@ def test_rows_are_known_when_they_come_and_labels_never_before_their_row(world: 
         assert all(after(tick - 1) <= seen[key] < after(tick) for key in keys[history.batch(tick)])
     assert (history.label_tick >= history.tick[history.label_row]).all()
     known = history.known(4)
-    assert set(known.fresh) == set(known.rows) - set(history.known(3).rows)
+    assert set(known.fresh) == set(known.labelled) - set(history.known(3).labelled)
     assert set(history.tick[known.recent(2)]) == {3, 4}
 
 

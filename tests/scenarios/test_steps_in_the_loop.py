@@ -144,7 +144,7 @@ def test_rows_that_a_challenger_is_compared_on_are_not_among_those_it_learned_fr
         if not record.cost.fits:
             assert record.rows == 0
             continue
-        rows = labelled_rows(turned, batches, decision.tick_at)
+        rows = labelled_rows(turned, batches, decision.tick_at, weighed=True)
         assert rows is not None
         apart = rows.filter(kept_apart(rows["id"], decision.evidence["share"]))
         assert apart.height == decision.evidence["rows"]
