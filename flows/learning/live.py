@@ -17,10 +17,12 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
 from homeostat.flows.labels import fair_share, measured_labels
-from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
+from homeostat.flows.learning.holds import list_champions, word_of
+from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training, Word
 from homeostat.flows.learning.versions import (
     RECORD,
     SOURCES,
+    broken_batches,
     count_sources,
     key_of,
     make_version,
@@ -109,6 +111,15 @@ class LoopPort:
         """What is remembered of a lineage's probation."""
         return self.loop.store.get_fact(PROBATION.of(lineage))
 
+    def word(self, at: datetime) -> Word:
+        """What people have said that a step must heed."""
+        return word_of(self.loop, at)
+
+    def declared_bad(self, version: int) -> str | None:
+        """Why a version does not come back by itself, where somebody rolled back from it."""
+        _, bad = list_champions(self.loop)
+        return f"somebody rolled back from version {version} before" if version in bad else None
+
     def count_labels(self, at: datetime) -> int:
         """How many rows have a label at `at`."""
         return count_labels(self.loop, at)
@@ -128,7 +139,7 @@ class LoopPort:
 
     @cached_property
     def _broken(self) -> set[str]:
-        return {check.batch for check in self._checks if gone_columns(check.facts)}
+        return broken_batches(self.loop)
 
     @cached_property
     def _checks(self) -> list[CheckResult]:
@@ -154,8 +165,7 @@ class LoopPort:
 
     def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
-        frame = training_frame(self.loop, at, until=until, since=since, without=without)
-        return frame.filter(~pl.col("_batch").is_in(sorted(self.broken_batches())))
+        return training_frame(self.loop, at, until=until, since=since, without=without)
 
     def made(self, at: datetime) -> ModelRecord | None:
         """The version that was registered at this tick already, before a kill."""

@@ -11,6 +11,7 @@ from typing import Any
 from homeostat.decisions import PromotionKind, RetrainingFacts, RetrainingKind
 from homeostat.errors import HomeostatError
 from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, TRAINING, Classes, FirstModel, Standing
+from homeostat.flows.learning.holds import ROLLBACK, drop_hold
 from homeostat.flows.learning.port import Training
 from homeostat.flows.learning.proposals import close, forget_challenger, propose, withdraw
 from homeostat.flows.loop import Loop, alert
@@ -38,8 +39,9 @@ def promote(
     """Make a version champion: the aliases first, then the store, so that doing it again mends a kill in between.
 
     All of it happens while no other writer is let in, so that a person's word and a tick cannot cross: `insist` is
-    called first, and raises where it must not be. What waits for a person is closed. `outcome` ends the tick's stage in
-    the same transaction, which keeps the facts too. A small step is not alerted.
+    called first, and raises where it must not be. What waits for a person is closed, and a person who promotes a
+    version lifts the rollback that holds. `outcome` ends the tick's stage in the same transaction, which keeps the
+    facts too. A small step is not alerted.
     """
     classes = loop.models.load(record.version).classes if loop.project.task is Task.BINARY else None
     loop.models.get_alias("champion")  # an MLflow that is away is found out before others are kept waiting
@@ -54,12 +56,14 @@ def promote(
         write.put_fact(CHAMPION, Standing(record.version, at))
         if loop.store.get_fact(BASELINE) is None and loop.replaying:
             write.put_fact(BASELINE, FirstModel(record.version))
+        if verdict.stage != ROLLBACK and (by := verdict.evidence.get("by")):
+            drop_hold(loop, write, at, by, f"version {record.version} became champion by name")
         for fact, value in facts.items():
             write.put_fact(fact, value)
         _answer_the_question(loop, write, at, record.version, verdict)
         if outcome is None or outcome["did"] not in SMALL_STEPS:
             title = f"version {record.version} is champion"
-            severity = Severity.WARNING if verdict.stage == "rollback" else Severity.INFO
+            severity = Severity.WARNING if verdict.stage == ROLLBACK else Severity.INFO
             write.append_alert(alert(at, severity, "promotion", title, "; ".join(verdict.reasons)))
         if outcome is not None:
             note_training(loop, write, at)

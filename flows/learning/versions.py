@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from bisect import bisect_left
 from collections.abc import Collection
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ import polars as pl
 from homeostat.errors import DataError
 from homeostat.flows.labels import fair_share
 from homeostat.flows.loop import Loop
+from homeostat.monitoring.novelty import gone_columns
 from homeostat.pipelines.models.training import train_model
 from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
 from homeostat.registry.registration import Registration
@@ -33,7 +35,8 @@ def training_frame(
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
-    `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
+    `since`, where these are given; no row whose key is in `without`, none whose label people are to look at again, and
+    none of a batch in which a column has gone.
     `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
     of them, and `_measured`, whether a model may be measured on it, only where not every row had the same chance.
     Raises DataError where there is no row.
@@ -41,8 +44,8 @@ def training_frame(
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
         learned |= {BatchState.VALIDATED}
-    batches = loop.store.list_batches()
-    usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at)]
+    batches, broken = loop.store.list_batches(), broken_batches(loop)
+    usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at) and b.id not in broken]
     where = pl.col("_batch").is_in(usable)
     if since is not None:
         where &= pl.col("event_at") >= since
@@ -60,6 +63,17 @@ def training_frame(
     chances = labels.select(loop.key, "propensity")
     frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)
     return _weighed(loop, frame, chances)
+
+
+def broken_batches(loop: Loop) -> set[str]:
+    """The batches in which a column that was there has gone: of a tick, and those that came since the tick before."""
+    ends = [check.tick_at for check in loop.store.list_checks() if gone_columns(check.facts)]
+    broken: set[str] = set()
+    for batch in loop.store.list_batches() if ends else ():
+        at = bisect_left(ends, batch.end_at)
+        if at < len(ends) and ends[at] - batch.end_at < loop.project.loop.tick:
+            broken.add(batch.id)
+    return broken
 
 
 def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
