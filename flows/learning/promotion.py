@@ -10,7 +10,7 @@ from typing import Any
 
 from homeostat.decisions import PromotionKind, RetrainingFacts, RetrainingKind
 from homeostat.errors import HomeostatError
-from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, TRAINING, Classes, FirstModel, Standing
+from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, ENSEMBLE, TRAINING, Classes, FirstModel, Standing
 from homeostat.flows.learning.holds import ROLLBACK, drop_hold
 from homeostat.flows.learning.port import Training
 from homeostat.flows.learning.proposals import close, forget_challenger, propose, withdraw
@@ -48,6 +48,7 @@ def promote(
     with loop.store.write("promotion") as write:
         if insist is not None:
             insist()
+        _go_on(loop, write, record)
         _move_aliases(loop, write, record.version)
         if classes:
             write.put_fact(CLASSES, Classes(tuple(classes)))
@@ -76,6 +77,16 @@ def _move_aliases(loop: Loop, write: Writer, version: int) -> None:
     if old is not None and old != version:  # after it, or a rollback killed in between would find no way back
         loop.models.set_alias("previous", old)
     forget_challenger(loop, write)
+
+
+def _go_on(loop: Loop, write: Writer, record: ModelRecord) -> None:
+    """Have learning go on from the newest version, where what waited for a person is promoted and others followed it."""
+    progress, champion = loop.store.get_fact(ENSEMBLE), loop.version_of("champion")
+    waited = [approval.version for approval in loop.store.list_approvals(ApprovalState.OPEN)]
+    if progress is None or progress.champion != champion or record.version not in waited:
+        return
+    anew = progress.anew and record.lineage is not None
+    write.put_fact(ENSEMBLE, progress.model_copy(update={"champion": record.version, "anew": anew}))
 
 
 def _answer_the_question(loop: Loop, write: Writer, at: datetime, version: int, verdict: Decision) -> None:

@@ -124,8 +124,8 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
 
 
 def _verdict(evidence: RetrainingEvidence, project: Project, now: datetime, blocked: str | None) -> Verdict:
-    if evidence.champion is None and blocked is None:
-        return _first(evidence, project)
+    if evidence.champion is None:
+        return _first(evidence, project) if blocked is None else wait(blocked)
     stopped = meet_preconditions(evidence, project)
     if stopped is not None:
         return stopped

@@ -61,5 +61,5 @@ def _few(evidence: RetrainingEvidence, project: Project) -> Verdict | None:
     if evidence.fresh_labels >= least:
         return None
     few = f"{evidence.fresh_labels} of {least} fresh labels to compare models on"
-    wanted = evidence.stopped or evidence.unlabelled
+    wanted = evidence.unlabelled
     return wait(few) if wanted is None else Verdict(RetrainingKind.LABEL, (wanted, few))
