@@ -80,7 +80,7 @@ def _move_aliases(loop: Loop, write: Writer, version: int) -> None:
 
 
 def _go_on(loop: Loop, write: Writer, record: ModelRecord) -> None:
-    """Have learning go on from the newest version, where what waited for a person is promoted and others followed it."""
+    """Go on learning from the newest version where what waited for a person is promoted and others have followed it."""
     progress, champion = loop.store.get_fact(ENSEMBLE), loop.version_of("champion")
     waited = [approval.version for approval in loop.store.list_approvals(ApprovalState.OPEN)]
     if progress is None or progress.champion != champion or record.version not in waited:
