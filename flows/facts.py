@@ -29,6 +29,21 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """A person's rollback: who put `version` back in the place of `replaced`, and until when that holds.
+
+    Without `until` it holds until a person lifts it.
+    """
+
+    version: int
+    replaced: int
+    since: Instant
+    by: str
+    why: str = ""
+    until: Instant | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FirstModel:
     """The version that a replay keeps scoring with, to compare with."""
 
@@ -93,6 +108,7 @@ class Labelers:
 
 CHAMPION = Fact("champion", Standing)
 CHALLENGER = Fact("challenger", Standing)
+HOLD = Fact("rollback", Hold)
 BASELINE = Fact("baseline", FirstModel)
 CLASSES = Fact("classes", Classes)
 TARGET = Fact("target", TargetType)

@@ -39,10 +39,11 @@ IDLE = frozenset({RetrainingKind.WAIT, RetrainingKind.FIX_DATA, RetrainingKind.L
 
 
 class PromotionKind(StrEnum):
-    """May a challenger take the champion's place?"""
+    """May a challenger take the champion's place? `WAIT`: it may, if a person says so, but nobody is asked now."""
 
     PROMOTE = "promote"
     ASK = "ask"
+    WAIT = "wait"
     REFUSE = "refuse"
 
 
@@ -125,7 +126,11 @@ class Weighing(Evidence, frozen=True):
 
 
 class RetrainingFacts(Weighing, frozen=True):
-    """What was known when retraining was decided: labels, the alarm, and what was weighed."""
+    """What was known when retraining was decided: labels, the alarm, and what was weighed.
+
+    `broken` says which column has gone, `unlabelled` why labels are wanted, `harm` why the root version would come back
+    if a person's rollback did not hold; each only where it is so.
+    """
 
     policy: str = ""
     labels: int = 0
@@ -134,6 +139,9 @@ class RetrainingFacts(Weighing, frozen=True):
     alarm: AlarmKind = AlarmKind.QUIET
     caused: float = 0.0
     blocked: bool = False
+    broken: str | None = None
+    unlabelled: str | None = None
+    harm: str | None = None
 
 
 class AlarmFacts(Evidence, frozen=True):

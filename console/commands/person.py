@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,6 +20,7 @@ from homeostat.console.arguments import (
     split_action,
 )
 from homeostat.console.output import say, say_json, say_table
+from homeostat.durations import instant
 from homeostat.errors import HomeostatError
 
 if TYPE_CHECKING:
@@ -85,16 +87,53 @@ def promote(
 def rollback(
     folder: Folder = HERE,
     to: Annotated[int | None, typer.Option(help="The version.", show_default="the previous champion")] = None,
+    lift: Annotated[bool, typer.Option("--lift", help="Let the loop promote by itself again.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
     why: Why = "",
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
-    """Roll back to an earlier version at once; journaled with your name."""
+    """Roll back to an earlier version at once and hold it there, or lift that; journaled with your name."""
     from homeostat.flows.operations import manual
 
     loop = open_for_reading(folder, from_)
-    verdict = manual.rollback(loop, now(), to, person(), why)
+    if lift:
+        _lift(loop, to, why, as_json)
+        return
+    champion, target = manual.plan_rollback(loop, to)
+    if not as_json:
+        _confirm(loop, champion, target, sure=yes)
+    verdict = manual.rollback(loop, now(), target, person(), why)
     _tell_champion(loop, verdict.model_version, as_json, " again")
+    if not as_json:
+        say(f"{verdict.reasons[-1].capitalize()}.")
+
+
+def _lift(loop: Loop, to: int | None, why: str, as_json: bool) -> None:
+    from homeostat.flows.learning import holds
+
+    if to is not None:
+        raise HomeostatError("rollback: --lift and --to exclude each other.", "Give one of them.")
+    hold = holds.lift(loop, now(), person(), why)
+    if as_json:
+        say_json({"model": loop.paths.model_name, "lifted": hold.version, "champion": loop.version_of("champion")})
+    else:
+        say(f"The rollback to version {hold.version} no longer holds: the loop promotes by the project's gates again.")
+
+
+def _confirm(loop: Loop, champion: int, target: int, *, sure: bool) -> None:
+    """Name what goes and what comes back; at a terminal, ask first. Raises HomeostatError where the answer is no."""
+    say(f"Version {_with_time(loop, champion)} goes; version {_with_time(loop, target)} comes back.")
+    if sys.stdin.isatty() and not sure and not typer.confirm("Roll back?"):
+        raise HomeostatError("rollback: nothing was changed.", "Name another version with --to.")
+
+
+def _with_time(loop: Loop, version: int) -> str:
+    record = loop.store.get_model(version)
+    if record is None:
+        return str(version)
+    since = "never champion" if record.promoted_at is None else f"champion since {instant(record.promoted_at)}"
+    return f"{version} (trained {instant(record.as_of)}, {since})"
 
 
 def quarantine(

@@ -34,6 +34,8 @@ ACTS = {
     "outcome": Meaning("Measured what an earlier step was worth", Sign.STEP),
     "release": Meaning("Released rows from quarantine", Sign.PERSON),
     "rescore": Meaning("Scored corrected rows again", Sign.PERSON),
+    "rollback_ended": Meaning("The rollback to version {version} no longer holds", Sign.STEP),
+    "rollback_lifted": Meaning("{who} lifted the rollback to version {version}", Sign.PERSON),
     "train": Meaning("Trained by hand", Sign.RETRAINING),
 }
 """What each act means, by the kind of its entry."""

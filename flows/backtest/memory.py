@@ -17,7 +17,7 @@ from homeostat.flows.backtest.policies import Bench
 from homeostat.flows.backtest.scored import Scored
 from homeostat.flows.learning.evidence import Deliberation
 from homeostat.flows.learning.outcomes import with_attempt
-from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
+from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training, Word
 from homeostat.flows.learning.probation import get_probation, renewed
 from homeostat.flows.learning.step import Step
 from homeostat.flows.loop import tick_index
@@ -120,6 +120,14 @@ class Memory:
     def probation(self, lineage: int) -> Probation | None:
         """What is remembered of a lineage's probation."""
         return self.probations.get(lineage)
+
+    def word(self, at: datetime) -> Word:
+        """None: nobody takes part in a backtest."""
+        return Word()
+
+    def declared_bad(self, version: int) -> str | None:
+        """None, as of `word`."""
+        return None
 
     def count_labels(self, at: datetime) -> int:
         """How many rows have a label."""

@@ -13,12 +13,15 @@ from homeostat.flows.learning.probation import follow_probation
 from homeostat.flows.learning.rules import count_labels, full_cost_per_tick, list_plans
 from homeostat.flows.learning.step import Base, find_base, find_fresh, fresh_spans
 from homeostat.flows.loop import tick_index
-from homeostat.monitoring.retraining.policies import Learning, RetrainingEvidence, decide_retraining
+from homeostat.monitoring.retraining.evidence import Learning, RetrainingEvidence
+from homeostat.monitoring.retraining.policies import decide_retraining
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.project import Project
 from homeostat.records import Decision
 
 UNLABELLED_BATCHES = 3
+# Labels have stopped where so much less of them comes than used to.
+STOPPED_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +40,12 @@ def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: int
     `caused` counts labels that an action on the model's own score caused.
     """
     ledger, base, champion = settle_accounts(port, at), find_base(port), port.champion()
-    probation = None if base is None else follow_probation(port, at)
-    last, labels = port.training(), port.count_labels(at)
+    probation = follow_probation(port, at)
+    harm = None if probation is None else probation.harm(port.project.monitoring.alpha)
+    last, labels, due = port.training(), port.count_labels(at), _due(port, at)
     accounts = _accounts(port, base, at, labels)
     if base is not None:
-        learning, fresh = _learning(port, base, at, ledger, accounts, alarm, probation)
+        learning, fresh = _learning(port, base, at, ledger, accounts, alarm)
     else:
         learning, fresh = None, sum(span.labels for span in fresh_spans(port, champion, at))
     evidence = RetrainingEvidence(
@@ -54,8 +58,18 @@ def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: int
         alarm=alarm,
         learning=learning,
         caused=caused / max(labels, 1),
+        broken=port.broken(at),
+        harm=harm,
+        held=None if probation is None or harm is None else _held(port, probation, at),
+        unlabelled=_unlabelled(port, due, at),
+        stopped=_stopped(port, due),
     )
     return Deliberation(decide_retraining(evidence, port.project, at), ledger, accounts, probation)
+
+
+def _held(port: LearningPort, probation: Probation, at: datetime) -> str | None:
+    """Why the root version does not come back by itself: a person's rollback holds, or was from that version."""
+    return port.word(at).held or port.declared_bad(probation.lineage)
 
 
 def _accounts(port: LearningPort, base: Base | None, at: datetime, labels: int) -> Accounts:
@@ -73,7 +87,6 @@ def _learning(
     ledger: Ledger,
     accounts: Accounts,
     alarm: Decision,
-    probation: Probation | None,
 ) -> tuple[Learning, int]:
     """What a step could learn and cost, and on how many fresh rows it is compared."""
     fresh = find_fresh(port, base, at)
@@ -94,9 +107,6 @@ def _learning(
         spent=port.spent(),
         full_cost=accounts.full_cost,
         full_cost_per_tick=accounts.full_cost_per_tick,
-        broken=port.broken(at),
-        unlabelled=_unlabelled(port, at),
-        harm=None if probation is None else probation.harm(port.project.monitoring.alpha),
     )
     return learning, fresh.rows
 
@@ -108,11 +118,38 @@ def _labels_a_tick(project: Project, base: Base, spans: Sequence[Span]) -> float
     return count_labels(spans) / max(ticks, 1)
 
 
-def _unlabelled(port: LearningPort, at: datetime) -> str | None:
+def _unlabelled(port: LearningPort, due: Sequence[Span], at: datetime) -> str | None:
     """Why labels are wanted: those of the last batches never came, or the newest batch is estimated to be worse."""
-    settings, horizon = port.project.monitoring, port.project.data.feedback.horizon
-    due = port.spans(at - horizon)[-UNLABELLED_BATCHES:]
-    if len(due) == UNLABELLED_BATCHES and all(span.coverage < settings.min_coverage for span in due):
-        shares = ", ".join(f"{span.coverage:.0%}" for span in due)
-        return f"of the last {len(due)} batches whose horizon has passed, only {shares} of the labels came"
+    newest = due[-UNLABELLED_BATCHES:]
+    if _never_came(port, newest):
+        return f"of the last {len(newest)} batches whose horizon has passed, only {_shares(newest)} of the labels came"
     return port.estimated_worse(at)
+
+
+def _stopped(port: LearningPort, due: Sequence[Span]) -> str | None:
+    """That labels used to come and no longer do: of the last batches much less has come than of those before."""
+    newest, earlier = due[-UNLABELLED_BATCHES:], due[:-UNLABELLED_BATCHES]
+    rows = sum(span.rows for span in earlier)
+    if not rows or not _never_came(port, newest):
+        return None
+    usual = sum(span.coverage * span.rows for span in earlier) / rows
+    if any(span.coverage >= STOPPED_SHARE * usual for span in newest):
+        return None
+    return (
+        f"labels no longer come: only {_shares(newest)} of those of the last {len(newest)} batches whose horizon has "
+        f"passed, against {usual:.0%} before"
+    )
+
+
+def _due(port: LearningPort, at: datetime) -> list[Span]:
+    """The batches whose labels should be there by now."""
+    return port.spans(at - port.project.data.feedback.horizon)
+
+
+def _never_came(port: LearningPort, due: Sequence[Span]) -> bool:
+    least = port.project.monitoring.min_coverage
+    return len(due) == UNLABELLED_BATCHES and all(span.coverage < least for span in due)
+
+
+def _shares(due: Sequence[Span]) -> str:
+    return ", ".join(f"{span.coverage:.0%}" for span in due)

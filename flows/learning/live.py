@@ -18,10 +18,12 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
 from homeostat.flows.labels import find_delays, measured_labels, row_tick, with_chances
-from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
+from homeostat.flows.learning.holds import list_champions, word_of
+from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training, Word
 from homeostat.flows.learning.versions import (
     RECORD,
     SOURCES,
+    broken_batches,
     count_sources,
     key_of,
     make_version,
@@ -112,6 +114,15 @@ class LoopPort:
         """What is remembered of a lineage's probation."""
         return self.loop.store.get_fact(PROBATION.of(lineage))
 
+    def word(self, at: datetime) -> Word:
+        """What people have said that a step must heed."""
+        return word_of(self.loop, at)
+
+    def declared_bad(self, version: int) -> str | None:
+        """Why a version does not come back by itself, where somebody rolled back from it."""
+        _, bad = list_champions(self.loop)
+        return f"somebody rolled back from version {version} before" if version in bad else None
+
     def count_labels(self, at: datetime) -> int:
         """How many rows have a label at `at`."""
         return count_labels(self.loop, at)
@@ -146,9 +157,7 @@ class LoopPort:
 
     @cached_property
     def _broken(self) -> set[str]:
-        ticks = {check.tick_at for check in self._checks if gone_columns(check.facts)}
-        batches = self.loop.store.list_batches() if ticks else []
-        return {batch.id for batch in batches if end_of_tick(self.project, batch.end_at) in ticks}
+        return broken_batches(self.loop)
 
     @cached_property
     def _checks(self) -> list[CheckResult]:
@@ -174,8 +183,8 @@ class LoopPort:
 
     def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
-        frame = training_frame(self.loop, at, until=until, since=since, without=without, delays=self.delays(at))
-        return frame.filter(~pl.col("_batch").is_in(sorted(self.broken_batches())))
+        delays = self.delays(at)
+        return training_frame(self.loop, at, until=until, since=since, without=without, delays=delays)
 
     def made(self, at: datetime) -> ModelRecord | None:
         """The version that was registered at this tick already, before a kill."""

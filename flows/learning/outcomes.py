@@ -50,7 +50,8 @@ def settle_accounts(port: LearningPort, at: datetime) -> Ledger:
     waiting, known = port.attempts(), port.outcomes()
     new: list[Measured] = []
     left: list[Attempt] = []
-    spans = port.spans(at) if waiting else []
+    broken = port.broken_batches() if waiting else set()
+    spans = [span for span in port.spans(at) if span.batch not in broken] if waiting else []
     for attempt in waiting:
         span = _first_after(spans, attempt)
         if span is None or len(new) >= MOST_A_TICK:

@@ -94,6 +94,20 @@ class Measured(Attempt, frozen=True):
     message: str = Field(validation_alias=AliasChoices("message", "told"))
 
 
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What people have said that a step must heed; each None where nobody has.
+
+    `held` says why no version may take the champion's place without a person. `waiting` is the version that waits for
+    approval, `declined` the last one that was not approved, while `cooling` says why nobody is asked again yet.
+    """
+
+    held: str | None = None
+    waiting: int | None = None
+    declined: int | None = None
+    cooling: str | None = None
+
+
 class Scoring(Protocol):
     """A version that scores: `homeostat.pipelines.inference.Predictor`, or a model made elsewhere."""
 
@@ -163,6 +177,14 @@ class LearningPort(Protocol):
 
     def probation(self, lineage: int) -> Probation | None:
         """What is remembered of a lineage's probation."""
+        ...
+
+    def word(self, at: datetime) -> Word:
+        """What people have said that a step must heed."""
+        ...
+
+    def declared_bad(self, version: int) -> str | None:
+        """Why a version does not come back by itself, where somebody rolled back from it."""
         ...
 
     def count_labels(self, at: datetime) -> int:

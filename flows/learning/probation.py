@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 import numpy as np
+import polars as pl
 
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
@@ -12,6 +13,7 @@ from homeostat.flows.learning.port import LearningPort, Span
 from homeostat.flows.learning.rules import probation_losses, probation_scale
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.models.features import raw_view
+from homeostat.project import Task
 from homeostat.records import ModelRecord
 
 MOST_A_TICK = 12
@@ -27,14 +29,21 @@ def get_probation(port: LearningPort, champion: ModelRecord) -> Probation:
 
 
 def follow_probation(port: LearningPort, at: datetime) -> Probation | None:
-    """The probation after the batches that are mature by `at`; reads, and writes nothing."""
+    """The probation after the batches that are mature by `at`; reads, and writes nothing.
+
+    A batch in which a column has gone says nothing of a version and is passed over.
+    """
     champion = port.champion()
     if champion is None:
         return None
     probation = get_probation(port, champion)
     spans = [span for span in port.spans(at, datetime.fromisoformat(probation.until)) if span.mature]
+    broken = port.broken_batches() if spans else set()
     for span in spans[:MOST_A_TICK]:
-        probation = _taken(port, probation, span, at)
+        if broken.intersection(span.batches):
+            probation = probation.take(np.empty(0), None, instant(span.end_at))
+        else:
+            probation = _taken(port, probation, span, at)
     return probation
 
 
@@ -71,4 +80,12 @@ def _losses(
         return None
     task, labels = port.project.task, rows["label"]
     scale, positive = probation_scale(task, labels, scored[root]), getattr(port.model(root), "positive", None)
-    return {v: probation_losses(task, labels, frame, positive, scale) for v, frame in scored.items()}
+    losses = {v: probation_losses(task, labels, frame, positive, scale) for v, frame in scored.items()}
+    if all(_gives_chances(task, frame) for frame in scored.values()):
+        return losses
+    return {version: np.stack([both[1], both[1]]) for version, both in losses.items()}
+
+
+def _gives_chances(task: Task, scored: pl.DataFrame) -> bool:
+    """Whether a version says how sure it is; one that gives classes alone can only be judged by its errors."""
+    return task is Task.REGRESSION or scored["score" if task is Task.BINARY else "scores"].null_count() == 0

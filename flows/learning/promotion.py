@@ -10,7 +10,8 @@ from typing import Any
 
 from homeostat.decisions import PromotionKind, RetrainingFacts, RetrainingKind
 from homeostat.errors import HomeostatError
-from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, TRAINING, Classes, FirstModel, Standing
+from homeostat.flows.facts import BASELINE, CHAMPION, CLASSES, ENSEMBLE, TRAINING, Classes, FirstModel, Standing
+from homeostat.flows.learning.holds import ROLLBACK, drop_hold
 from homeostat.flows.learning.port import Training
 from homeostat.flows.learning.proposals import close, forget_challenger, propose, withdraw
 from homeostat.flows.loop import Loop, alert
@@ -38,14 +39,16 @@ def promote(
     """Make a version champion: the aliases first, then the store, so that doing it again mends a kill in between.
 
     All of it happens while no other writer is let in, so that a person's word and a tick cannot cross: `insist` is
-    called first, and raises where it must not be. What waits for a person is closed. `outcome` ends the tick's stage in
-    the same transaction, which keeps the facts too. A small step is not alerted.
+    called first, and raises where it must not be. What waits for a person is closed, and a person who promotes a
+    version lifts the rollback that holds. `outcome` ends the tick's stage in the same transaction, which keeps the
+    facts too. A small step is not alerted.
     """
     classes = loop.models.load(record.version).classes if loop.project.task is Task.BINARY else None
     loop.models.get_alias("champion")  # an MLflow that is away is found out before others are kept waiting
     with loop.store.write("promotion") as write:
         if insist is not None:
             insist()
+        _go_on(loop, write, record)
         _move_aliases(loop, write, record.version)
         if classes:
             write.put_fact(CLASSES, Classes(tuple(classes)))
@@ -54,12 +57,14 @@ def promote(
         write.put_fact(CHAMPION, Standing(record.version, at))
         if loop.store.get_fact(BASELINE) is None and loop.replaying:
             write.put_fact(BASELINE, FirstModel(record.version))
+        if verdict.stage != ROLLBACK and (by := verdict.evidence.get("by")):
+            drop_hold(loop, write, at, by, f"version {record.version} became champion by name")
         for fact, value in facts.items():
             write.put_fact(fact, value)
         _answer_the_question(loop, write, at, record.version, verdict)
         if outcome is None or outcome["did"] not in SMALL_STEPS:
             title = f"version {record.version} is champion"
-            severity = Severity.WARNING if verdict.stage == "rollback" else Severity.INFO
+            severity = Severity.WARNING if verdict.stage == ROLLBACK else Severity.INFO
             write.append_alert(alert(at, severity, "promotion", title, "; ".join(verdict.reasons)))
         if outcome is not None:
             note_training(loop, write, at)
@@ -72,6 +77,16 @@ def _move_aliases(loop: Loop, write: Writer, version: int) -> None:
     if old is not None and old != version:  # after it, or a rollback killed in between would find no way back
         loop.models.set_alias("previous", old)
     forget_challenger(loop, write)
+
+
+def _go_on(loop: Loop, write: Writer, record: ModelRecord) -> None:
+    """Go on learning from the newest version where what waited for a person is promoted and others have followed it."""
+    progress, champion = loop.store.get_fact(ENSEMBLE), loop.version_of("champion")
+    waited = [approval.version for approval in loop.store.list_approvals(ApprovalState.OPEN)]
+    if progress is None or progress.champion != champion or record.version not in waited:
+        return
+    anew = progress.anew and record.lineage is not None
+    write.put_fact(ENSEMBLE, progress.model_copy(update={"champion": record.version, "anew": anew}))
 
 
 def _answer_the_question(loop: Loop, write: Writer, at: datetime, version: int, verdict: Decision) -> None:

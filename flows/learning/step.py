@@ -17,6 +17,7 @@ import polars as pl
 
 from homeostat.decisions import AlarmKind, PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
+from homeostat.flows.learning.consent import heed
 from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
 from homeostat.flows.learning.probation import get_probation
 from homeostat.flows.learning.rules import (
@@ -143,9 +144,9 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     base, champion = find_base(port), port.champion()
     assert champion is not None
     if base is None:
-        return _train_anew(port, at, champion)
+        return _train_anew(port, at, champion, decision)
     fresh = find_fresh(port, base, at)
-    spans, batches = fresh.new, tuple(batch for span in fresh.compared for batch in span.batches)
+    spans, batches = fresh.new, _batches(fresh.compared)
     rows = port.labelled_rows(batches, at, weighed=True) if spans else None
     if rows is None or rows.is_empty():
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
@@ -155,6 +156,7 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     comparison = compare_rows(port, champion.version, record.version, apart, batches)
     verdict = _judge(port, at, comparison, champion, spans[-1])
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind, "share": fresh.share})
+    verdict = _heed(port, at, verdict, decision, record, apart)
     facts = RetrainingFacts.of(decision.evidence)
     anew = base.anew or (decision.kind == RETRAIN and facts.alarm != AlarmKind.QUIET)
     reference = dict(comparison.challenger_metrics) or record.reference
@@ -173,24 +175,38 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     return Step(record, verdict, progress, attempt)
 
 
-def _train_anew(port: LearningPort, at: datetime, champion: ModelRecord) -> Step:
+def _train_anew(port: LearningPort, at: datetime, champion: ModelRecord, decision: Decision) -> Step:
     """Train every candidate again on all but the newest labelled batches, and compare the best on those.
 
     Raises DataError where there are too few labelled rows to learn from.
     """
-    batches = _fresh_batches(port, champion, at)
+    spans = _newest_fresh(port, champion, at)
+    if not spans:
+        raise DataError("no labelled rows came after the champion was made.", "Wait for labels, then try again.")
+    batches = _batches(spans)
     record = port.train(at, batches)
-    comparison = compare(port, champion.version, record.version, batches, at)
+    rows = port.labelled_rows(batches, at, weighed=True)
+    rows = pl.DataFrame() if rows is None else rows
+    comparison = compare_rows(port, champion.version, record.version, rows, batches)
+    verdict = _judge(port, at, comparison, champion, spans[-1])
+    verdict = _heed(port, at, verdict, decision, record, rows)
+    lineage = champion.root_version if RetrainingFacts.of(decision.evidence).alarm == AlarmKind.QUIET else None
     reference = dict(comparison.challenger_metrics) or record.reference
-    return Step(dataclasses.replace(record, reference=reference), decide_promotion(comparison, port.project, at))
+    return Step(dataclasses.replace(record, lineage=lineage, reference=reference), verdict)
 
 
 def fresh_spans(port: LearningPort, champion: ModelRecord | None, at: datetime) -> list[Span]:
-    """The mature batches that came after the champion was made, so that it learned from none; oldest first."""
-    return [] if champion is None else [span for span in port.spans(at, champion.as_of) if span.mature]
+    """The mature batches that came after the champion was made, so that it learned from none; oldest first.
+
+    None in which a column has gone.
+    """
+    if champion is None:
+        return []
+    broken = port.broken_batches()
+    return [span for span in port.spans(at, champion.as_of) if span.mature and not broken.intersection(span.batches)]
 
 
-def _fresh_batches(port: LearningPort, champion: ModelRecord, at: datetime) -> tuple[str, ...]:
+def _newest_fresh(port: LearningPort, champion: ModelRecord, at: datetime) -> list[Span]:
     """The newest batches with enough labels to compare on, at most half of what is fresh: the rest is to learn from."""
     spans, gates = fresh_spans(port, champion, at), port.project.gates
     wanted = min(gates.fresh_rows, max(sum(span.labels for span in spans) // 2, gates.min_rows))
@@ -201,7 +217,11 @@ def _fresh_batches(port: LearningPort, champion: ModelRecord, at: datetime) -> t
             break
         chosen.append(span)
         labels += span.labels
-    return tuple(batch for span in reversed(chosen) for batch in span.batches)
+    return chosen[::-1]
+
+
+def _batches(spans: Sequence[Span]) -> tuple[str, ...]:
+    return tuple(batch for span in spans for batch in span.batches)
 
 
 def _judge(port: LearningPort, at: datetime, comparison: Comparison, champion: ModelRecord, newest: Span) -> Decision:
@@ -212,6 +232,21 @@ def _judge(port: LearningPort, at: datetime, comparison: Comparison, champion: M
     if doubt is None or verdict.kind == PromotionKind.REFUSE:
         return verdict
     return dataclasses.replace(verdict, kind=PromotionKind.REFUSE, reasons=(*verdict.reasons, doubt))
+
+
+def _heed(
+    port: LearningPort, at: datetime, verdict: Decision, decision: Decision, record: ModelRecord, rows: pl.DataFrame
+) -> Decision:
+    """The verdict after what people have said; compared with what waits for them on rows that neither learned from."""
+
+    def against(version: int) -> Comparison:
+        other = port.record(version)
+        known = None if other is None else other.trained_until or other.as_of
+        fresh = rows if rows.is_empty() or known is None else rows.filter(pl.col("event_at") > known)
+        return compare_rows(port, version, record.version, fresh, ())
+
+    alarmed = RetrainingFacts.of(decision.evidence).alarm != AlarmKind.QUIET
+    return heed(verdict, port.word(at), port.project, alarmed=alarmed, against=against)
 
 
 def _make(

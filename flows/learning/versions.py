@@ -14,7 +14,8 @@ import polars as pl
 
 from homeostat.errors import DataError
 from homeostat.flows.labels import find_delays, row_tick, sample_of
-from homeostat.flows.loop import Loop, tick_index
+from homeostat.flows.loop import Loop, end_of_tick, tick_index
+from homeostat.monitoring.novelty import gone_columns
 from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.training import train_model
@@ -37,7 +38,8 @@ def training_frame(
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
-    `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
+    `since`, where these are given; no row whose key is in `without`, none whose label people are to look at again, and
+    none of a batch in which a column has gone.
     Rows whose labels are not a fair sample yet are left out (see `homeostat.pipelines.labels.delays`; `delays` are
     estimated where they are not given). `_provenance` says where each label comes from; `_weight`, how much each
     counts, is given only where rules made some of them or labels of some class are still to come, and `_measured`,
@@ -47,8 +49,8 @@ def training_frame(
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
         learned |= {BatchState.VALIDATED}
-    batches = loop.store.list_batches()
-    usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at)]
+    batches, broken = loop.store.list_batches(), broken_batches(loop)
+    usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at) and b.id not in broken]
     where = pl.col("_batch").is_in(usable)
     if since is not None:
         where &= pl.col("event_at") >= since
@@ -66,6 +68,13 @@ def training_frame(
     frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
     known = find_delays(loop, at) if delays is None else delays
     return _weighed(loop, _settled(loop, frame, at, known))
+
+
+def broken_batches(loop: Loop) -> set[str]:
+    """The batches in which a column that was there has gone: of a tick, and those that came since the tick before."""
+    ticks = {check.tick_at for check in loop.store.list_checks() if gone_columns(check.facts)}
+    batches = loop.store.list_batches() if ticks else []
+    return {batch.id for batch in batches if end_of_tick(loop.project, batch.end_at) in ticks}
 
 
 def _settled(loop: Loop, frame: pl.DataFrame, at: datetime, delays: LabelDelays) -> pl.DataFrame:

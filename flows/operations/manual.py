@@ -10,8 +10,9 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.errors import DataError, HomeostatError
 from homeostat.flows.events import MODEL_APPROVED, announce_word
-from homeostat.flows.facts import POSTS
+from homeostat.flows.facts import HOLD, POSTS
 from homeostat.flows.learning import promotion as settling
+from homeostat.flows.learning.holds import LIFT, ROLLBACK, hold_from, previous_champion
 from homeostat.flows.learning.versions import make_version
 from homeostat.flows.loop import Loop
 from homeostat.flows.stages import act as acting
@@ -120,19 +121,36 @@ def promote_version(loop: Loop, at: datetime, version: int | None, who: str, why
     return verdict
 
 
-def rollback(loop: Loop, at: datetime, to: int | None, who: str, why: str) -> Decision:
-    """Put an earlier version back; without one, the champion before this one."""
+def plan_rollback(loop: Loop, to: int | None) -> tuple[int, int]:
+    """The version that a rollback would replace, and the one it would put back; it changes nothing.
+
+    Without `to` that is the last champion before this one that was not declared bad by a rollback. Raises
+    HomeostatError where there is none.
+    """
     champion = loop.version_of("champion")
-    target = to if to is not None else loop.models.get_alias("previous")
+    target = to if to is not None else previous_champion(loop)
     if target is None or champion is None:
-        raise HomeostatError("rollback: there is no earlier champion to go back to.", "Name a version with --to.")
+        raise HomeostatError(
+            "rollback: there is no earlier champion to go back to that was not rolled back from.",
+            "Name a version with --to.",
+        )
     if target == champion:
         raise HomeostatError(f"rollback: version {target} is champion already.", "Name another with --to.")
+    return champion, target
+
+
+def rollback(loop: Loop, at: datetime, to: int | None, who: str, why: str) -> Decision:
+    """Put an earlier version back, as of `plan_rollback`, and hold it there: nothing is promoted by the loop itself."""
+    champion, target = plan_rollback(loop, to)
     record = _find(loop, target)
     loop.models.load(target)
+    hold = hold_from(loop, at, version=target, replaced=champion, who=who, why=why)
     reason = f"rolled back from version {champion} by {who}" + (f": {why}" if why else "")
-    verdict = Decision(at, "rollback", "rollback", (reason,), {"from": champion, "by": who, "why": why}, target)
-    settling.promote(loop, at, record, verdict)
+    until = "somebody lifts it or promotes a version by name" if hold.until is None else instant(hold.until)
+    holds = f"nothing else is promoted without a person until {until}; {LIFT} lifts it"
+    evidence = {"from": champion, "by": who, "why": why, "until": None if hold.until is None else instant(hold.until)}
+    verdict = Decision(at, ROLLBACK, ROLLBACK, (reason, holds), evidence, target)
+    settling.promote(loop, at, record, verdict, facts={HOLD: hold}, insist=settling.stands(loop, champion))
     announce_word(loop, MODEL_APPROVED, {"version": target, "by": who})
     return verdict
 

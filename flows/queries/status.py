@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from homeostat.flows.facts import CHALLENGER
+from homeostat.flows.learning.holds import cooling_until, describe_hold, standing_hold
 from homeostat.flows.loop import Loop, slot, tick_index
 from homeostat.flows.stages.sequence import list_due
 from homeostat.pipelines.data.sources import FOREVER
-from homeostat.records import BatchState, Document, Severity, WindowStatus
+from homeostat.records import ApprovalState, BatchState, Document, Severity, WindowStatus
 from homeostat.store import journal
 
 NEWEST_LINKS = 200
@@ -28,6 +29,7 @@ def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | No
     newest = store.newest_known()
     held, waiting = (store.count_batches(s) for s in (BatchState.HELD, BatchState.VALIDATED))
     last = store.last_tick("notify")
+    clock = last if loop.replaying or at is None else at
     alerts = store.count_open_alerts(at)
     sound = verdict.sound if verdict is not None else _end_is_sound(loop)
     return {
@@ -51,6 +53,8 @@ def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | No
         "alerts_open": sum(alerts.values()),
         "alerts_critical": alerts.get(Severity.CRITICAL, 0),
         "challengers_waiting": _challengers(loop),
+        "rollback_holds": None if (hold := standing_hold(loop, clock)) is None else describe_hold(hold),
+        "nobody_asked_until": cools_until(loop, clock),
         "labels_waiting": store.count_open_tasks(),
     }
 
@@ -124,6 +128,13 @@ def _challengers(loop: Loop) -> int:
     """How many challengers wait for a person: those put before one, or the one that waits by its alias alone."""
     asked = loop.store.count_open_approvals()
     return asked or int(loop.store.get_fact(CHALLENGER) is not None)
+
+
+def cools_until(loop: Loop, at: datetime | None) -> datetime | None:
+    """Until when nobody is asked to approve again, after a rejection; `at` is the time of asking, where it is known."""
+    rejected = loop.store.list_approvals(ApprovalState.REJECTED)
+    ends = [until for approval in rejected if (until := cooling_until(loop, approval)) is not None]
+    return max((until for until in ends if at is None or until > at), default=None)
 
 
 def _end_is_sound(loop: Loop) -> bool:

@@ -21,7 +21,7 @@ from homeostat.monitoring.drift import check_drift
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
 from homeostat.monitoring.performance.realized import measure_window
-from homeostat.pipelines.models.data_profile import compare_facts
+from homeostat.pipelines.models.data_profile import compare_facts, learn_facts
 from homeostat.records import (
     Batch,
     BatchState,
@@ -140,7 +140,8 @@ def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[
         folder = loop.models.folder(version)
         reference = pl.read_parquet(folder / "reference.parquet")
     except (RegistryError, OSError):
-        return DriftResult("unknown", None, (), 0, rows.height, "the champion has no reference"), ()
+        unknown = DriftResult("unknown", None, (), 0, rows.height, "the champion has no reference")
+        return unknown, _missing(loop, rows)
     drift = check_drift(
         reference,
         rows,
@@ -153,6 +154,23 @@ def _compare(loop: Loop, version: int, rows: pl.DataFrame, page: Path) -> tuple[
     learned = folder / "facts.json"
     facts = compare_facts(json.loads(learned.read_text()), rows, loop.project) if learned.exists() else ()
     return count_as_drift(drift, facts, loop.project.monitoring), facts
+
+
+def _missing(loop: Loop, rows: pl.DataFrame) -> tuple[UnseenValues, ...]:
+    """The columns of which more is missing than in the first rows that came, for a champion that was made elsewhere.
+
+    Nobody knows what such a model learned from. None where fewer than `monitoring.min_rows` rows came before.
+    """
+    newest, first, count = set(rows["_batch"].unique()), list[str](), 0
+    for batch in loop.store.list_batches(BatchState.HISTORY) + loop.store.list_batches(BatchState.SCORED):
+        if batch.rows and batch.id not in newest and count < loop.project.monitoring.min_rows:
+            first.append(batch.id)
+            count += batch.rows
+    before = loop.lake.read("inputs", pl.col("_batch").is_in(first) & ~pl.col("_correction")) if first else None
+    if before is None or count < loop.project.monitoring.min_rows:
+        return ()
+    found = compare_facts(learn_facts(before, loop.project), rows, loop.project)
+    return tuple(fact for fact in found if fact.kind == "null_rate")
 
 
 def _logged(drift: DriftResult, windows: list[Window], rows: int) -> dict[str, float]:

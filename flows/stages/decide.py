@@ -6,10 +6,11 @@ import dataclasses
 from datetime import datetime
 from typing import Any
 
-from homeostat.decisions import IDLE, AlarmKind, RetrainingKind
+from homeostat.decisions import IDLE, AlarmKind, RetrainingFacts, RetrainingKind
 from homeostat.flows.facts import PROBATION
 from homeostat.flows.learning.approvals import expire
 from homeostat.flows.learning.evidence import Deliberation, deliberate
+from homeostat.flows.learning.holds import end_hold
 from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import get_watch
@@ -17,17 +18,20 @@ from homeostat.flows.stages.label_provenance import count_caused, warn_of_caused
 from homeostat.monitoring.alarm.rule import decide_alarm
 from homeostat.records import Decision, Severity
 
+HARM = "harm"
 PLEAS: dict[str, tuple[Severity, str]] = {
     RetrainingKind.FIX_DATA: (Severity.CRITICAL, "fix the data: nothing is learned from it until then"),
     RetrainingKind.LABEL: (Severity.WARNING, "labels are wanted"),
+    HARM: (Severity.WARNING, "what serves is worse than the root version, and a rollback holds it in place"),
 }
 
 
 def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]:
     """Decide about the alarm and about retraining; both are kept and journaled. `asked` overrides, by a person.
 
-    A challenger that nobody approved in time is dropped first.
+    A challenger that nobody approved in time is dropped first, and a rollback whose time is over holds no longer.
     """
+    end_hold(loop, at)
     expire(loop, at)
     alarm, deliberation = _weigh(loop, at)
     decision, probation = deliberation.decision, deliberation.probation
@@ -38,17 +42,39 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
             write.append_decision(alarm)
             title = f"version {alarm.model_version} has become worse"
             write.append_alert(alert(at, Severity.CRITICAL, "alarm", title, "; ".join(alarm.reasons)))
-        last = (loop.store.last_outcome("decide", at) or {}).get("decision")
-        if decision.kind in PLEAS and decision.kind != last:
-            severity, title = PLEAS[decision.kind]
-            write.append_alert(alert(at, severity, decision.kind, title, "; ".join(decision.reasons)))
+        told = _told(loop, at)
+        pleas = _pleas(decision, told)
+        for subject in sorted(pleas.keys() - told):
+            severity, title = PLEAS[subject]
+            write.append_alert(alert(at, severity, subject, title, pleas[subject]))
         deliberation.ledger.write(write, at)
         if probation is not None:
             write.put_fact(PROBATION.of(probation.lineage), probation)
         write.append_decision(decision)
         accounts, caused = deliberation.accounts.model_dump(), warn_of_caused(loop, write, decision)
-        write.put_stage(at, "decide", {"alarm": alarm.kind, "decision": decision.kind, **accounts, **caused})
+        kept = {"alarm": alarm.kind, "decision": decision.kind, "told": sorted(pleas), **accounts, **caused}
+        write.put_stage(at, "decide", kept)
     return {"alarm": alarm.kind, "decision": decision.kind, "reasons": list(decision.reasons)}
+
+
+def _told(loop: Loop, at: datetime) -> set[str]:
+    """What people were told at the tick before and still holds."""
+    last = loop.store.last_outcome("decide", at) or {}
+    return set(last.get("told", [last.get("decision")]))
+
+
+def _pleas(decision: Decision, told: set[str]) -> dict[str, str]:
+    """What somebody should see to, by its subject, with the reasons; it is told once, for as long as it holds.
+
+    Labels are wanted only where learning waits for them.
+    """
+    facts, reasons = RetrainingFacts.of(decision.evidence), "; ".join(decision.reasons)
+    pleas = {decision.kind: reasons} if decision.kind in PLEAS else {}
+    standing = {RetrainingKind.FIX_DATA: facts.broken, RetrainingKind.LABEL: facts.unlabelled}
+    pleas |= {kind: sentence for kind, sentence in standing.items() if sentence and kind in told and kind not in pleas}
+    if facts.harm is not None:
+        pleas[HARM] = f"{facts.harm}. 'homeostat rollback --to VERSION' puts another version in place."
+    return pleas
 
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:

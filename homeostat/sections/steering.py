@@ -47,6 +47,8 @@ class Gates(Section):
     segments: Literal["warn", "refuse"] = "warn"
     approval: Literal["auto", "human"] = "auto"
     approval_within: SomeTime = timedelta(days=7)
+    rejection_cooldown: Duration | None = None
+    rollback_holds: SomeTime | None = None
 
 
 class Monitoring(Section):

@@ -67,6 +67,7 @@ MEANINGS = {
     ("labeling", "wait"): Meaning("Asked nobody for labels", quiet=True),
     ("promotion", "ask"): Meaning("Asked for approval of version {version}", Sign.PERSON),
     ("promotion", "promote"): Meaning("Promoted version {version}", Sign.PROMOTION, marked=True),
+    ("promotion", "wait"): Meaning("Asked nobody for approval of version {version}", quiet=True),
     ("promotion", "refuse"): Meaning("Refused version {version}", Sign.REFUSAL, marked=True),
     ("retraining", "adopt"): Meaning("Decided to start with the given model", Sign.RETRAINING),
     ("retraining", "fix_data"): Meaning("Decided not to train: fix the data first", Sign.ALARM),

@@ -5,70 +5,19 @@ Each is registered in `POLICIES`; a package adds its own there.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 
 from homeostat.decisions import AlarmKind, PlanForecast, RetrainingFacts, RetrainingKind, Weighing
 from homeostat.errors import ProjectError
 from homeostat.extensions import Extensions
-from homeostat.monitoring.retraining.forecast import Forecast, Outcome, Plan, choose_plan, describe
+from homeostat.monitoring.retraining.evidence import Learning, RetrainingEvidence, Verdict
+from homeostat.monitoring.retraining.forecast import Forecast, choose_plan, describe
+from homeostat.monitoring.retraining.preconditions import find_blocked, meet_preconditions, wait
 from homeostat.project import Project
-from homeostat.records import Decision, ModelRecord
-
-
-@dataclass(frozen=True, slots=True)
-class Learning:
-    """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
-
-    `rows_a_tick` counts labelled rows, `new_labels` those since the last step; `spent`,
-    `full_cost` and `full_cost_per_tick` are rows x rounds (see
-    `homeostat.monitoring.retraining.forecast`). `broken` says what is wrong with the newest rows, where they must not
-    be learned from, `harm` why the lineage's root version must come back, `unlabelled` why labels are wanted where
-    too few have come.
-    """
-
-    plans: tuple[Plan, ...]
-    outcomes: tuple[Outcome, ...]
-    rows_a_tick: float
-    new_labels: int
-    spent: float
-    full_cost: float
-    full_cost_per_tick: float
-    broken: str | None = None
-    harm: str | None = None
-    unlabelled: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RetrainingEvidence:
-    """What is known at a tick when retraining is decided.
-
-    `labels` counts the labelled rows that may be trained on, `fresh_labels` those the champion can be compared on
-    (scored after it was made), `labels_at_last_attempt` what `labels` was when a model was last trained. `caused` is
-    the share of `labels` that an action on the model's own score caused.
-    """
-
-    champion: ModelRecord | None
-    labels: int
-    fresh_labels: int
-    labels_at_last_attempt: int
-    last_attempt_at: datetime | None
-    ticks_since_attempt: int
-    alarm: Decision
-    learning: Learning | None = None
-    caused: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a policy wants done and why; `weighing` is what it weighed, where it weighed something."""
-
-    kind: RetrainingKind
-    reasons: tuple[str, ...]
-    weighing: Weighing = field(default_factory=Weighing)
-
+from homeostat.records import Decision
 
 NEW_SHARE = 0.25
 """A step wants this share of `gates.min_rows` in new labels."""
@@ -82,12 +31,12 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
     learning, last = evidence.learning, evidence.last_attempt_at
     if learning is None:
         return threshold(evidence, project, now)
-    if learning.broken is not None:
-        return Verdict(RetrainingKind.FIX_DATA, (f"{learning.broken}; nothing is learned from such rows",))
     if last is not None and now - last < project.cooldown:
-        return _wait("the cooldown after the last training is not over")
+        return wait("the cooldown after the last training is not over")
     if learning.new_labels < (wanted := math.ceil(NEW_SHARE * project.gates.min_rows)):
-        return _wait(f"{learning.new_labels} of {wanted} new labels since the last step")
+        few = f"{learning.new_labels} of {wanted} new labels since the last step"
+        asked = evidence.unlabelled
+        return wait(few) if asked is None else Verdict(RetrainingKind.LABEL, (asked, few))
     chosen, forecasts = choose_plan(
         learning.plans,
         learning.outcomes,
@@ -110,27 +59,27 @@ def threshold(evidence: RetrainingEvidence, project: Project, now: datetime) -> 
     """Retrain when the champion's alarm stands, or when labels grew by `retraining.growth`; not within the cooldown."""
     last, cooldown = evidence.last_attempt_at, project.cooldown
     if last is not None and now - last < cooldown:
-        return _wait("the cooldown after the last training is not over")
+        return wait("the cooldown after the last training is not over")
     new = evidence.labels - evidence.labels_at_last_attempt
     wanted = project.retraining.growth * evidence.labels_at_last_attempt
     if evidence.alarm.kind != AlarmKind.QUIET:
         return Verdict(RetrainingKind.RETRAIN, evidence.alarm.reasons)
     if new >= max(wanted, 1):
         return _retrain(f"{new} new labels since the last training; {wanted:.0f} were waited for")
-    return _wait(f"no alarm, and {new} of {wanted:.0f} new labels")
+    return wait(f"no alarm, and {new} of {wanted:.0f} new labels")
 
 
 @POLICIES.register("never")
 def never(evidence: RetrainingEvidence, project: Project, now: datetime) -> Verdict:
     """Keep the first champion for ever."""
-    return _wait("the policy is never to retrain")
+    return wait("the policy is never to retrain")
 
 
 @POLICIES.register("every_tick")
 def every_tick(evidence: RetrainingEvidence, project: Project, now: datetime) -> Verdict:
     """Retrain at every tick that brought labels."""
     if evidence.labels == evidence.labels_at_last_attempt:
-        return _wait("no new labels since the last training")
+        return wait("no new labels since the last training")
     return _retrain("the policy is to retrain at every tick")
 
 
@@ -139,7 +88,7 @@ def periodic(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
     """Retrain at every `retraining.every`-th tick."""
     every = project.retraining.every
     if evidence.ticks_since_attempt < every:
-        return _wait(f"{evidence.ticks_since_attempt} of {every} ticks have passed since the last training")
+        return wait(f"{evidence.ticks_since_attempt} of {every} ticks have passed since the last training")
     return _retrain(f"{every} ticks have passed since the last training")
 
 
@@ -155,15 +104,17 @@ def get_policy(project: Project) -> Policy:
 
 
 def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datetime) -> Decision:
-    """Decide whether to train, by the project's policy; pure. The kinds are those of `RetrainingKind`.
+    """Decide whether to train; pure. The kinds are those of `RetrainingKind`.
 
-    Without a champion the first one is trained, or a base model adopted. What cannot be compared is not trained:
-    without fresh labels the answer is "wait", or "label" where a person should see to it that they come. Nor is
-    anything trained while the model caused more than `labeling.max_caused` of its own labels; the evidence then says
-    `blocked`.
+    Without a champion the first one is trained, or a base model adopted. Then come the preconditions, which hold for
+    every policy and every model (`homeostat.monitoring.retraining.preconditions`). Only then the project's policy is
+    asked. If it would wait while labels no longer come, the answer is "label". The facts say `blocked` where the model
+    caused more than `labeling.max_caused` of its own labels.
     """
-    champion, blocked = evidence.champion, _blocked(evidence, project)
+    champion, blocked = evidence.champion, find_blocked(evidence, project)
     verdict = _verdict(evidence, project, now, blocked)
+    told = {name: getattr(evidence, name) for name in ("broken", "unlabelled")}
+    told["harm"] = evidence.harm if evidence.held is not None else None
     facts = RetrainingFacts(
         policy=project.retraining.policy,
         labels=evidence.labels,
@@ -172,6 +123,7 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
         alarm=AlarmKind(evidence.alarm.kind),
         caused=evidence.caused,
         blocked=blocked is not None,
+        **{name: sentence for name, sentence in told.items() if sentence is not None},
         **verdict.weighing.as_json(),
     )
     version = champion.version if champion else None
@@ -179,22 +131,15 @@ def decide_retraining(evidence: RetrainingEvidence, project: Project, now: datet
 
 
 def _verdict(evidence: RetrainingEvidence, project: Project, now: datetime, blocked: str | None) -> Verdict:
-    learning, least = evidence.learning, project.gates.min_rows
-    if evidence.champion is None and blocked is None:
-        return _first(evidence, project)
-    if learning is not None and learning.harm is not None:
-        return Verdict(RetrainingKind.ROLLBACK, (learning.harm,))
-    if blocked is not None:
-        return _wait(blocked)
-    if evidence.fresh_labels >= least:
-        return get_policy(project)(evidence, project, now)
-    few = f"{evidence.fresh_labels} of {least} fresh labels to compare models on"
-    wanted = None if learning is None else learning.unlabelled
-    return _wait(few) if wanted is None else Verdict(RetrainingKind.LABEL, (wanted, few))
-
-
-def _wait(reason: str) -> Verdict:
-    return Verdict(RetrainingKind.WAIT, (reason,))
+    if evidence.champion is None:
+        return _first(evidence, project) if blocked is None else wait(blocked)
+    stopped = meet_preconditions(evidence, project)
+    if stopped is not None:
+        return stopped
+    verdict = get_policy(project)(evidence, project, now)
+    if verdict.kind is not RetrainingKind.WAIT or evidence.stopped is None:
+        return verdict
+    return dataclasses.replace(verdict, kind=RetrainingKind.LABEL, reasons=(evidence.stopped, *verdict.reasons))
 
 
 def _retrain(reason: str) -> Verdict:
@@ -218,23 +163,10 @@ def _weighing(learning: Learning, forecasts: Sequence[Forecast]) -> Weighing:
     return Weighing(forecasts=weighed, **accounts)
 
 
-def _blocked(evidence: RetrainingEvidence, project: Project) -> str | None:
-    """Why nothing may be learned from labels that the model caused; None where they are few enough."""
-    most = project.labeling.max_caused
-    if evidence.caused <= most or (evidence.champion is None and project.training.base_model is not None):
-        return None
-    if evidence.champion is None and evidence.labels < project.training.min_rows:
-        return None
-    return (
-        f"the model itself caused {evidence.caused:.0%} of the labels, and at most {most:.0%} may be "
-        "(labeling.max_caused): an action on its score decided what they say"
-    )
-
-
 def _first(evidence: RetrainingEvidence, project: Project) -> Verdict:
     base, least = project.training.base_model, project.training.min_rows
     if base is not None:
         return Verdict(RetrainingKind.ADOPT, (f"the project starts with the model {base}",))
     if evidence.labels < least:
-        return _wait(f"there is no champion, and {evidence.labels} of {least} labels to train one on")
+        return wait(f"there is no champion, and {evidence.labels} of {least} labels to train one on")
     return Verdict(RetrainingKind.TRAIN_FIRST, (f"there is no champion, and {evidence.labels} labels to train one on",))

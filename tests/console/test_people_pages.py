@@ -320,11 +320,17 @@ def test_a_program_approves_and_goes_back_and_a_request_that_is_repeated_counts_
             answer = ask("rollback", "d", version=2, why="it was slow")
             assert (answer.status_code, answer.json()) == (200, {"version": 2}), answer.text
         assert "version 2 is champion already" in ask("rollback", "e", version=2, why="again").json()["detail"]
-        assert ask("rollback", "f", why="back").json() == {"version": 3}
+        stands = httpx.get(f"{url}/api/v1/projects/waits/rollback", trust_env=False).json()
+        assert (stands["champion"], stands["target"]) == (2, 1) and "rolled back from version 3" in stands["holds"]
+        assert ask("rollback", "f", why="back").json() == {"version": 1}
+        for _ in range(2):
+            assert ask("rollback/lift", "g", why="all is well").json()["holds"] is None
+        assert ask("rollback/lift", "h").status_code == 409
     loop = live(place / "waits")
-    assert loop.models.get_alias("champion") == loop.version_of("champion") == 3
+    assert loop.models.get_alias("champion") == loop.version_of("champion") == 1
     made = loop.store.list_decisions("rollback")
-    assert [(each.model_version, each.evidence["why"]) for each in made] == [(2, "it was slow"), (3, "back")]
+    assert [(each.model_version, each.evidence["why"]) for each in made] == [(2, "it was slow"), (1, "back")]
+    assert len([each for each in kinds(loop) if each[0] == "rollback_lifted"]) == 1
     assert len([each for each in kinds(loop) if each[0] == "approval_approved"]) == 1
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.decisions import RetrainingKind
 from homeostat.errors import ProjectError
-from homeostat.monitoring.retraining.policies import POLICIES, RetrainingEvidence, decide_retraining
+from homeostat.monitoring.retraining.evidence import RetrainingEvidence, Verdict
+from homeostat.monitoring.retraining.policies import POLICIES, decide_retraining
 from homeostat.project import Project
 from homeostat.records import Decision, FitCost, ModelRecord
 
@@ -128,6 +131,54 @@ def test_a_policy_nobody_knows_is_one_line_with_file_and_key() -> None:
         decide_retraining(CALM, project("treshold"), NOW)
 
 
+NETS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a column has gone": ("fix_data", {"broken": "of batch 7, x is missing"}, "nothing is learned from such rows"),
+    "a column has gone, and few labels": (
+        "fix_data", {"broken": "of batch 7, x is missing", "fresh_labels": 0}, "of batch 7, x is missing"),
+    "a column has gone, and caused labels": (
+        "fix_data", {"broken": "of batch 7, x is missing", "caused": 0.9}, "the model itself caused 90%"),
+    "what served did harm": ("rollback", {"harm": "it lost more"}, "it lost more"),
+    "harm, and a column has gone": ("rollback", {"harm": "it lost more", "broken": "x is missing"}, "it lost more"),
+    "few labels, since they never came": (
+        "label", {"unlabelled": "only 0% came", "fresh_labels": 99}, "only 0% came; 99 of 100 fresh labels"),
+    "caused labels": ("wait", {"caused": 0.51}, "the model itself caused 51% of the labels"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def added_policy() -> Iterator[str]:
+    """A policy that a package of one's own adds, which retrains whatever is known."""
+    POLICIES.add("eager", lambda evidence, project, now: Verdict(RetrainingKind.RETRAIN, ("it is always time",)))
+    yield "eager"
+    POLICIES.remove("eager")
+
+
+@pytest.mark.parametrize(("kind", "evidence", "reason"), NETS.values(), ids=NETS)
+def test_preconditions_hold_for_every_policy_and_one_of_a_package_as_well(
+    added_policy: str, kind: str, evidence: dict[str, Any], reason: str
+) -> None:
+    for policy in sorted(POLICIES.names()):
+        decision = decide_retraining(dataclasses.replace(CALM, **evidence), project(policy), NOW)
+        assert (policy, decision.kind) == (policy, kind)
+        assert reason in "; ".join(decision.reasons), decision.reasons
+
+
+@pytest.mark.parametrize("policy", ["threshold", "periodic", "never", "every_tick"])
+def test_a_policy_that_would_wait_says_that_labels_no_longer_come_and_one_that_would_train_does(policy: str) -> None:
+    idle = dataclasses.replace(CALM, labels=1000, ticks_since_attempt=1, stopped="labels no longer come")
+    decision = decide_retraining(idle, project(policy), NOW)
+    assert decision.kind == "label" and decision.reasons[0] == "labels no longer come" and len(decision.reasons) == 2
+    eager = dataclasses.replace(idle, alarm=alarm("alarm"))
+    assert decide_retraining(eager, project("threshold"), NOW).kind == "retrain"
+
+
+def test_the_root_version_does_not_come_back_over_a_persons_rollback() -> None:
+    held = dataclasses.replace(CALM, harm="it lost more", held="ann rolled back to version 2")
+    decision = decide_retraining(held, project(), NOW)
+    assert decision.kind == "wait" and decision.evidence["harm"] == "it lost more"
+
+
+SENTENCE = st.none() | st.just("this is how it is")
 EVIDENCE = st.builds(
     RetrainingEvidence,
     champion=st.sampled_from([None, CHAMPION]),
@@ -137,6 +188,12 @@ EVIDENCE = st.builds(
     last_attempt_at=st.none() | st.integers(0, 10).map(lambda days: NOW - days * DAY),
     ticks_since_attempt=st.integers(0, 10),
     alarm=st.sampled_from(["alarm", "standing", "quiet"]).map(alarm),
+    caused=st.sampled_from([0.0, 0.9]),
+    broken=SENTENCE,
+    harm=SENTENCE,
+    held=SENTENCE,
+    unlabelled=SENTENCE,
+    stopped=SENTENCE,
 )
 
 
@@ -146,7 +203,8 @@ def test_every_decision_is_pure_and_says_why(evidence: RetrainingEvidence, polic
     decision = decide_retraining(evidence, project(policy), NOW)
     assert decision == decide_retraining(evidence, project(policy), NOW)
     assert dataclasses.asdict(evidence) == before
-    assert decision.kind in {"wait", "train_first", "adopt", "retrain"}
+    kinds = {"train_first", "adopt"} if evidence.champion is None else {"retrain", "rollback", "fix_data", "label"}
+    assert decision.kind in {"wait", *kinds}
     assert decision.reasons and all(len(reason.split()) > 3 and "\n" not in reason for reason in decision.reasons)
 
 
@@ -155,5 +213,7 @@ def test_nothing_is_trained_that_could_not_be_compared(evidence: RetrainingEvide
     decision = decide_retraining(evidence, project(policy), NOW)
     if decision.kind == "retrain":
         assert evidence.champion is not None and evidence.fresh_labels >= 100
+        assert evidence.broken is None and evidence.caused <= 0.5
+        assert evidence.harm is None or evidence.held is not None
     if decision.kind == "train_first":
         assert evidence.champion is None and evidence.labels >= 50

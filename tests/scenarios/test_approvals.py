@@ -18,7 +18,7 @@ from homeostat.flows.learning.approvals import approve, describe, expire, list_o
 from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.learning.promotion import settle
 from homeostat.flows.learning.proposals import alert_key
-from homeostat.flows.learning.step import compare
+from homeostat.flows.learning.step import compare, find_base
 from homeostat.flows.locks import exclusive
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.operations import manual
@@ -210,3 +210,33 @@ def test_a_step_that_was_decided_about_the_champion_before_is_not_taken(folder: 
     approve(loop, datetime.fromisoformat("2020-01-16T00:30:00Z"), "ann")
     assert run_stage(folder, "live", "act", at.isoformat()) == {"did": "wait", "overtaken": "retrain"}
     assert loop.version_of("champion") == loop.models.get_alias("champion") == 3
+
+
+STILL = """
+[gates]
+approval = "human"
+min_rows = 40
+[monitoring]
+min_rows = 100
+sample = 400
+[retraining]
+budget = 0.6
+"""
+
+
+def test_in_a_still_world_a_proposal_stays_and_learning_goes_on_behind_it(tmp_path: Path) -> None:
+    folder = worlds.quiet(tmp_path / "small", rows=160, ticks=14, project=worlds.PROJECT + STILL)
+    live(folder, after(14))
+    loop = at_home(folder)
+    asked, made = loop.store.list_approvals(), loop.store.list_decisions("promotion")
+    behind = [d for d in made if d.kind == "wait"]
+    assert asked and len(behind) > len(asked)
+    assert sum(each.state is ApprovalState.SUPERSEDED for each in asked) <= 1
+    assert all("goes on waiting for approval: this one is not clearly better" in d.reasons[-1] for d in behind)
+    titles = [alert.title for alert in loop.store.list_alerts() if "waits for approval" in alert.title]
+    assert len(titles) == len(asked)
+    (waiting,) = list_open(loop)
+    newest = max(loop.models.list_versions())
+    approve(loop, after(14.1), "ann", version=waiting.version)
+    base = find_base(LoopPort(loop))
+    assert base is not None and base.version == newest > waiting.version == loop.version_of("champion")

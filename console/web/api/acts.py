@@ -21,6 +21,7 @@ from homeostat.console.web.api.models import (
     Reason,
     Rejection,
     Return,
+    RollbackOut,
     Snooze,
     TaskOut,
 )
@@ -30,6 +31,7 @@ from homeostat.console.web.pages.acts import Annotator, Approver, Viewer
 from homeostat.console.web.security.dependencies import Person
 from homeostat.flows import alerts as inbox
 from homeostat.flows.learning import approvals
+from homeostat.flows.learning.holds import describe_hold, lift, previous_champion, standing_hold
 from homeostat.flows.loop import Loop
 from homeostat.records import Alert, AlertStatus, Answer, ApprovalState, Decision
 
@@ -149,7 +151,7 @@ def reject(
     summary="Roll back to an earlier version",
 )
 def rollback(project: str, asked: Return, request: Request, person: Approver, key: Key = None) -> JSONResponse:
-    """Make an earlier version champion again at once. Role: approver."""
+    """Make an earlier version champion again at once, and hold it there. Role: approver."""
     from homeostat.flows.operations import manual
 
     loop = request.app.state.site.live(project)
@@ -159,6 +161,33 @@ def rollback(project: str, asked: Return, request: Request, person: Approver, ke
         if done is None:
             done = manual.rollback(loop, at, asked.version, person.name, asked.why)
         return ChampionOut.model_validate({"version": done.model_version})
+
+    return once(request, loop, person, asked, act)
+
+
+@router.get("/projects/{project}/rollback", response_model=RollbackOut, summary="What a rollback would go back to")
+def get_rollback(project: str, request: Request, person: Viewer) -> RollbackOut:
+    """The version that a rollback goes back to unless one is named, and the rollback that holds now."""
+    site = request.app.state.site
+    loop = site.loop(project)
+    hold = standing_hold(loop, site.clock())
+    return RollbackOut(
+        champion=loop.version_of("champion"),
+        target=previous_champion(loop),
+        holds=None if hold is None else describe_hold(hold),
+        until=None if hold is None else hold.until,
+    )
+
+
+@router.post("/projects/{project}/rollback/lift", response_model=RollbackOut, responses=_NOT, summary="Lift a rollback")
+def lift_rollback(project: str, asked: Reason, request: Request, person: Approver, key: Key = None) -> JSONResponse:
+    """Let the loop promote by itself again. Role: approver."""
+    loop = request.app.state.site.live(project)
+
+    def act(at: datetime, again: bool) -> RollbackOut:
+        if not (again and standing_hold(loop, at) is None):
+            lift(loop, at, person.name, asked.why)
+        return RollbackOut(champion=loop.version_of("champion"), target=previous_champion(loop), holds=None, until=None)
 
     return once(request, loop, person, asked, act)
 

@@ -49,6 +49,10 @@ class ProjectStatus(ProjectLine):
     batches_waiting: int = Field(description="Batches that wait to be scored.")
     batches_held: int = Field(description="Batches that are held in quarantine.")
     alerts_undelivered: int
+    rollback_holds: str | None = Field(None, description="The rollback by a person that holds, in words.")
+    nobody_asked_until: datetime | None = Field(
+        None, description="After a rejection: until when nobody is asked to approve again."
+    )
     posts_waiting: dict[str, int] = Field(description="Posts of inputs and of feedback that no batch has ingested yet.")
 
 
@@ -218,7 +222,7 @@ class Return(BaseModel):
     """Which version to roll back to, and why."""
 
     model_config = ConfigDict(extra="forbid")
-    version: int | None = Field(None, ge=1, description="By default, the previous champion.")
+    version: int | None = Field(None, ge=1, description="By default, the last champion that nobody rolled back from.")
     why: str = Field(min_length=1, max_length=2000)
 
 
@@ -226,6 +230,15 @@ class ChampionOut(BaseModel):
     """The version that is champion from now on."""
 
     version: int
+
+
+class RollbackOut(BaseModel):
+    """What a rollback without a version would do, and the rollback that holds."""
+
+    champion: int | None = Field(description="The version that is champion now.")
+    target: int | None = Field(description="The version that a rollback goes back to unless one is named.")
+    holds: str | None = Field(description="The rollback that holds, in words.")
+    until: datetime | None = Field(None, description="Until when it holds; without it, until somebody lifts it.")
 
 
 class Label(BaseModel):

@@ -13,7 +13,9 @@ from homeostat.console.web.pages.acts import MOST_TYPED, Approver, Text, Viewer,
 from homeostat.console.web.pages.page import PAGES, Page
 from homeostat.console.web.rendering import page
 from homeostat.console.web.security.dependencies import Person, Role
+from homeostat.durations import format_duration
 from homeostat.errors import HomeostatError
+from homeostat.flows.facts import HOLD
 from homeostat.metrics import gain
 from homeostat.records import ApprovalState
 
@@ -25,8 +27,13 @@ if TYPE_CHECKING:
 
 router = APIRouter(prefix="/projects/{name}/approve", include_in_schema=False)
 PAGES.add("approve", Page(router, "Approve", place=40))
-DONE = {"approve": "Approved.", "reject": "Rejected.", "rollback": "Rolled back."}
-ACTS = {"approve": "Approve", "reject": "Reject", "rollback": "Roll back to"}
+DONE = {
+    "approve": "Approved.",
+    "reject": "Rejected.",
+    "rollback": "Rolled back.",
+    "lift": "The rollback is lifted: the loop promotes by the project's gates again.",
+}
+ACTS = {"approve": "Approve", "reject": "Reject", "rollback": "Roll back to", "lift": "Lift the rollback to"}
 MEASURES = {
     "selection_rate": "selection rate (demographic parity difference)",
     "true_positive_rate": "true positive rate (equal opportunity difference)",
@@ -84,7 +91,7 @@ def decide(
 
 
 def _do(loop: Loop, at: datetime, person: Person, act: str, version: int, why: str) -> None:
-    from homeostat.flows.learning import approvals
+    from homeostat.flows.learning import approvals, holds
     from homeostat.flows.operations import manual
 
     if act == "approve":
@@ -93,6 +100,8 @@ def _do(loop: Loop, at: datetime, person: Person, act: str, version: int, why: s
         approvals.reject(loop, at, person.name, why, version)
     elif act == "rollback":
         manual.rollback(loop, at, version, person.name, why)
+    elif act == "lift":
+        holds.lift(loop, at, person.name, why)
     else:
         raise HomeostatError("This page has no such action.")
 
@@ -108,10 +117,13 @@ def _page(
     version: int | None = None,
 ) -> Response:
     from homeostat.flows.learning.approvals import list_open
+    from homeostat.flows.learning.holds import describe_hold, standing_hold
+    from homeostat.flows.queries.status import cools_until
 
     site = site_of(request)
     loop = site.loop(name)
-    waiting, mlflow = list_open(loop), site.mlflow_url(loop)
+    hold = standing_hold(loop, site.clock())
+    waiting, mlflow, hours = list_open(loop), site.mlflow_url(loop), loop.project.gates.rollback_holds
     champion = loop.version_of("champion")
     known = [model for model in loop.store.list_models() if model.version != champion]
     return page(
@@ -120,9 +132,18 @@ def _page(
         earlier=[old for old in reversed(loop.store.list_approvals()) if old.state is not ApprovalState.OPEN],
         versions=sorted(known, key=lambda m: (m.promoted_at is not None, m.version), reverse=True),
         champion=champion, model=loop.paths.model_name, mlflow=mlflow, token=_token(loop), done=DONE.get(done),
-        mistake=mistake, wrong=wrong, why=why, version=version, may_approve=may(request, Role.APPROVER),
-        human=loop.project.gates.approval == "human",
+        mistake=mistake, wrong=wrong, why=why, version=_chosen(loop, version),
+        hold=hold, holds=None if hold is None else describe_hold(hold), cools=cools_until(loop, site.clock()),
+        may_approve=may(request, Role.APPROVER),
+        rollback_holds=None if hours is None else format_duration(hours), human=loop.project.gates.approval == "human",
     )  # fmt: skip
+
+
+def _chosen(loop: Loop, version: int | None) -> int | None:
+    """The version that is offered to roll back to: the one that was chosen, or the champion before."""
+    from homeostat.flows.learning.holds import previous_champion
+
+    return previous_champion(loop) if version is None else version
 
 
 def _case(loop: Loop, approval: Approval, at: datetime) -> dict[str, Any]:
@@ -183,4 +204,6 @@ def _group(group: dict[str, Any]) -> dict[str, Any]:
 
 def _token(loop: Loop) -> str:
     seen = [(approval.version, approval.state.value) for approval in loop.store.list_approvals()]
-    return hashlib.sha256(repr((seen, loop.version_of("champion"))).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((seen, loop.version_of("champion"), loop.store.get_fact(HOLD))).encode()).hexdigest()[
+        :16
+    ]
