@@ -75,6 +75,7 @@ start = "2020-01-07"
 candidates = ["linear"]
 [gates]
 approval = "human"
+approval_within = "2d"
 min_gain = -1.0
 min_rows = 30
 [monitoring]
@@ -351,6 +352,13 @@ def test_a_rejection_without_a_reason_is_told_in_place_and_one_with_a_reason_cou
         page.get_by_role("button", name="Roll back…").click()
         page.get_by_role("button", name="Yes, roll back").click()
         page.wait_for_selector("text=Rolled back.")
+        for part in ("A rollback holds", "try the one before", "After the last rejection nobody is asked again"):
+            assert part in page.locator("main").inner_text()
+        assert list_violations(page) == []
+        page.get_by_role("button", name="Lift the rollback").click()
+        page.get_by_role("button", name="Yes, lift it").click()
+        page.wait_for_selector("text=The rollback is lifted")
+        assert "A rollback holds" not in page.locator("main").inner_text()
     loop = live(place / "waits")
     assert loop.models.get_alias("challenger") is None and list_open(loop) == []
     assert ("approval_rejected", who) in kinds(loop)
