@@ -11,6 +11,7 @@ import polars as pl
 from homeostat.flows.facts import DRAWN, LastDraw
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import scored_as
 from homeostat.metrics import class_chances, positive_class
 from homeostat.pipelines.data.sources import has_feedback
 from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
@@ -127,7 +128,7 @@ def predictions_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> p
     scored = loop.lake.scan("predictions")
     if scored is None:
         return None
-    mine = scored.filter(pl.col("role") == role.value).join(keys.to_frame().lazy(), on=loop.key, how="semi")
+    mine = scored.filter(scored_as(role)).join(keys.to_frame().lazy(), on=loop.key, how="semi")
     newest = loop.lake.collect("predictions", mine).sort("scored_at").unique(loop.key, keep="last")
     return keys.to_frame().join(newest, on=loop.key, how="left", maintain_order="left")
 

@@ -56,8 +56,7 @@ def _lineage_of(loop: Loop, version: int) -> int:
 
 
 def _is_of(loop: Loop, batch: Batch, lineage: int) -> bool:
-    """Whether a batch counts for a lineage; corrections that were scored again have had their labels counted before."""
-    if batch.model_version is None or not batch.rows or batch.id.endswith("/corrections"):
+    if batch.model_version is None or not batch.rows:
         return False
     return _lineage_of(loop, batch.model_version) == lineage
 

@@ -15,6 +15,7 @@ from homeostat.errors import RegistryError
 from homeostat.flows.facts import ALARM
 from homeostat.flows.labels import with_labels
 from homeostat.flows.loop import Loop, alert
+from homeostat.flows.roles import scored_as
 from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
 from homeostat.monitoring.drift import check_drift
@@ -86,7 +87,7 @@ def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Windo
     if not due:
         return []
     ids = [b.id for b in due]
-    rows = loop.lake.read("predictions", (pl.col("role") == role.value) & pl.col("batch").is_in(ids))
+    rows = loop.lake.read("predictions", scored_as(role) & pl.col("batch").is_in(ids))
     if rows is None or rows.is_empty():
         return []
     labelled = with_labels(loop, rows, at)
