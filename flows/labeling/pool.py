@@ -63,12 +63,11 @@ def _unlabelled(loop: Loop, batches: list[Batch], asked: set[str], at: datetime)
     inputs = loop.lake.scan("inputs", at)
     if inputs is None:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    rows = inputs.filter(chosen).select(columns)
-    labels = loop.lake.scan("feedback", at)
-    if labels is not None:
-        given = labels.filter(pl.col("provenance") != "programmatic")
-        rows = rows.join(given.select(loop.key), on=loop.key, how="anti")
-    unlabelled = loop.lake.collect("inputs", rows)
+    unlabelled = loop.lake.collect("inputs", inputs.filter(chosen).select(columns))
+    by_rule = pl.col("provenance") == "programmatic"
+    given = loop.lake.latest("feedback", loop.key, at, where=~by_rule, keys=unlabelled[loop.key])
+    if given is not None:
+        unlabelled = unlabelled.join(given.select(loop.key), on=loop.key, how="anti", maintain_order="left")
     if asked:
         unlabelled = unlabelled.filter(~unlabelled[loop.key].cast(pl.String).is_in(list(asked)))
     return unlabelled.unique(loop.key, keep="last", maintain_order=True).sort("event_at", loop.key)

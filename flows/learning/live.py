@@ -245,5 +245,11 @@ def count_labels(loop: Loop, at: datetime) -> int:
     labels = loop.lake.scan("feedback", at)
     if labels is None:
         return 0
-    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
-    return loop.lake.collect("feedback", counted).item()
+    labels = labels.filter(pl.col("known_at") <= at)
+    counted = loop.lake.collect("feedback", labels.select(pl.col(loop.key).n_unique())).item()
+    missing = labels.filter(pl.col("label").is_null()).select(pl.col(loop.key).unique())
+    withdrawn = loop.lake.collect("feedback", missing)[loop.key]
+    if withdrawn.is_empty():
+        return counted
+    again = loop.lake.latest("feedback", loop.key, at, keys=withdrawn)
+    return counted - len(withdrawn) + (0 if again is None else again.height)

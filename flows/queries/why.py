@@ -12,6 +12,7 @@ from homeostat.flows.exports import source_type
 from homeostat.flows.learning.versions import read_sources
 from homeostat.flows.loop import Loop
 from homeostat.flows.roles import scored_as
+from homeostat.lake import ORDER
 from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Document, Role, TaskState
 
@@ -73,7 +74,7 @@ def _label(loop: Loop, key: str) -> Any:
     labels = _rows(loop, "feedback", key)
     if labels is None or labels.is_empty():
         return None
-    last = labels.sort("known_at", "ingested_at").row(-1, named=True)
+    last = labels.sort(*ORDER["feedback"], maintain_order=True).row(-1, named=True)
     label = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
     return label | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
 

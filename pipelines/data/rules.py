@@ -58,7 +58,8 @@ def feedback_rules(source: pl.Schema, project: Project, classes: tuple[str, ...]
     rules = [_key_rule(key), Rule("unknown_key", ~made("seen"), shown(key, "is not the key of any input"))]
     stated = canonical_classes(project.data.classes) or (classes if project.task is Task.BINARY else None)
     if project.task is Task.REGRESSION:
-        rules.append(Rule("type", made("label").is_null(), shown(target, "is not a finite number")))
+        wrong = made("label").is_null() & ~is_missing(target, source[target])
+        rules.append(Rule("type", wrong, shown(target, "is not a finite number")))
     elif stated:
         known = pl.Series(stated, dtype=pl.String).implode()
         words = f"is not one of the classes {', '.join(stated)}"

@@ -23,7 +23,8 @@ class History:
 
     `frame` is an inputs frame sorted by event_at and key, `features` what the project's features are of it, and
     `tick` (rows,) the tick whose batch a row came with. Label number i is `labels[i]`, of the row `label_row[i]`,
-    known from `label_tick[i]` on; labels are in the order in which they became known, corrections among them.
+    known from `label_tick[i]` on; labels are in the order in which they became known, corrections among them. A null takes
+    the row's label back.
     """
 
     project: Project
@@ -49,6 +50,8 @@ class History:
         upto = int(np.searchsorted(self.label_tick, tick, side="right"))
         counts = np.full(self.frame.height, -1, dtype=np.int64)
         np.maximum.at(counts, self.label_row[:upto], np.arange(upto))
+        withdrawn = self.labels.is_null().to_numpy()
+        counts[(counts >= 0) & withdrawn[counts]] = -1
         return Known(self, tick, counts)
 
     def truth(self) -> pl.Series:

@@ -132,6 +132,7 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
             return
         keys = canonical_key(inputs.source[project.data.key], inputs.checked.accepted.schema[project.data.key])
         checked = validate_feedback(source, project, keys.drop_nulls(), keys.dtype, None, FOREVER)
+        checked = Validated(checked.accepted.drop_nulls("label"), checked.rejected)
     except HomeostatError as fault:
         findings.append(Finding("error", where, str(fault)))
         return
