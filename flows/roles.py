@@ -1,4 +1,7 @@
-"""Which scores are those of a role: rescored corrections are told apart, also where an earlier release kept them."""
+"""Which scores are those of a role, and which version of an input row was scored.
+
+Rescored corrections are told apart, also where an earlier release kept them under the role of the champion.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,12 @@ from homeostat.records import Role
 
 RESCORED = "/corrections"
 """How the name of a batch of rescored corrections ends."""
+
+AS_SCORED = ~pl.col("_correction")
+"""Of the versions of an input row the one that was scored or is to be scored; before the loop's start the first one.
+
+A table that is changed after the outcome says what nobody knew when the row was scored.
+"""
 
 
 def scored_as(role: Role | str) -> pl.Expr:

@@ -55,7 +55,9 @@ class Scored:
             return tick in self.matured
         rows = self.bench.learner.history.batch(tick)
         coverage = float(self.labels[tick] / len(rows))
-        waits = coverage < 1 and awaits_labels(self.known.frame(rows), self.bench.project, self._end(self.known.tick))
+        slot = self._end(tick - 1), self._end(tick)
+        now = self._end(self.known.tick)
+        waits = coverage < 1 and awaits_labels(self.known.frame(rows), self.bench.project, now, *slot)
         status = WindowStatus.PROVISIONAL if waits else WindowStatus.FINAL
         if is_fair_sample(status, coverage, self.bench.project.monitoring) and self._is_defined(tick, rows):
             self.matured.add(tick)

@@ -28,6 +28,7 @@ from homeostat.flows.learning.versions import (
     training_frame,
 )
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED
 from homeostat.hooks import Hooks
 from homeostat.monitoring.alarm.rule import is_mature
 from homeostat.monitoring.estimation.warning import warn_of_estimate
@@ -227,7 +228,7 @@ def labelled_rows(loop: Loop, batches: Sequence[str], at: datetime, *, weighed: 
     Only labels that count for what is measured. Of likelier rows no more than of others (see
     `homeostat.flows.labels`); or all of them, `weighed` by the `propensity` that then comes with them.
     """
-    chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
+    chosen = pl.col("_batch").is_in(list(batches)) & AS_SCORED
     rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
     if rows is None:
         return None

@@ -14,6 +14,7 @@ import polars as pl
 from homeostat.errors import DataError
 from homeostat.flows.labels import fair_share
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED
 from homeostat.pipelines.models.training import train_model
 from homeostat.records import BatchState, FitCost, ModelRecord, Purpose, TaskState
 from homeostat.registry.registration import Registration
@@ -32,6 +33,8 @@ def training_frame(
 ) -> pl.DataFrame:
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
+    Inputs are as they were when they were scored or first known; with `data.inputs.corrections = "newest"` as they were
+    corrected last.
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
     `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
@@ -44,6 +47,8 @@ def training_frame(
     batches = loop.store.list_batches()
     usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at)]
     where = pl.col("_batch").is_in(usable)
+    if loop.project.data.inputs.corrections == "first":
+        where &= AS_SCORED
     if since is not None:
         where &= pl.col("event_at") >= since
     inputs = loop.lake.latest("inputs", loop.key, at, where=where)

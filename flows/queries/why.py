@@ -11,7 +11,7 @@ from homeostat.errors import DataError, RegistryError
 from homeostat.flows.exports import source_type
 from homeostat.flows.learning.versions import read_sources
 from homeostat.flows.loop import Loop
-from homeostat.flows.roles import scored_as
+from homeostat.flows.roles import AS_SCORED, scored_as
 from homeostat.lake import ORDER
 from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Document, Role, TaskState
@@ -129,7 +129,7 @@ def _reasons(loop: Loop, key: str, scored: Document, top: int) -> list[list[Any]
     inputs = _rows(loop, "inputs", key)
     if inputs is None or inputs.is_empty():
         return []
-    row = inputs.filter(~pl.col("_correction")).head(1)
+    row = inputs.filter(AS_SCORED).head(1)
     try:
         lists = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
     except RegistryError as fault:

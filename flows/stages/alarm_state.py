@@ -11,6 +11,7 @@ from homeostat.durations import instant
 from homeostat.flows.facts import ALARM, CLASSES
 from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED
 from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, segment_values
 from homeostat.metrics import positive_class
 from homeostat.monitoring.alarm.state import Watch, begin, take
@@ -87,7 +88,9 @@ def _matured(loop: Loop, batch: Batch, at: datetime) -> pl.DataFrame | None:
     if rows is None:
         return None
     labelled = with_fair_labels(loop, rows, at)
-    waits = labelled["label"].null_count() > 0 and awaits_labels(labelled, loop.project, at)
+    waits = labelled["label"].null_count() > 0 and awaits_labels(
+        labelled, loop.project, at, batch.start_at, batch.end_at
+    )
     return None if waits else labelled
 
 
@@ -105,7 +108,7 @@ def _taken(loop: Loop, watch: Watch, batch: Batch, rows: pl.DataFrame) -> Watch:
 
 def _with_segments(loop: Loop, batch: Batch, rows: pl.DataFrame) -> pl.DataFrame:
     columns = loop.project.data.segments
-    chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
+    chosen = (pl.col("_batch") == batch.id) & AS_SCORED
     raw = loop.lake.read("inputs", chosen, [loop.key, *columns]) if columns else None
     if raw is None:
         return rows

@@ -10,7 +10,9 @@ from homeostat.durations import instant
 from homeostat.flows.facts import CLASSES, TARGET, TargetType
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.posts import take_posts
+from homeostat.flows.roles import AS_SCORED
 from homeostat.lake import ORDER
+from homeostat.pipelines.data.ahead import came_late
 from homeostat.pipelines.data.deduplication import drop_overruled, select_new_labels, select_new_rejections
 from homeostat.pipelines.data.posted import frame_labels
 from homeostat.pipelines.data.quarantine import restore_labels, with_row_ids
@@ -55,8 +57,8 @@ def feedback(loop: Loop, at: datetime) -> Document:
 
 def _withdrawal(withdrawn: pl.DataFrame, at: datetime) -> Alert:
     body = (
-        f"the source now gives no label for them, as for {withdrawn.to_series().sort()[0]!r}; they count as rows without "
-        "a label from now on. Versions that learned from them stay as they are."
+        f"the source now gives no label for them, as for {withdrawn.to_series().sort()[0]!r}; they count as rows "
+        "without a label from now on. Versions that learned from them stay as they are."
     )
     return alert(at, Severity.INFO, "withdrawn", f"{withdrawn.height} labels were withdrawn", body)
 
@@ -163,9 +165,10 @@ def _known_by(loop: Loop, at: datetime) -> pl.DataFrame:
     rows = load_feedback(loop.project, loop.hooks, since if settings.known_at else None, at)
     if settings.known_at is not None:
         return rows
-    inputs = loop.lake.latest("inputs", loop.key, at)
+    inputs = loop.lake.latest("inputs", loop.key, at, AS_SCORED)
     if inputs is None:
         return rows.clear()
+    inputs = inputs.with_columns(had_at=came_late(loop.project))
     dated = date_labels(rows, inputs, loop.project).filter(pl.col("available_at").is_not_null())
     if loop.replaying:
         return dated.filter(pl.col("available_at") <= at)

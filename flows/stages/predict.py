@@ -12,7 +12,7 @@ from homeostat.errors import ModelRefused, RegistryError
 from homeostat.flows.facts import CHAMPION, Standing
 from homeostat.flows.learning.proposals import withdraw
 from homeostat.flows.loop import Loop, alert
-from homeostat.flows.roles import RESCORED, scored_as
+from homeostat.flows.roles import AS_SCORED, RESCORED, scored_as
 from homeostat.pipelines.labels.exploration import is_explored
 from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Batch, BatchState, Document, Role, Severity
@@ -105,7 +105,7 @@ def rescore(loop: Loop, at: datetime) -> Document:
 def _score(loop: Loop, model: Any, version: int, role: Role, batch: Batch, at: datetime) -> None:
     if batch.rows == 0:
         return
-    chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
+    chosen = (pl.col("_batch") == batch.id) & AS_SCORED
     frames = (_answer(loop, model, rows, version, role, batch.id, at) for rows in loop.lake.stream("inputs", chosen))
     loop.lake.append("predictions", frames, f"predictions.{role.value}", batch.id)
 

@@ -53,7 +53,9 @@ def _statements(rows: pl.DataFrame, key: str, said: list[str], like: pl.DataFram
 def _unsaid(rows: pl.DataFrame, known: pl.DataFrame, key: str, said: list[str]) -> pl.DataFrame:
     """The rows that are not known with their date, and say something else than what held then."""
     candidates = rows.join(known, on=[key, "known_at", *said], how="anti", nulls_equal=True, maintain_order="left")
-    both = pl.concat([known.with_columns(_row=pl.lit(None, pl.UInt32)), candidates.select(key, "known_at", *said, "_row")])
+    both = pl.concat(
+        [known.with_columns(_row=pl.lit(None, pl.UInt32)), candidates.select(key, "known_at", *said, "_row")]
+    )
     both = both.sort(key, "known_at", pl.col("_row").is_not_null(), maintain_order=True)
     before = [pl.col(name).shift(1).over(key) for name in said]
     same = pl.all_horizontal(pl.col(name).eq_missing(held) for name, held in zip(said, before, strict=True))

@@ -59,7 +59,7 @@ def validate_inputs(rows: pl.DataFrame, project: Project, key_dtype: pl.DataType
     columns = canonical_columns(rows.schema, project)
     canonical = rows.select("event_at", "available_at", **columns).with_columns(canonical_key(rows[key], key_dtype))
     both = _paired(rows, canonical)
-    kept, bad = _split(both, input_rules(both.schema, rows.schema, project))
+    kept, bad = _split(both, input_rules(both.schema, rows.schema, project, now))
     kept, twice = _contradictions(kept, key, ["event_at", *columns])
     later = pl.int_range(pl.len()).reverse().over(made(key))
     known_at = pl.lit(now, INSTANT) - pl.duration(microseconds=later)
@@ -169,10 +169,10 @@ def _paired(rows: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
 
 def _split(both: pl.DataFrame, rules: list[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split rows into those that break no rule, and the others with `_rule` and `_detail`."""
-    masks = both.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
+    masks = both.select(rule.broken.fill_null(False).alias(f"!{i}") for i, rule in enumerate(rules))
     broken = masks.select(pl.any_horizontal(pl.all())).to_series()
-    bad = both.filter(broken).with_columns(masks.filter(broken).select(pl.all().name.prefix("!")))
-    flags = [(rule, pl.col("!" + rule.name)) for rule in rules]
+    bad = both.filter(broken).with_columns(masks.filter(broken))
+    flags = [(rule, pl.col(f"!{i}")) for i, rule in enumerate(rules)]
     first = pl.coalesce(pl.when(flag).then(pl.lit(rule.name)) for rule, flag in flags)
     details = [pl.when(flag).then(rule.detail) for rule, flag in flags]
     detail = pl.concat_str(details, separator="; ", ignore_nulls=True)

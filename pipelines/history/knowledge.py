@@ -10,6 +10,7 @@ import polars as pl
 
 from homeostat.errors import DataError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.data.ahead import came_late
 from homeostat.pipelines.data.canonical import canonical_key
 from homeostat.pipelines.data.sources import FOREVER, date_labels, load_feedback, load_inputs
 from homeostat.pipelines.data.validation import Validated, decide_validation, validate_feedback, validate_inputs
@@ -23,8 +24,8 @@ class History:
 
     `frame` is an inputs frame sorted by event_at and key, `features` what the project's features are of it, and
     `tick` (rows,) the tick whose batch a row came with. Label number i is `labels[i]`, of the row `label_row[i]`,
-    known from `label_tick[i]` on; labels are in the order in which they became known, corrections among them. A null takes
-    the row's label back.
+    known from `label_tick[i]` on; labels are in the order in which they became known, corrections among them. A null
+    takes the row's label back.
     """
 
     project: Project
@@ -131,7 +132,10 @@ def load_history(project: Project, hooks: Hooks, last: int) -> History:
 
 
 def _inputs(project: Project, hooks: Hooks, end: datetime) -> pl.DataFrame:
-    """Accepted inputs with `_tick`: of a key that comes again the first batch counts, and of that its last row."""
+    """Accepted inputs with `_tick`: of a key that comes again the first batch counts, and of that its last row.
+
+    Before the start, its first row.
+    """
     key = project.data.key
     rows = load_inputs(project, hooks, None, end)
     slot = _slot(pl.col("available_at"), project, closed_left=True).fill_null(0)
@@ -145,8 +149,9 @@ def _inputs(project: Project, hooks: Hooks, end: datetime) -> pl.DataFrame:
         total = checked.accepted.height + checked.rejected.height
         if checked.accepted.height and _is_accepted(checked, total, project, at):
             dtype = checked.accepted.schema[key]
-            ticks = part.select(canonical_key(part[key], dtype), "_tick").unique(key, keep="last")
-            kept = checked.accepted.unique(key, keep="last", maintain_order=True)
+            ticks = part.select(canonical_key(part[key], dtype), "_tick").unique(key, keep="first", maintain_order=True)
+            counts = "first" if part["_batch"][0] == 0 else "last"
+            kept = checked.accepted.unique(key, keep=counts, maintain_order=True)
             accepted.append(kept.join(ticks, on=key, how="left", maintain_order="left"))
     if not accepted:
         return rows.clear()
@@ -162,7 +167,9 @@ def _labels(project: Project, hooks: Hooks, frame: pl.DataFrame, end: datetime) 
     """Labels of known rows in the order in which they became known: `label`, `_row`, `_tick`."""
     key = project.data.key
     rows = load_feedback(project, hooks, None, FOREVER if project.data.feedback.known_at is None else end)
-    dated = date_labels(rows, frame, project) if project.data.feedback.known_at is None else rows
+    dated = rows
+    if project.data.feedback.known_at is None:
+        dated = date_labels(rows, frame.with_columns(had_at=came_late(project)), project)
     dated = dated.filter(pl.col("available_at") <= end)
     checked = validate_feedback(dated, project, frame[key], frame.schema[key], None, end)
     places = frame.select(pl.col(key), came="_tick").with_row_index("_row")

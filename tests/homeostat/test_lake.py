@@ -246,7 +246,12 @@ def test_the_label_that_counts_was_known_and_taken_in_by_then_and_is_the_last_ta
 
 def test_a_label_by_rule_gives_way_and_a_withdrawn_label_counts_no_more(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path), "p")
-    rows = [(1, "a", 0, 1, "observed"), (1, "b", 0, 2, "programmatic"), (2, "a", 2, 2, "human"), (2, None, 1, 3, "observed")]
+    rows = [
+        (1, "a", 0, 1, "observed"),
+        (1, "b", 0, 2, "programmatic"),
+        (2, "a", 2, 2, "human"),
+        (2, None, 1, 3, "observed"),
+    ]
     columns = ["id", "label", "known_at", "ingested_at", "provenance"]
     made = [(key, label, at(known), at(came), origin) for key, label, known, came, origin in rows]
     lake.append("feedback", pl.DataFrame(made, schema=columns, orient="row"), "feedback", "a")

@@ -92,9 +92,7 @@ def read(file: Path) -> pl.DataFrame:
     return pl.read_ndjson(file, infer_schema_length=None) if file.suffix == ".jsonl" else pl.read_parquet(file)
 
 
-def assert_told_as(
-    shelf: Path, told: Path, name: str, place: Path, window: tuple[str, ...] = WINDOW
-) -> None:
+def assert_told_as(shelf: Path, told: Path, name: str, place: Path, window: tuple[str, ...] = WINDOW) -> None:
     """Predictions, decisions, windows and the status are those of the earlier release, value by value."""
     for role in ROLES:
         before = told / f"{name}.{role}.parquet"
@@ -116,7 +114,9 @@ def assert_told_as(
 
 def assert_scored_as(now: pl.DataFrame, before: pl.DataFrame) -> None:
     """Scores are those of the earlier release, but for rows that it had put rescored corrections in the place of."""
-    assert_frame_equal(now.join(before.filter(RESCORED), on="id", how="anti"), before.filter(~RESCORED), check_exact=True)
+    assert_frame_equal(
+        now.join(before.filter(RESCORED), on="id", how="anti"), before.filter(~RESCORED), check_exact=True
+    )
     assert not now.select(RESCORED).to_series().any() and now["id"].sort().equals(before["id"].sort())
 
 
