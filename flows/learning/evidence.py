@@ -31,10 +31,10 @@ class Deliberation:
     probation: Probation | None
 
 
-def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: int = 0) -> Deliberation:
+def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: float = 0.0) -> Deliberation:
     """Gather what is known at `at` and decide about retraining; writes nothing.
 
-    `caused` counts labels that an action on the model's own score caused.
+    `caused` is the share of labels that an action on the model's own score caused.
     """
     ledger, base, champion = settle_accounts(port, at), find_base(port), port.champion()
     probation = None if base is None else follow_probation(port, at)
@@ -53,7 +53,7 @@ def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: int
         ticks_since_attempt=tick_index(port.project, at) - tick_index(port.project, last.at) if last else 0,
         alarm=alarm,
         learning=learning,
-        caused=caused / max(labels, 1),
+        caused=caused,
     )
     return Deliberation(decide_retraining(evidence, port.project, at), ledger, accounts, probation)
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
-from homeostat.flows.labels import fair_share, measured_labels
+from homeostat.flows.labels import count_labels, fair_share, measured_labels
 from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
 from homeostat.flows.learning.versions import (
     RECORD,
@@ -111,7 +111,7 @@ class LoopPort:
         return self.loop.store.get_fact(PROBATION.of(lineage))
 
     def count_labels(self, at: datetime) -> int:
-        """How many rows have a label at `at`."""
+        """How many rows have, at `at`, a label to learn from."""
         return count_labels(self.loop, at)
 
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
@@ -239,18 +239,3 @@ def labelled_rows(loop: Loop, batches: Sequence[str], at: datetime, *, weighed: 
     if weighed:
         return known
     return known.filter(pl.Series(fair_share(known, loop.key, "_batch"))).drop("propensity")
-
-
-def count_labels(loop: Loop, at: datetime) -> int:
-    """How many rows have a label at `at`."""
-    labels = loop.lake.scan("feedback", at)
-    if labels is None:
-        return 0
-    labels = labels.filter(pl.col("known_at") <= at)
-    counted = loop.lake.collect("feedback", labels.select(pl.col(loop.key).n_unique())).item()
-    missing = labels.filter(pl.col("label").is_null()).select(pl.col(loop.key).unique())
-    withdrawn = loop.lake.collect("feedback", missing)[loop.key]
-    if withdrawn.is_empty():
-        return counted
-    again = loop.lake.latest("feedback", loop.key, at, keys=withdrawn)
-    return counted - len(withdrawn) + (0 if again is None else again.height)

@@ -21,6 +21,8 @@ from homeostat.registry.registration import Registration
 
 RECORD = "record.json"
 PROGRAMMATIC, SOURCES = "programmatic", "labels"
+MOST_WEIGHT = 20.0
+"""For how many rows one that was left alone by chance counts at most; more would make a model of a few rows."""
 
 
 def training_frame(
@@ -37,8 +39,9 @@ def training_frame(
     corrected last.
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; no row whose key is in `without`, and none whose label people are to look at again.
-    `_provenance` says where each label comes from; `_weight`, how much each counts, is given only where rules made some
-    of them, and `_measured`, whether a model may be measured on it, only where not every row had the same chance.
+    No label that an action on the model's score caused; one that came with a known chance counts for the rows that it
+    stands for. `_provenance` says where each label comes from, `_weight` how much each counts where they differ, and
+    `_measured` whether a model may be measured on it where not every row had the same chance.
     Raises DataError where there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
@@ -61,6 +64,8 @@ def training_frame(
     doubtful = [task.key for task in loop.store.list_tasks(TaskState.OPEN) if task.purpose is Purpose.RELABEL]
     if doubtful:
         inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
+    if "caused" in labels.columns:
+        labels = labels.filter(~pl.col("caused").fill_null(False))
     labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
     chances = labels.select(loop.key, "propensity")
     frame = inputs.join(labels.drop("propensity"), on=loop.key, how="inner").sort("event_at", loop.key)
@@ -68,15 +73,17 @@ def training_frame(
 
 
 def _weighed(loop: Loop, frame: pl.DataFrame, chances: pl.DataFrame) -> pl.DataFrame:
-    drawn = frame.select(loop.key, "_batch").join(chances, on=loop.key, how="left", maintain_order="left")
+    drawn = frame.select(loop.key, "_batch", "_provenance").join(
+        chances, on=loop.key, how="left", maintain_order="left"
+    )
     fair = fair_share(drawn, loop.key, "_batch")
     if not fair.all():
         frame = frame.with_columns(_measured=pl.Series(fair))
-    ruled = pl.col("_provenance") == PROGRAMMATIC
-    if frame.select(ruled.any()).item():
-        weight = pl.when(ruled).then(loop.project.labeling.label_weight).otherwise(1.0)
-        frame = frame.with_columns(_weight=weight)
-    return frame
+    ruled, observed = (pl.col("_provenance") == origin for origin in (PROGRAMMATIC, "observed"))
+    left_alone = (1 / pl.col("propensity")).clip(upper_bound=MOST_WEIGHT).fill_null(1.0)
+    weight = pl.when(ruled).then(loop.project.labeling.label_weight).when(observed).then(left_alone).otherwise(1.0)
+    weights = drawn.select(weight.alias("_weight")).to_series()
+    return frame if (weights == 1.0).all() else frame.with_columns(weights)
 
 
 def key_of(loop: Loop, at: datetime) -> str:

@@ -44,7 +44,7 @@ class RetrainingEvidence:
 
     `labels` counts the labelled rows that may be trained on, `fresh_labels` those the champion can be compared on
     (scored after it was made), `labels_at_last_attempt` what `labels` was when a model was last trained. `caused` is
-    the share of `labels` that an action on the model's own score caused.
+    the share of all labels, or of those of high scores if that is larger, that an action on the model's score caused.
     """
 
     champion: ModelRecord | None
@@ -219,8 +219,8 @@ def _blocked(evidence: RetrainingEvidence, project: Project) -> str | None:
     if evidence.champion is None and evidence.labels < project.training.min_rows:
         return None
     return (
-        f"the model itself caused {evidence.caused:.0%} of the labels, and at most {most:.0%} may be "
-        "(labeling.max_caused): an action on its score decided what they say"
+        f"the model itself caused {evidence.caused:.0%} of the labels, of all or of high scores, and at most "
+        f"{most:.0%} may be (labeling.max_caused): an action on its score decided what they say"
     )
 
 

@@ -164,7 +164,7 @@ def _is_accepted(checked: Validated, total: int, project: Project, at: datetime)
 
 
 def _labels(project: Project, hooks: Hooks, frame: pl.DataFrame, end: datetime) -> pl.DataFrame:
-    """Labels of known rows in the order in which they became known: `label`, `_row`, `_tick`."""
+    """Labels of known rows in the order in which they became known: `label`, `_row`, `_tick`; none that was caused."""
     key = project.data.key
     rows = load_feedback(project, hooks, None, FOREVER if project.data.feedback.known_at is None else end)
     dated = rows
@@ -176,6 +176,7 @@ def _labels(project: Project, hooks: Hooks, frame: pl.DataFrame, end: datetime) 
     known = checked.accepted.join(places, on=key, how="inner", maintain_order="left")
     slot = _slot(pl.col("known_at"), project, closed_left=False)
     known = known.with_columns(_tick=pl.max_horizontal(slot, pl.col("came"), pl.lit(0, pl.Int64)))
+    known = known.with_columns(label=pl.when(~pl.col("caused")).then("label"))
     return known.sort("_tick", "known_at", "_row", maintain_order=True).select("label", "_row", "_tick")
 
 
