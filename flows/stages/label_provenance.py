@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from homeostat.project import Task
 from homeostat.records import BatchState, Decision, Role, Severity
 from homeostat.store import Writer
 
-HIGH, LEAST, NEWEST = (0.1, 0.05, 0.02, 0.01), 50, 20_000
+HIGH, LEAST, NEWEST = (0.2, 0.1, 0.05, 0.02, 0.01), 40, 20_000
 """Which parts of the scores count as high, the rows such a part must have, and how many rows are looked at."""
 
 
@@ -30,18 +31,25 @@ def caused_share(loop: Loop, at: datetime) -> float:
 def _share_of_high_scores(loop: Loop, at: datetime) -> float:
     """The share of the highest scores that no label speaks for, because an action caused theirs.
 
-    A row that was left alone with a known chance speaks for as many as it stands for. Looked at are the newest
-    `NEWEST` labelled rows: their highest tenth, and ever smaller parts, as it is not known where actions begin.
+    A row that was left alone with a known chance speaks for as many as it stands for, with two standard errors in its
+    favour (Horvitz and Thompson, 1952). Looked at are the newest `NEWEST` labelled rows: their highest fifth, and ever
+    smaller parts, as it is not known where actions begin.
     """
     rows = None if loop.project.task is Task.MULTICLASS else _newest_scores(loop, at)
     labels = None if rows is None else loop.lake.latest("feedback", loop.key, at, keys=rows[loop.key])
     if rows is None or labels is None:
         return 0.0
-    alone = pl.when(~pl.col("caused").fill_null(False)).then(1 / pl.col("propensity").fill_null(1.0)).otherwise(0.0)
-    both = rows.join(labels.select(loop.key, stands=alone), on=loop.key, how="inner")
-    stands = both.sort("score", loop.key, descending=True)["stands"]
-    tops = [stands.head(int(len(stands) * part)) for part in HIGH if len(stands) * part >= LEAST]
-    return max((1 - min(1.0, float(top.sum()) / len(top)) for top in tops), default=0.0)
+    chance = pl.when(~pl.col("caused").fill_null(False)).then(pl.col("propensity").fill_null(1.0))
+    both = rows.join(labels.select(loop.key, chance=chance), on=loop.key, how="inner")
+    chances = both.sort("score", loop.key, descending=True)["chance"]
+    tops = [chances.head(int(len(chances) * part)) for part in HIGH if len(chances) * part >= LEAST]
+    return max((1 - min(1.0, _spoken_for(top) / len(top)) for top in tops), default=0.0)
+
+
+def _spoken_for(chances: pl.Series) -> float:
+    """For how many rows those that were left alone with these chances stand at most; null where one was not."""
+    alone = chances.drop_nulls()
+    return float((1 / alone).sum()) + 2 * math.sqrt(float(((1 - alone) / alone**2).sum()))
 
 
 def _newest_scores(loop: Loop, at: datetime) -> pl.DataFrame | None:
