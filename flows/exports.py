@@ -15,6 +15,7 @@ from homeostat.flows.facts import TARGET
 from homeostat.flows.labeling.collect import spent_on_labels
 from homeostat.flows.labels import with_labels
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import scored_as
 from homeostat.metrics import compute_metrics, stand_for
 from homeostat.monitoring.report.page import ReportData, write_report
 from homeostat.monitoring.report.story import mark_decision
@@ -90,7 +91,7 @@ def export_predictions(loop: Loop, role: str = Role.CHAMPION) -> pl.DataFrame:
 
     Where `labeling.explore` was ever set, `explore` says which rows are to be left alone.
     """
-    rows = loop.lake.read("predictions", pl.col("role") == role)
+    rows = loop.lake.read("predictions", scored_as(role))
     if rows is None or rows.is_empty():
         raise DataError(
             f"there are no predictions of the role {role!r} yet.", "Run 'homeostat replay' or 'tick' first."
@@ -164,7 +165,7 @@ def _class_scores(rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _scored(loop: Loop, role: Role) -> pl.DataFrame | None:
-    rows = loop.lake.read("predictions", pl.col("role") == role.value)
+    rows = loop.lake.read("predictions", scored_as(role))
     last = loop.store.last_tick("notify")
     return None if rows is None or last is None or rows.is_empty() else with_labels(loop, rows, last)
 

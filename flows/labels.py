@@ -130,3 +130,37 @@ def with_fair_labels(loop: Loop, rows: pl.DataFrame, at: datetime, delays: Label
     labelled = with_chances(joined, came, known, tick_index(project, at))
     fair = pl.Series(fair_share(labelled, loop.key, "batch"))
     return labelled.with_columns(label=pl.when(fair).then(pl.col("label")))
+
+
+def count_labels(loop: Loop, at: datetime) -> int:
+    """How many rows have, at `at`, a label that may be learned from: none that was withdrawn, or that was caused."""
+    labels = loop.lake.scan("feedback", at)
+    if labels is None:
+        return 0
+    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
+    withdrawn = _keys_where(loop, pl.col("label").is_null() & (pl.col("known_at") <= at), at)
+    again = loop.lake.latest("feedback", loop.key, at, keys=withdrawn) if len(withdrawn) else None
+    gone = len(withdrawn) - (0 if again is None else again.height)
+    return loop.lake.collect("feedback", counted).item() - gone - count_caused(loop, at)
+
+
+def count_caused(loop: Loop, at: datetime) -> int:
+    """How many rows have, at `at`, a label that counts and that an action on the model's score caused.
+
+    A lake that was begun before such labels were told apart holds none.
+    """
+    if "caused" not in (loop.lake.schema("feedback") or {}):
+        return 0
+    keys = _keys_where(loop, pl.col("caused"), at)
+    if keys.is_empty():
+        return 0
+    counting = loop.lake.latest("feedback", loop.key, at, keys=keys)
+    return 0 if counting is None else int(counting["caused"].sum())
+
+
+def _keys_where(loop: Loop, where: pl.Expr, at: datetime) -> pl.Series:
+    """The keys that ever had such a row of feedback by `at`."""
+    labels = loop.lake.scan("feedback", at)
+    if labels is None:
+        return pl.Series(loop.key, [], pl.String)
+    return loop.lake.collect("feedback", labels.filter(where).select(pl.col(loop.key).unique()))[loop.key]

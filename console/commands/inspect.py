@@ -13,6 +13,8 @@ from homeostat.console.label_origins import describe_origin, describe_sources
 from homeostat.console.output import say, say_facts, say_json, say_table
 from homeostat.errors import CheckFailed, HomeostatError
 
+ROLES = ("champion", "challenger", "baseline", "correction")
+
 
 class What(StrEnum):
     """What can be exported."""
@@ -74,8 +76,14 @@ def why(
         "label": "unknown" if label is None else f"{label['label']} (known {label['known_at']:%Y-%m-%d %H:%M} UTC)",
         **({} if label is None else {"label from": describe_origin(label)}),
         "scored by": f"version {answer['model_version']}",
+        **({f"rescored {again['scored_at']:%Y-%m-%d %H:%M}": _rescored(again) for again in answer["corrections"]}),
     })  # fmt: skip
     _tell_model(answer)
+
+
+def _rescored(again: dict[str, Any]) -> str:
+    score = "" if again["score"] is None else f", score {again['score']}"
+    return f"corrected inputs: {again['prediction']}{score}, by version {again['model_version']}; counts for no metric"
 
 
 def _tell_model(answer: dict[str, Any]) -> None:
@@ -104,7 +112,7 @@ def export(
     what: Annotated[What, typer.Argument(help="predictions, decisions or windows")],
     folder: Folder = HERE,
     to: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file.")] = None,
-    role: Annotated[str, typer.Option(help="champion, challenger or baseline")] = "champion",
+    role: Annotated[str, typer.Option(help="champion, challenger, baseline or correction")] = "champion",
     as_json: AsJson = False,
     from_: FromWhere = None,
 ) -> None:
@@ -113,8 +121,8 @@ def export(
         raise HomeostatError("export: no output file.", "Give --out FILE.parquet, .csv or .jsonl.")
     if to.suffix not in {".parquet", ".csv", ".jsonl"}:
         raise HomeostatError(f"{to}: unknown format.", "Use a .parquet, .csv or .jsonl file.")
-    if role not in {"champion", "challenger", "baseline"}:
-        raise HomeostatError(f"--role {role!r}: unknown.", "Expected champion, challenger or baseline.")
+    if role not in ROLES:
+        raise HomeostatError(f"--role {role!r}: unknown.", f"Expected {', '.join(ROLES[:-1])} or {ROLES[-1]}.")
     from homeostat.flows import exports
 
     loop = open_for_reading(folder, from_)

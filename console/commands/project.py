@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from homeostat.console.arguments import HERE, AsJson, Folder
+from homeostat.console.arguments import HERE, AsJson, Folder, now
 from homeostat.console.output import say, say_json, say_table
 from homeostat.errors import CheckFailed, HomeostatError
 
@@ -39,7 +39,7 @@ def init(
         raise HomeostatError(
             f"{target}: there is already a project here.", "Give another folder, or move that project away first."
         )
-    guess = guess_project(data, target.parent)
+    guess = guess_project(data, target.parent, now())
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(guess.toml, encoding="utf-8")
     if as_json:

@@ -103,6 +103,8 @@ def _tell(folder: Path, summary: dict[str, Any]) -> None:
         "alarms, alerts": f"{summary['alarms']}, {summary['alerts']}",
         "took": f"{summary['wall_seconds']:.0f} s, of which training {summary['training_cpu_seconds']:.0f} CPU seconds",
     }
+    if summary["misdated"]:
+        facts["left out"] = f"{summary['misdated']:,} rows dated long after all others; see 'homeostat check'"
     say_facts(f"Replay of {summary['project']}", facts)
     _tell_where_to_look(folder, find_paths(load_project(folder), Scope.REPLAY))
 

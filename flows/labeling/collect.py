@@ -20,6 +20,7 @@ from homeostat.flows.labeling.items import list_items
 from homeostat.flows.labeling.pool import chances_of
 from homeostat.flows.labeling.programmatic import label_by_rule
 from homeostat.flows.loop import Loop, alert
+from homeostat.flows.roles import AS_SCORED
 from homeostat.pipelines.labels.consensus import Consensus, settle_answers, settle_numbers
 from homeostat.pipelines.labels.out_of_fold import score_out_of_fold
 from homeostat.project import Task
@@ -174,7 +175,7 @@ def _chances(
         return chances_of(loop, keys), FitCost()
     first, _ = settle_answers(answers, classes, None, [t.id for t in tasks])
     labels = pl.DataFrame({loop.key: keys, "label": [c.label for c in first]}).unique(loop.key, keep="last")
-    inputs = loop.lake.latest("inputs", loop.key, at, keys=keys)
+    inputs = loop.lake.latest("inputs", loop.key, at, AS_SCORED, keys)
     if inputs is None:
         return None, FitCost()
     frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)

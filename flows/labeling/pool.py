@@ -11,6 +11,7 @@ import polars as pl
 from homeostat.flows.facts import DRAWN, LastDraw
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED, scored_as
 from homeostat.metrics import class_chances, positive_class
 from homeostat.pipelines.data.sources import has_feedback
 from homeostat.pipelines.labels.doubts import find_doubts, is_doubtful
@@ -58,16 +59,15 @@ def _batches(loop: Loop, at: datetime) -> list[Batch]:
 
 def _unlabelled(loop: Loop, batches: list[Batch], asked: set[str], at: datetime) -> pl.DataFrame:
     columns = [loop.key, "_batch", "event_at", *loop.project.data.features]
-    chosen = pl.col("_batch").is_in([b.id for b in batches]) & ~pl.col("_correction")
+    chosen = pl.col("_batch").is_in([b.id for b in batches]) & AS_SCORED
     inputs = loop.lake.scan("inputs", at)
     if inputs is None:
         return pl.DataFrame(schema=dict.fromkeys(columns, pl.String))
-    rows = inputs.filter(chosen).select(columns)
-    labels = loop.lake.scan("feedback", at)
-    if labels is not None:
-        given = labels.filter(pl.col("provenance") != "programmatic")
-        rows = rows.join(given.select(loop.key), on=loop.key, how="anti")
-    unlabelled = loop.lake.collect("inputs", rows)
+    unlabelled = loop.lake.collect("inputs", inputs.filter(chosen).select(columns))
+    by_rule = pl.col("provenance") == "programmatic"
+    given = loop.lake.latest("feedback", loop.key, at, where=~by_rule, keys=unlabelled[loop.key])
+    if given is not None:
+        unlabelled = unlabelled.join(given.select(loop.key), on=loop.key, how="anti", maintain_order="left")
     if asked:
         unlabelled = unlabelled.filter(~unlabelled[loop.key].cast(pl.String).is_in(list(asked)))
     return unlabelled.unique(loop.key, keep="last", maintain_order=True).sort("event_at", loop.key)
@@ -102,7 +102,7 @@ def chances_now(loop: Loop, keys: pl.Series, at: datetime) -> np.ndarray | None:
     chances = np.full((len(keys), len(classes)), np.nan) if earlier is None else earlier
     silent = np.isnan(chances).any(axis=1)
     rows = (
-        loop.lake.latest("inputs", loop.key, at, keys=keys.filter(pl.Series(np.asarray(silent))))
+        loop.lake.latest("inputs", loop.key, at, AS_SCORED, keys.filter(pl.Series(np.asarray(silent))))
         if silent.any()
         else None
     )
@@ -127,7 +127,7 @@ def predictions_of(loop: Loop, keys: pl.Series, role: Role = Role.CHAMPION) -> p
     scored = loop.lake.scan("predictions")
     if scored is None:
         return None
-    mine = scored.filter(pl.col("role") == role.value).join(keys.to_frame().lazy(), on=loop.key, how="semi")
+    mine = scored.filter(scored_as(role)).join(keys.to_frame().lazy(), on=loop.key, how="semi")
     newest = loop.lake.collect("predictions", mine).sort("scored_at").unique(loop.key, keep="last")
     return keys.to_frame().join(newest, on=loop.key, how="left", maintain_order="left")
 
@@ -140,7 +140,7 @@ def _doubtful(loop: Loop, batches: list[Batch], tasks: list[LabelTask], at: date
     if loop.version_of("champion") is None or loop.project.task is Task.REGRESSION or not loop.project.labeling.relabel:
         return empty
     chosen = pl.col("_batch").is_in([b.id for b in batches])
-    inputs = loop.lake.read("inputs", chosen & ~pl.col("_correction"), [loop.key])
+    inputs = loop.lake.read("inputs", chosen & AS_SCORED, [loop.key])
     if inputs is None or inputs.is_empty():
         return empty
     labels = loop.lake.latest("feedback", loop.key, at, keys=inputs[loop.key])

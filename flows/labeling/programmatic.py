@@ -12,6 +12,7 @@ from homeostat.flows.facts import LABELERS, Labelers
 from homeostat.flows.labeling.answers import classes_of
 from homeostat.flows.learning.versions import PROGRAMMATIC
 from homeostat.flows.loop import Loop, alert
+from homeostat.flows.roles import AS_SCORED
 from homeostat.pipelines.labels.labelers import Labeler, measure_labelers, vote
 from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.records import BatchState, Severity
@@ -58,7 +59,7 @@ def _measure(loop: Loop, at: datetime) -> list[Labeler]:
         labels = labels.filter(~pl.col("caused").fill_null(False))
     drawn = labels.drop_nulls("propensity")
     labels = (labels if drawn.is_empty() else drawn).sort("known_at", loop.key).tail(MOST_CHECKED)
-    inputs = loop.lake.latest("inputs", loop.key, at, keys=labels[loop.key]) if labels.height else None
+    inputs = loop.lake.latest("inputs", loop.key, at, AS_SCORED, labels[loop.key]) if labels.height else None
     if inputs is None:
         return []
     rows = inputs.join(labels.select(loop.key, "label", "propensity"), on=loop.key, how="inner").sort(loop.key)
@@ -101,7 +102,7 @@ def _unlabelled(loop: Loop, at: datetime) -> pl.DataFrame | None:
     """The rows of the last `labeling.pool` ticks of which the lake holds no label at all, sorted by key."""
     since = at - loop.project.labeling.pool * loop.project.loop.tick
     batches = [b.id for b in loop.store.list_batches() if since < b.end_at <= at and b.state is not BatchState.HELD]
-    rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_batch").is_in(batches) & ~pl.col("_correction"))
+    rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_batch").is_in(batches) & AS_SCORED)
     if rows is None or rows.is_empty():
         return rows
     labelled = loop.lake.read("feedback", pl.col(loop.key).is_between(rows[loop.key].min(), rows[loop.key].max()))

@@ -34,10 +34,10 @@ class Deliberation:
     probation: Probation | None
 
 
-def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: int = 0) -> Deliberation:
+def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: float = 0.0) -> Deliberation:
     """Gather what is known at `at` and decide about retraining; writes nothing.
 
-    `caused` counts labels that an action on the model's own score caused.
+    `caused` is the share of labels that an action on the model's own score caused.
     """
     ledger, base, champion = settle_accounts(port, at), find_base(port), port.champion()
     probation = follow_probation(port, at)
@@ -57,7 +57,7 @@ def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: int
         ticks_since_attempt=tick_index(port.project, at) - tick_index(port.project, last.at) if last else 0,
         alarm=alarm,
         learning=learning,
-        caused=caused / max(labels, 1),
+        caused=caused,
         broken=port.broken(at),
         harm=harm,
         held=None if probation is None or harm is None else _held(port, probation, at),

@@ -17,7 +17,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
-from homeostat.flows.labels import find_delays, measured_labels, row_tick, with_chances
+from homeostat.flows.labels import count_labels, find_delays, measured_labels, row_tick, with_chances
 from homeostat.flows.learning.holds import list_champions, word_of
 from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training, Word
 from homeostat.flows.learning.versions import (
@@ -31,6 +31,7 @@ from homeostat.flows.learning.versions import (
     training_frame,
 )
 from homeostat.flows.loop import Loop, end_of_tick, tick_index
+from homeostat.flows.roles import AS_SCORED
 from homeostat.hooks import Hooks
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import describe as describe_fact
@@ -124,7 +125,7 @@ class LoopPort:
         return f"somebody rolled back from version {version} before" if version in bad else None
 
     def count_labels(self, at: datetime) -> int:
-        """How many rows have a label at `at`."""
+        """How many rows have, at `at`, a label to learn from."""
         return count_labels(self.loop, at)
 
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
@@ -258,7 +259,7 @@ def labelled_rows(
     Only labels that count for what is measured. Of rows whose label was likelier to be known no more than of others
     (see `homeostat.flows.labels`); or all of them, `weighed` by the `propensity` that then comes with them.
     """
-    chosen = pl.col("_batch").is_in(list(batches)) & ~pl.col("_correction")
+    chosen = pl.col("_batch").is_in(list(batches)) & AS_SCORED
     rows = loop.lake.latest("inputs", loop.key, at, where=chosen)
     if rows is None:
         return None
@@ -271,12 +272,3 @@ def labelled_rows(
     if weighed:
         return known
     return known.filter(pl.Series(fair_share(known, loop.key, "_batch"))).drop("propensity")
-
-
-def count_labels(loop: Loop, at: datetime) -> int:
-    """How many rows have a label at `at`."""
-    labels = loop.lake.scan("feedback", at)
-    if labels is None:
-        return 0
-    counted = labels.filter(pl.col("known_at") <= at).select(pl.col(loop.key).n_unique())
-    return loop.lake.collect("feedback", counted).item()

@@ -15,6 +15,7 @@ import polars as pl
 from homeostat.errors import DataError
 from homeostat.flows.labels import find_delays, row_tick, sample_of
 from homeostat.flows.loop import Loop, end_of_tick, tick_index
+from homeostat.flows.roles import AS_SCORED
 from homeostat.monitoring.novelty import gone_columns
 from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.pipelines.labels.sampling import fair_share
@@ -24,6 +25,8 @@ from homeostat.registry.registration import Registration
 
 RECORD = "record.json"
 OBSERVED, PROGRAMMATIC, SOURCES = "observed", "programmatic", "labels"
+MOST_WEIGHT = 20.0
+"""For how many rows one that was left alone by chance counts at most; more would make a model of a few rows."""
 
 
 def training_frame(
@@ -37,14 +40,15 @@ def training_frame(
 ) -> pl.DataFrame:
     """Inputs and labels that count at `at`, one row a key, sorted by event and key.
 
+    Inputs are as they were when they were scored or first known; with `data.inputs.corrections = "newest"` as they were
+    corrected last.
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; no row whose key is in `without`, none whose label people are to look at again, and
-    none of a batch in which a column has gone.
-    Rows whose labels are not a fair sample yet are left out (see `homeostat.pipelines.labels.delays`; `delays` are
-    estimated where they are not given). `_provenance` says where each label comes from; `_weight`, how much each
-    counts, is given only where rules made some of them or labels of some class are still to come, and `_measured`,
-    whether a model may be measured on it, only where not every row had the same chance. Raises DataError where there is
-    no row.
+    none of a batch in which a column has gone. No label that an action on the model's score caused, and no row whose
+    labels are not a fair sample yet (see `homeostat.pipelines.labels.delays`; `delays` are estimated where they are not
+    given). `_provenance` says where each label comes from, `_weight` how much each counts where they differ, and
+    `_measured` whether a model may be measured on it where not every row had the same chance. Raises DataError where
+    there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
@@ -52,6 +56,8 @@ def training_frame(
     batches, broken = loop.store.list_batches(), broken_batches(loop)
     usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at) and b.id not in broken]
     where = pl.col("_batch").is_in(usable)
+    if loop.project.data.inputs.corrections == "first":
+        where &= AS_SCORED
     if since is not None:
         where &= pl.col("event_at") >= since
     inputs = loop.lake.latest("inputs", loop.key, at, where=where)
@@ -64,6 +70,8 @@ def training_frame(
     doubtful = [task.key for task in loop.store.list_tasks(TaskState.OPEN) if task.purpose is Purpose.RELABEL]
     if doubtful:
         inputs = inputs.filter(~pl.col(loop.key).cast(pl.String).is_in(doubtful))
+    if "caused" in labels.columns:
+        labels = labels.filter(~pl.col("caused").fill_null(False))
     labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
     frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
     known = find_delays(loop, at) if delays is None else delays
@@ -99,8 +107,10 @@ def _weighed(loop: Loop, frame: pl.DataFrame) -> pl.DataFrame:
     fair = fair_share(drawn, loop.key, "_sample")
     if not fair.all():
         frame = frame.with_columns(_measured=pl.Series(fair))
-    ruled = pl.when(pl.col("_provenance") == PROGRAMMATIC).then(loop.project.labeling.label_weight).otherwise(1.0)
-    weights = frame.select(ruled / pl.col("_chance")).to_series()
+    ruled, observed = (pl.col("_provenance") == origin for origin in (PROGRAMMATIC, OBSERVED))
+    left_alone = (1 / pl.col("propensity")).clip(upper_bound=MOST_WEIGHT).fill_null(1.0)
+    weight = pl.when(ruled).then(loop.project.labeling.label_weight).when(observed).then(left_alone).otherwise(1.0)
+    weights = frame.select(weight / pl.col("_chance")).to_series()
     if (weights != 1).any():
         frame = frame.with_columns(_weight=weights)
     return frame.drop("propensity", "_chance", "_age", strict=False)

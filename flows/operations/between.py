@@ -65,7 +65,7 @@ def has_new_labels(loop: Loop, at: datetime) -> bool:
     tasks = {task.id for task in loop.store.list_tasks(TaskState.OPEN)}
     if tasks and any(answer.task in tasks for answer in loop.store.list_answers()):
         return True
-    rows = load_feedback(loop.project, loop.hooks, None, at)
+    rows = load_feedback(loop.project, loop.hooks, None, at).drop_nulls(loop.project.data.target)
     inputs = loop.lake.read("inputs", pl.col("known_at") <= at, [loop.key])
     if inputs is None or rows.is_empty():
         return False

@@ -174,7 +174,10 @@ def release(loop: Loop, at: datetime, who: str, ids: Sequence[str] | None, batch
         raise HomeostatError("quarantine release: no such rows wait.", "See 'homeostat quarantine list'.")
     hopeless = [r for r in rows if r["rule"] in UNRELEASABLE]
     if hopeless and len(hopeless) == len(rows):
-        raise HomeostatError("quarantine release: a row without a key or a time cannot come back.", "Mend the source.")
+        raise HomeostatError(
+            "quarantine release: a row without a key, or with no time or a wrong one, cannot come back.",
+            "Mend the source; where events lie ahead by nature, raise data.inputs.ahead.",
+        )
     with loop.store.write("release") as write:
         for row in rows:
             if row["rule"] not in UNRELEASABLE:

@@ -8,9 +8,10 @@ import polars as pl
 
 from homeostat.flows.exports import source_type
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import RESCORED
 from homeostat.pipelines.data.canonical import canonical_key
 from homeostat.pipelines.data.sources import FOREVER
-from homeostat.records import BatchState, Document, PostKind
+from homeostat.records import BatchState, Document, PostKind, Role
 
 
 def list_scores(loop: Loop, key: str) -> list[Document]:
@@ -20,8 +21,8 @@ def list_scores(loop: Loop, key: str) -> list[Document]:
         return []
     rows = rows.sort("scored_at", descending=True).with_columns(source_type(loop, rows["prediction"]))
     return [
-        {name: row[name] for name in ("batch", "role", "model_version", "prediction", "event_at", "scored_at")}
-        | {"score": _score(row)}
+        {name: row[name] for name in ("batch", "model_version", "prediction", "event_at", "scored_at")}
+        | {"role": Role.CORRECTION.value if row["batch"].endswith(RESCORED) else row["role"], "score": _score(row)}
         for row in rows.iter_rows(named=True)
     ]
 

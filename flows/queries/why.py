@@ -11,6 +11,8 @@ from homeostat.errors import DataError, RegistryError
 from homeostat.flows.exports import source_type
 from homeostat.flows.learning.versions import read_sources
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED, scored_as
+from homeostat.lake import ORDER
 from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Document, Role, TaskState
 
@@ -18,15 +20,15 @@ from homeostat.records import Document, Role, TaskState
 def why(loop: Loop, key: str, top: int = 5) -> Document:
     """Answer for one key; raises DataError where it was never scored."""
     rows = _rows(loop, "predictions", key)
-    mine = None if rows is None else rows.filter(pl.col("role") == Role.CHAMPION.value).sort("scored_at")
-    if mine is None or mine.is_empty():
+    mine = None if rows is None else rows.filter(scored_as(Role.CHAMPION)).sort("scored_at")
+    if rows is None or mine is None or mine.is_empty():
         raise DataError(f"{loop.key} {key!r} was never scored.", _hint(loop, key))
     last = mine.row(-1, named=True)
     version = last["model_version"]
     return {
         "key": key,
         "prediction": source_type(loop, mine["prediction"]).to_list()[-1],
-        "score": last["score"] if last["score"] is not None else _scores(last),
+        "score": _score(last),
         "event_at": last["event_at"],
         "scored_at": last["scored_at"],
         "batch": last["batch"],
@@ -36,7 +38,16 @@ def why(loop: Loop, key: str, top: int = 5) -> Document:
         "promoted_by": _promotion(loop, version, last["scored_at"]),
         "reasons": _reasons(loop, key, last, top),
         "times_scored": mine.height,
+        "corrections": _corrections(loop, rows),
     }
+
+
+def _corrections(loop: Loop, rows: pl.DataFrame) -> list[Document]:
+    """What was said of corrected inputs of the row since, because a person asked; oldest first."""
+    again = rows.filter(scored_as(Role.CORRECTION)).sort("scored_at")
+    again = again.with_columns(source_type(loop, again["prediction"]))
+    names = ("prediction", "model_version", "scored_at", "batch")
+    return [{name: row[name] for name in names} | {"score": _score(row)} for row in again.iter_rows(named=True)]
 
 
 def _rows(loop: Loop, table: str, key: str) -> pl.DataFrame | None:
@@ -53,7 +64,9 @@ def _hint(loop: Loop, key: str) -> str:
     return "Keys are those of the project's inputs; 'homeostat export predictions' lists what was scored."
 
 
-def _scores(row: Document) -> dict[str, float] | None:
+def _score(row: Document) -> Any:
+    if row["score"] is not None:
+        return row["score"]
     return dict(zip(row["classes"], row["scores"], strict=True)) if row["scores"] else None
 
 
@@ -61,7 +74,7 @@ def _label(loop: Loop, key: str) -> Any:
     labels = _rows(loop, "feedback", key)
     if labels is None or labels.is_empty():
         return None
-    last = labels.sort("known_at", "ingested_at").row(-1, named=True)
+    last = labels.sort(*ORDER["feedback"], maintain_order=True).row(-1, named=True)
     label = {name: last[name] for name in ("label", "known_at", "provenance", "who", "propensity")}
     return label | {"caused": bool(last.get("caused")), "task": _task(loop, key) if last["who"] is not None else None}
 
@@ -116,7 +129,7 @@ def _reasons(loop: Loop, key: str, scored: Document, top: int) -> list[list[Any]
     inputs = _rows(loop, "inputs", key)
     if inputs is None or inputs.is_empty():
         return []
-    row = inputs.filter(pl.col("known_at") <= scored["scored_at"]).sort("known_at").tail(1)
+    row = inputs.filter(AS_SCORED).head(1)
     try:
         lists = loop.models.load(scored["model_version"]).explain(raw_view(row, loop.project), top).to_list()
     except RegistryError as fault:

@@ -17,7 +17,7 @@ from homeostat.flows.locks import exclusive
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop, slot, tick_index
 from homeostat.flows.stages.sequence import due_slots, run_tick
 from homeostat.hooks import Hooks
-from homeostat.pipelines.data.sources import span
+from homeostat.pipelines.data.sources import Span, span
 from homeostat.pipelines.setup.soundness import require_sound
 from homeostat.project import PROJECT_FILE, Project, load_project
 from homeostat.records import Document, Scope
@@ -52,7 +52,8 @@ def replay(
         progress(0, 1, "checking the project and its data")
         require_sound(project, loop.hooks)
         _keep_setup(loop)
-        end = last_slot(project, loop.hooks, until)
+        ends = span(project, loop.hooks)
+        end = last_slot(project, loop.hooks, until, ends)
         slots = due_slots(project.folder, end, Scope.REPLAY)
         total = tick_index(project, end) + 1
         for at in slots:
@@ -60,13 +61,17 @@ def replay(
             tick(str(project.folder), Scope.REPLAY, at)
         progress(total, total, "writing the summary and the report")
         summary = summarize(loop, _wall_seconds(root, began, bool(slots)))
+        summary |= {"misdated": ends.misdated_inputs + ends.misdated_labels}
         write_history(loop, summary)
         return summary
 
 
-def last_slot(project: Project, hooks: Hooks, until: datetime | None) -> datetime:
-    """The end of the last slot: the first that covers all inputs and labels, or the newest not after `until`."""
-    ends = span(project, hooks)
+def last_slot(project: Project, hooks: Hooks, until: datetime | None, ends: Span | None = None) -> datetime:
+    """The end of the last slot: the first that covers all inputs and labels, or the newest not after `until`.
+
+    Rows whose time is taken for a mistake are left out (see `span`).
+    """
+    ends = span(project, hooks) if ends is None else ends
     newest = [t for t in (ends.last_input_available, ends.last_label_available) if t is not None]
     if not newest:
         hint = "What is posted is not replayed." if project.data.inputs.posted else "Check data.inputs and event_time."

@@ -11,6 +11,7 @@ from homeostat.durations import instant
 from homeostat.flows.facts import ALARM, CLASSES
 from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED
 from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, segment_values
 from homeostat.metrics import positive_class
 from homeostat.monitoring.alarm.state import Watch, begin, take
@@ -57,8 +58,7 @@ def _lineage_of(loop: Loop, version: int) -> int:
 
 
 def _is_of(loop: Loop, batch: Batch, lineage: int) -> bool:
-    """Whether a batch counts for a lineage; corrections that were scored again have had their labels counted before."""
-    if batch.model_version is None or not batch.rows or batch.id.endswith("/corrections"):
+    if batch.model_version is None or not batch.rows:
         return False
     return _lineage_of(loop, batch.model_version) == lineage
 
@@ -88,8 +88,8 @@ def _matured(loop: Loop, batch: Batch, at: datetime, delays: LabelDelays) -> pl.
     rows = loop.lake.read("predictions", mine)
     if rows is None:
         return None
-    labelled = with_fair_labels(loop, rows, at, delays)
-    waits = labelled["label"].null_count() > 0 and awaits_labels(labelled, loop.project, at)
+    labelled, slot = with_fair_labels(loop, rows, at, delays), (batch.start_at, batch.end_at)
+    waits = labelled["label"].null_count() > 0 and awaits_labels(labelled, loop.project, at, *slot)
     return None if waits else labelled
 
 
@@ -107,7 +107,7 @@ def _taken(loop: Loop, watch: Watch, batch: Batch, rows: pl.DataFrame) -> Watch:
 
 def _with_segments(loop: Loop, batch: Batch, rows: pl.DataFrame) -> pl.DataFrame:
     columns = loop.project.data.segments
-    chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
+    chosen = (pl.col("_batch") == batch.id) & AS_SCORED
     raw = loop.lake.read("inputs", chosen, [loop.key, *columns]) if columns else None
     if raw is None:
         return rows

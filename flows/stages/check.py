@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from homeostat.durations import instant
+from homeostat.durations import format_duration, instant
 from homeostat.errors import RegistryError
 from homeostat.flows.facts import ALARM
 from homeostat.flows.labels import find_delays, with_labels
 from homeostat.flows.loop import Loop, alert
+from homeostat.flows.roles import AS_SCORED, scored_as
 from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
 from homeostat.monitoring.drift import check_drift
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
-from homeostat.monitoring.performance.realized import measure_window
+from homeostat.monitoring.performance.realized import count_misdated, measure_window
 from homeostat.pipelines.models.data_profile import compare_facts, learn_facts
 from homeostat.records import (
+    Alert,
     Batch,
     BatchState,
     CheckResult,
@@ -43,7 +46,8 @@ def check(loop: Loop, at: datetime) -> Document:
     The newest are those of this tick, and of the batches that came between it and the one before.
     """
     late, delays = _batches_with_new_labels(loop, at), find_delays(loop, at)
-    windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    measured = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    windows = {role: [one.window for one in found] for role, found in measured.items()}
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at, delays)
     foreboding = warn_of_estimate(loop.champion(), _root(loop), windows[Role.CHAMPION], loop.project, at)
     watch = follow(loop, at, windows[Role.CHAMPION], delays)
@@ -53,9 +57,11 @@ def check(loop: Loop, at: datetime) -> Document:
     warn = result is not None and _newly_drifted(result, earlier)
     strange = () if result is None else _newly_strange(result, earlier)
     with loop.store.write("check") as write:
-        for role, measured in windows.items():
-            for window in measured:
+        for role, found in windows.items():
+            for window in found:
                 write.put_window(window, role)
+        if passed := [one for one in measured[Role.CHAMPION] if one.passed]:
+            write.append_alert(_passed_alert(loop, passed, at))
         if watch is not None:
             write.put_fact(ALARM.of(watch.lineage), watch)
         if foreboding is not None:
@@ -77,7 +83,15 @@ def _root(loop: Loop) -> ModelRecord | None:
     return None if champion is None else loop.store.get_model(champion.root_version)
 
 
-def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Window]:
+@dataclass(frozen=True, slots=True)
+class _Measured:
+    """A window, and how many rows it stopped waiting for because their events are dated too far ahead."""
+
+    window: Window
+    passed: int = 0
+
+
+def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[_Measured]:
     if role is Role.BASELINE and loop.version_of(role.value) is None:
         return []
     known = {w.batch: w for w in loop.store.list_windows(role)}
@@ -86,18 +100,30 @@ def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Windo
     if not due:
         return []
     ids = [b.id for b in due]
-    rows = loop.lake.read("predictions", (pl.col("role") == role.value) & pl.col("batch").is_in(ids))
+    rows = loop.lake.read("predictions", scored_as(role) & pl.col("batch").is_in(ids))
     if rows is None or rows.is_empty():
         return []
     labelled = with_labels(loop, rows, at)
     parts = {name[0]: part for name, part in labelled.partition_by("batch", as_dict=True, maintain_order=True).items()}
-    return [_window(loop, parts[b.id], b, at) for b in due if b.id in parts]
+    return [_measured(loop, parts[b.id], b, known.get(b.id), at) for b in due if b.id in parts]
 
 
-def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Window:
-    return measure_window(
+def _measured(loop: Loop, rows: pl.DataFrame, batch: Batch, before: Window | None, at: datetime) -> _Measured:
+    window = measure_window(
         rows, batch=batch, project=loop.project, now=at, positive=loop.positive, evaluate=loop.hooks.evaluate
     )
+    final, was = window.status is WindowStatus.FINAL, before is not None and before.status is WindowStatus.FINAL
+    return _Measured(window, count_misdated(rows, loop.project, batch.end_at) if final and not was else 0)
+
+
+def _passed_alert(loop: Loop, passed: list[_Measured], at: datetime) -> Alert:
+    rows, batches = sum(one.passed for one in passed), ", ".join(one.window.batch for one in passed)
+    ahead, horizon = (format_duration(d) for d in (loop.project.data.inputs.ahead, loop.project.data.feedback.horizon))
+    body = (
+        f"their events are dated more than {ahead} (data.inputs.ahead) after they came, in the batches {batches}. "
+        f"Their labels count as missing {horizon} after that. If events lie ahead by nature, raise data.inputs.ahead."
+    )
+    return alert(at, Severity.WARNING, "misdated", f"{rows} rows dated far ahead are no longer waited for", body)
 
 
 def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
@@ -121,7 +147,7 @@ def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult
         return None
     since = loop.store.list_batches(BatchState.SCORED, after=at - loop.project.loop.tick)
     ids = [b.id for b in since if b.end_at <= at and b.rows]
-    rows = loop.lake.read("inputs", pl.col("_batch").is_in(ids) & ~pl.col("_correction")) if ids else None
+    rows = loop.lake.read("inputs", pl.col("_batch").is_in(ids) & AS_SCORED) if ids else None
     if rows is None or rows.is_empty():
         return None
     with tempfile.TemporaryDirectory() as scratch:

@@ -14,7 +14,7 @@ from homeostat.flows.learning.holds import end_hold
 from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import get_watch
-from homeostat.flows.stages.label_provenance import count_caused, warn_of_caused
+from homeostat.flows.stages.label_provenance import caused_share, warn_of_caused
 from homeostat.monitoring.alarm.rule import decide_alarm
 from homeostat.records import Decision, Severity
 
@@ -87,4 +87,4 @@ def _weigh(loop: Loop, at: datetime) -> tuple[Decision, Deliberation]:
     watch = get_watch(loop)
     raised_before = watch is not None and loop.store.was_alarmed(watch.lineage, watch.began, at)
     alarm = decide_alarm(loop.champion(), watch, raised_before=raised_before, now=at)
-    return alarm, deliberate(LoopPort(loop), at, alarm=alarm, caused=count_caused(loop, at))
+    return alarm, deliberate(LoopPort(loop), at, alarm=alarm, caused=caused_share(loop, at))

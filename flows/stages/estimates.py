@@ -10,6 +10,7 @@ import polars as pl
 
 from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
+from homeostat.flows.roles import AS_SCORED
 from homeostat.monitoring.estimation.estimate import INPUT, PAST, ScoredWindow, estimate_window, spaced
 from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.records import Window, WindowStatus
@@ -75,7 +76,7 @@ def _inputs(loop: Loop, batches: Collection[str], rows: pl.DataFrame) -> pl.Data
     inputs = loop.lake.scan("inputs")
     if inputs is None:
         return keys.unique()
-    mine = pl.col("_batch").is_in(sorted(batches)) & ~pl.col("_correction")
+    mine = pl.col("_batch").is_in(sorted(batches)) & AS_SCORED
     features = [pl.col(name).alias(f"{INPUT}{name}") for name in loop.project.data.features]
     chosen = inputs.filter(mine).select(loop.key, pl.col("_batch").alias("batch"), *features)
     matching = loop.lake.collect("inputs", chosen.join(keys.lazy(), on=[loop.key, "batch"], how="semi"))

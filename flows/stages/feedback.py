@@ -10,13 +10,16 @@ from homeostat.durations import instant
 from homeostat.flows.facts import CLASSES, TARGET, TargetType
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.posts import take_posts
+from homeostat.flows.roles import AS_SCORED
+from homeostat.lake import ORDER
+from homeostat.pipelines.data.ahead import came_late
 from homeostat.pipelines.data.deduplication import drop_overruled, select_new_labels, select_new_rejections
 from homeostat.pipelines.data.posted import frame_labels
 from homeostat.pipelines.data.quarantine import restore_labels, with_row_ids
-from homeostat.pipelines.data.sources import FOREVER, date_labels, load_feedback
+from homeostat.pipelines.data.sources import date_labels, load_feedback
 from homeostat.pipelines.data.validation import Validated, validate_feedback
 from homeostat.project import Task
-from homeostat.records import Document, Post, PostKind, Severity
+from homeostat.records import Alert, Document, Post, PostKind, Severity
 
 OBSERVED = pl.col("provenance") == "observed"
 
@@ -30,11 +33,13 @@ def feedback(loop: Loop, at: datetime) -> Document:
     batch = instant(at)
     if not loop.lake.appended("feedback", "feedback", batch):
         _append(loop, at, batch)
-    labels = loop.lake.read("feedback", (pl.col("ingested_at") == at) & OBSERVED, [loop.key])
+    labels = loop.lake.read("feedback", (pl.col("ingested_at") == at) & OBSERVED, [loop.key, "label"])
     mine = (pl.col("batch") == batch) & (pl.col("source") == "feedback")
     rejected = loop.lake.read("quarantine", mine, ["rule", "key"])
+    withdrawn = 0 if labels is None else labels["label"].null_count()
     outcome = {
-        "labels": 0 if labels is None else labels.height,
+        "labels": 0 if labels is None else labels.height - withdrawn,
+        "withdrawn": withdrawn,
         "quarantined": 0 if rejected is None else rejected.height,
     }
     with loop.store.write("feedback") as write:
@@ -43,9 +48,19 @@ def feedback(loop: Loop, at: datetime) -> Document:
             body = "; ".join(f"{n} broke {rule!r}, as {key!r}" for rule, n, key in counts.iter_rows())
             title = f"{rejected.height} labels were quarantined"
             write.append_alert(alert(at, Severity.WARNING, "labels", title, body))
+        if labels is not None and withdrawn:
+            write.append_alert(_withdrawal(labels.filter(pl.col("label").is_null()), at))
         write.take_releases(_taken(loop, at, labels), batch)
         write.put_stage(at, "feedback", outcome)
     return outcome
+
+
+def _withdrawal(withdrawn: pl.DataFrame, at: datetime) -> Alert:
+    body = (
+        f"the source now gives no label for them, as for {withdrawn.to_series().sort()[0]!r}; they count as rows "
+        "without a label from now on. Versions that learned from them stay as they are."
+    )
+    return alert(at, Severity.INFO, "withdrawn", f"{withdrawn.height} labels were withdrawn", body)
 
 
 def _taken(loop: Loop, at: datetime, labels: pl.DataFrame | None) -> list[str]:
@@ -77,9 +92,10 @@ def _append(loop: Loop, at: datetime, batch: str) -> None:
     if belated is not None:
         accepted = pl.concat([accepted, belated], how="diagonal_relaxed").sort("known_at", maintain_order=True)
     if released is not None:
-        accepted = pl.concat([accepted, released], how="diagonal_relaxed")
-    known = loop.lake.latest("feedback", loop.key, FOREVER, where=OBSERVED, keys=accepted[loop.key])
-    fresh = select_new_labels(accepted, accepted.clear() if known is None else known)
+        # The source goes on giving what was refused, which then must not overrule what a person let pass.
+        accepted = pl.concat([accepted, released.with_columns(_posted=pl.lit(True))], how="diagonal_relaxed")
+    history = _history(loop, accepted[loop.key])
+    fresh = select_new_labels(accepted, accepted.clear() if history is None else history)
     earlier = loop.lake.read("quarantine", pl.col("source") == "feedback") if rejected.height else None
     rejected = select_new_rejections(rejected, rejected.clear() if earlier is None else earlier)
     if rejected.height:
@@ -102,15 +118,31 @@ def _posted(
 
 
 def _not_overruled(loop: Loop, labels: pl.DataFrame) -> pl.DataFrame:
-    """The source's labels without those that it had said before something newer was posted of their keys."""
+    """The source's labels without those that it had said before something newer was posted of their keys.
+
+    Nor does a row of the source that waits for its label take a posted one back.
+    """
     if "_posted" not in (loop.lake.schema("feedback") or {}):
         return labels
-    known = loop.lake.latest("feedback", loop.key, FOREVER, where=OBSERVED, keys=labels[loop.key])
-    keys = None if known is None else known.filter(pl.col("_posted").fill_null(False))[loop.key]
-    if keys is None or keys.is_empty():
+    history = _history(loop, labels[loop.key])
+    if history is None or history.is_empty():
         return labels
-    history = loop.lake.read("feedback", OBSERVED & pl.col(loop.key).is_in(keys.implode()), [loop.key, "label"])
-    return labels if history is None else drop_overruled(labels, history)
+    last = history.sort(*ORDER["feedback"], maintain_order=True).unique(loop.key, keep="last")
+    keys = last.filter(pl.col("_posted").fill_null(False))[loop.key].implode()
+    said = ["label"] if loop.project.data.feedback.known_at is None else ["label", "known_at"]
+    past = history.filter(pl.col(loop.key).is_in(keys)).select(loop.key, *said)
+    waiting = pl.col("label").is_null() & pl.col(loop.key).is_in(keys)
+    return drop_overruled(labels.filter(~waiting), past)
+
+
+def _history(loop: Loop, keys: pl.Series) -> pl.DataFrame | None:
+    """Every label that the source, or a post, ever gave of some keys."""
+    rows = loop.lake.scan("feedback")
+    if rows is None or keys.is_empty():
+        return None
+    first, last = (pl.lit(end, dtype=keys.dtype) for end in (keys.min(), keys.max()))
+    rows = rows.filter(OBSERVED & pl.col(loop.key).is_between(first, last))
+    return loop.lake.collect("feedback", rows.join(keys.unique().to_frame().lazy(), on=loop.key, how="semi"))
 
 
 def _note_type(loop: Loop, rows: pl.DataFrame) -> None:
@@ -133,9 +165,10 @@ def _known_by(loop: Loop, at: datetime) -> pl.DataFrame:
     rows = load_feedback(loop.project, loop.hooks, since if settings.known_at else None, at)
     if settings.known_at is not None:
         return rows
-    inputs = loop.lake.latest("inputs", loop.key, at)
+    inputs = loop.lake.latest("inputs", loop.key, at, AS_SCORED)
     if inputs is None:
         return rows.clear()
+    inputs = inputs.with_columns(had_at=came_late(loop.project))
     dated = date_labels(rows, inputs, loop.project).filter(pl.col("available_at").is_not_null())
     if loop.replaying:
         return dated.filter(pl.col("available_at") <= at)

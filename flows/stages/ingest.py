@@ -13,7 +13,7 @@ from homeostat.flows.posts import take_posts
 from homeostat.pipelines.data.deduplication import drop_overruled, select_new_inputs, select_new_rejections
 from homeostat.pipelines.data.posted import frame_inputs
 from homeostat.pipelines.data.quarantine import hold_rows, restore_inputs, type_as, with_row_ids
-from homeostat.pipelines.data.sources import FOREVER, has_inputs, load_inputs
+from homeostat.pipelines.data.sources import FOREVER, has_inputs, load_inputs, load_misdated
 from homeostat.pipelines.data.times import INSTANT
 from homeostat.pipelines.data.validation import Validated, decide_validation, validate_inputs
 from homeostat.records import Alert, Batch, BatchState, Decision, Document, Post, PostKind, Severity
@@ -58,16 +58,18 @@ def _ingest(loop: Loop, at: datetime, *, between: bool = False) -> Document:
 def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None, *, between: bool) -> None:
     since = previous if loop.replaying else None
     rows = load_inputs(loop.project, loop.hooks, since, at)
+    if not between and not loop.replaying:
+        rows = _with_misdated(loop, rows, at)
     checked = validate_inputs(rows, loop.project, loop.key_dtype(), at)
     if between:
         with loop.store.write("begun") as write:
             write.put_fact(BEGUN, BegunBatch(at))
     held_rows = _held(loop, batch)
-    fresh, broken = _unknown(loop, _not_overruled(loop, checked.accepted), held_rows), checked.rejected
+    fresh, broken = _unknown(loop, _not_overruled(loop, checked.accepted), at, held_rows), checked.rejected
     posts = take_posts(loop, PostKind.INPUTS, at, batch)
     if posts:
         posted = _posted(loop, posts, checked.accepted, at)
-        fresh = _unknown(loop, _together(loop, fresh, posted.accepted, at), held_rows)
+        fresh = _unknown(loop, _together(loop, fresh, posted.accepted, at), at, held_rows)
         broken = pl.concat([broken, posted.rejected])
     rejected = select_new_rejections(broken, _quarantined(loop, broken, batch))
     verdict = _judge(loop, rejected, fresh.height, at, batch)
@@ -79,10 +81,16 @@ def _append(loop: Loop, at: datetime, batch: str, previous: datetime | None, *, 
         loop.lake.append("quarantine", named, "quarantine.inputs", batch)
     released = restore_inputs(_released(loop), loop.project, loop.key_dtype(), at, schema=loop.lake.schema("inputs"))
     if released is not None and verdict.kind != "hold":
-        fresh = _unknown(loop, pl.concat([released, fresh.drop("_correction")], how="diagonal_relaxed"))
+        fresh = _unknown(loop, pl.concat([released, fresh.drop("_correction")], how="diagonal_relaxed"), at)
     if fresh.is_empty() and loop.key_dtype() is None and not has_inputs(loop.project, loop.hooks):
         return  # No row has come yet by which the lake could know the type of its keys.
     loop.lake.append("inputs", fresh.with_columns(_batch=pl.lit(batch)), "inputs", batch)
+
+
+def _with_misdated(loop: Loop, rows: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """With those rows of the source that would never come, for their time is a mistake: they are to be quarantined."""
+    misdated = load_misdated(loop.project, rows, at)
+    return rows if misdated is None else pl.concat([rows, misdated], how="vertical_relaxed")
 
 
 def _posted(loop: Loop, posts: list[Post], given: pl.DataFrame, at: datetime) -> Validated:
@@ -113,15 +121,19 @@ def _not_overruled(loop: Loop, rows: pl.DataFrame) -> pl.DataFrame:
     return rows if history is None else drop_overruled(rows, history)
 
 
-def _unknown(loop: Loop, rows: pl.DataFrame, held: pl.DataFrame | None = None) -> pl.DataFrame:
-    """The rows that say something new; what is `held` waits for a person, though the source gives it again."""
+def _unknown(loop: Loop, rows: pl.DataFrame, at: datetime, held: pl.DataFrame | None = None) -> pl.DataFrame:
+    """The rows that say something new; what is `held` waits for a person, though the source gives it again.
+
+    Of several rows of a key that come at once the last is the one to score; of those before the start, which are
+    learned from alone, the first is what was known.
+    """
     known = loop.lake.latest("inputs", loop.key, FOREVER, keys=rows[loop.key])
     known = rows.clear() if known is None else known
     fresh = select_new_inputs(rows, known if held is None else _last_seen(loop, known, held))
     new_key = ~pl.col(loop.key).is_in(known[loop.key].implode())
-    last = pl.int_range(pl.len()).over(loop.key) == pl.len().over(loop.key) - 1
-    # Of several rows of a key that come at once, the last is the one to score.
-    return fresh.with_columns(_correction=~(new_key & last))
+    place = pl.int_range(pl.len()).over(loop.key)
+    counts = place == 0 if is_history(loop, at) else place == pl.len().over(loop.key) - 1
+    return fresh.with_columns(_correction=~(new_key & counts))
 
 
 def _held(loop: Loop, batch: str) -> pl.DataFrame | None:
@@ -155,17 +167,22 @@ def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
             write.append_alert(_alert(verdict, broken, at))
         reason = None if verdict is None else "; ".join(verdict.reasons)
         start = previous if previous is not None else at - loop.project.loop.tick
-        state = _state(loop, verdict, first=previous is None, at=at)
+        state = _state(loop, verdict, at)
         write.put_batch(Batch(batch, start, at, state, len(keys), broken + held, reason))
         write.take_releases(_taken(loop, keys), batch)
         write.put_stage(at, "ingest", outcome)
     return outcome
 
 
-def _state(loop: Loop, verdict: Decision | None, *, first: bool, at: datetime) -> BatchState:
+def _state(loop: Loop, verdict: Decision | None, at: datetime) -> BatchState:
     if verdict is not None and verdict.kind == "hold":
         return BatchState.HELD
-    return BatchState.HISTORY if first and at <= loop.project.start_at else BatchState.VALIDATED
+    return BatchState.HISTORY if is_history(loop, at) else BatchState.VALIDATED
+
+
+def is_history(loop: Loop, at: datetime) -> bool:
+    """Whether the batch of `at` is the one of all that came before the loop's start."""
+    return at <= loop.project.start_at and loop.previous_tick(at) is None
 
 
 def _alert(verdict: Decision, broken: int, at: datetime) -> Alert:

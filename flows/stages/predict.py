@@ -12,6 +12,7 @@ from homeostat.errors import ModelRefused, RegistryError
 from homeostat.flows.facts import CHAMPION, Standing
 from homeostat.flows.learning.proposals import withdraw
 from homeostat.flows.loop import Loop, alert
+from homeostat.flows.roles import AS_SCORED, RESCORED, scored_as
 from homeostat.pipelines.labels.exploration import is_explored
 from homeostat.pipelines.models.features import raw_view
 from homeostat.records import Batch, BatchState, Document, Role, Severity
@@ -79,59 +80,45 @@ def _score_in_shadow(loop: Loop, role: Role, batch: Batch, at: datetime) -> None
 
 
 def rescore(loop: Loop, at: datetime) -> Document:
-    """Score corrected inputs, which is done only when a person asks; they make a batch of their own."""
+    """Score corrected inputs, which is done only when a person asks, in a role of their own: they count for nothing.
+
+    The champion may have learned from their labels, so they are in no window, metric or alarm.
+    """
     version = loop.version_of("champion")
     rows = loop.lake.latest("inputs", loop.key, at, where=pl.col("_correction"))
     scored = loop.lake.scan("predictions")
     if version is None or rows is None or scored is None:
         return {"rescored": 0}
-    mine = scored.filter(pl.col("role") == Role.CHAMPION.value).group_by(loop.key).agg(pl.col("scored_at").max())
-    rows = (
-        rows.join(loop.lake.collect("predictions", mine), on=loop.key)
-        .filter(pl.col("known_at") >= pl.col("scored_at"))
-        .drop("scored_at")
-    )
-    batch = f"{instant(at)}/corrections"
+    mine = scored.filter(scored_as(Role.CHAMPION) | scored_as(Role.CORRECTION))
+    last = loop.lake.collect("predictions", mine.group_by(loop.key).agg(pl.col("scored_at").max()))
+    rows = rows.join(last, on=loop.key).filter(pl.col("known_at") >= pl.col("scored_at")).drop("scored_at")
+    batch = f"{instant(at)}{RESCORED}"
     if not rows.is_empty():
-        made = Batch(batch, at, at, BatchState.SCORED, rows.height, 0, None, version, at)
-        answer = _answer(loop, loop.models.load(version), rows, version, Role.CHAMPION, made, at)
-        loop.lake.append("predictions", answer, f"predictions.{Role.CHAMPION.value}", batch)
-    _record_corrections(loop)
-    done = loop.store.get_batch(batch)
-    return {"rescored": 0} if done is None else {"rescored": done.rows, "version": done.model_version}
-
-
-def _record_corrections(loop: Loop) -> None:
-    """Record every batch of corrections that was scored, that of one who was killed before it was recorded too."""
-    rows = loop.lake.read(
-        "predictions", pl.col("batch").str.ends_with("/corrections"), ["batch", "model_version", "scored_at"]
-    )
-    if rows is None:
-        return
-    batches = rows.group_by("batch", "model_version", "scored_at").len().sort("batch").iter_rows()
-    with loop.store.write("rescored") as write:
-        for batch, version, at, count in batches:
-            if loop.store.get_batch(batch) is None:
-                write.put_batch(Batch(batch, at, at, BatchState.SCORED, count, 0, None, version, at))
+        answer = _answer(loop, loop.models.load(version), rows, version, Role.CORRECTION, batch, at)
+        loop.lake.append("predictions", answer, f"predictions.{Role.CORRECTION.value}", batch)
+    done = loop.lake.read("predictions", pl.col("batch") == batch, ["model_version"])
+    if done is None or done.is_empty():
+        return {"rescored": 0}
+    return {"rescored": done.height, "version": done["model_version"][0]}
 
 
 def _score(loop: Loop, model: Any, version: int, role: Role, batch: Batch, at: datetime) -> None:
     if batch.rows == 0:
         return
-    chosen = (pl.col("_batch") == batch.id) & ~pl.col("_correction")
-    frames = (_answer(loop, model, rows, version, role, batch, at) for rows in loop.lake.stream("inputs", chosen))
+    chosen = (pl.col("_batch") == batch.id) & AS_SCORED
+    frames = (_answer(loop, model, rows, version, role, batch.id, at) for rows in loop.lake.stream("inputs", chosen))
     loop.lake.append("predictions", frames, f"predictions.{role.value}", batch.id)
 
 
 def _answer(
-    loop: Loop, model: Any, rows: pl.DataFrame, version: int, role: Role, batch: Batch, at: datetime
+    loop: Loop, model: Any, rows: pl.DataFrame, version: int, role: Role, batch: str, at: datetime
 ) -> pl.DataFrame:
     scored = rows.select(loop.key, "event_at").hstack(model.score(raw_view(rows, loop.project)))
     share = loop.project.labeling.explore
     if share:
         scored = scored.with_columns(is_explored(rows[loop.key], share))
     return scored.with_columns(
-        batch=pl.lit(batch.id),
+        batch=pl.lit(batch),
         model_version=pl.lit(version, pl.Int64),
         role=pl.lit(role.value),
         reasons=pl.lit(None, pl.String),

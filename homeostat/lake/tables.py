@@ -32,6 +32,11 @@ KNOWN_AT = {
     "predictions": "scored_at",
     "quarantine": "quarantined_at",
 }
+ORDER: dict[str, tuple[str | pl.Expr, ...]] = {
+    "inputs": ("known_at", "event_at"),
+    "feedback": (pl.col("provenance") != "programmatic", "ingested_at", "known_at"),
+}
+"""By what the rows of a key are ordered: the last one counts."""
 # Every read opens every small file, so a tick would cost more the more ticks there were. A merged file is left alone
 # once it has its size, or each merge would write the whole table anew.
 COMPACT_EVERY, COMPACT_BYTES = 20, 8 * 2**20
@@ -85,7 +90,11 @@ class Lake:
         where: pl.Expr | None = None,
         keys: pl.Series | None = None,
     ) -> pl.DataFrame | None:
-        """The row that counts for each key at `as_of`: the one known last. Sorted by key."""
+        """The row that counts for each key at `as_of`: the one that the lake took in last. Sorted by key.
+
+        Of what it took in together the one that is dated last counts, and a label by rule only where there is no other.
+        A key whose last label was withdrawn has none.
+        """
         rows = self.scan(table, as_of)
         if rows is None:
             return None
@@ -99,8 +108,8 @@ class Lake:
             rows = rows.filter(pl.col(key).is_between(first, last))
             rows = rows.join(keys.unique().to_frame(key).lazy(), on=key, how="semi")
         matching = self.collect(table, rows)
-        order = [key, "known_at", KNOWN_AT[table]] if table == "feedback" else [key, "known_at", "event_at"]
-        return matching.sort(order, maintain_order=True).unique(key, keep="last", maintain_order=True)
+        last = matching.sort(key, *ORDER[table], maintain_order=True).unique(key, keep="last", maintain_order=True)
+        return last.filter(pl.col("label").is_not_null()) if table == "feedback" else last
 
     def read(self, table: str, where: pl.Expr | None = None, columns: list[str] | None = None) -> pl.DataFrame | None:
         """Rows of a table, all columns unless `columns` names some; None where there is no table yet."""

@@ -17,11 +17,12 @@ class Scope(StrEnum):
 
 
 class Role(StrEnum):
-    """In which role a model scored a row."""
+    """In which role a model scored a row; `correction` is a corrected row that a person had scored again."""
 
     CHAMPION = "champion"
     CHALLENGER = "challenger"
     BASELINE = "baseline"
+    CORRECTION = "correction"
 
 
 class BatchState(StrEnum):

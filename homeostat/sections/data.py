@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -40,6 +40,16 @@ class Source(Section):
         if self.uri is None and (self.table is not None or self.query is not None):
             raise ValueError("uri: missing; a table or a query needs the SQLAlchemy URL of its database")
         return self
+
+
+class InputSource(Source):
+    """`[data.inputs]`: an event lies at most `ahead` after the row could be had; else its time is taken for a mistake.
+
+    `corrections` says which version of a row is learned from: the one that was scored, or first known, or the newest.
+    """
+
+    ahead: Duration = timedelta(days=1)
+    corrections: Literal["first", "newest"] = "first"
 
 
 class FeedbackSource(Source):
@@ -93,7 +103,7 @@ class Data(Section):
     keep: list[Column] = []
     segments: list[Column] = []
     sensitive: list[Column] = []
-    inputs: Source = Source()
+    inputs: InputSource = InputSource()
     feedback: FeedbackSource = FeedbackSource()
     rules: Rules = Rules()
 

@@ -46,7 +46,8 @@ def measure_window(
     if evaluate is not None and len(truth):
         metrics = _evaluate(evaluate, truth, rows) | metrics
     realized = metrics.get(project.metric)
-    status = _status(scored, len(truth), realized, project, now)
+    waits = len(truth) < scored.height and awaits_labels(scored, project, now, batch.start_at, batch.end_at)
+    status = _status(realized, waits)
     represented = float(len(truth)) if weights is None else min(float(weights.sum()), float(scored.height))
     bounds = _bounds(scored, weights is not None, status, project, positive)
     return Window(
@@ -78,17 +79,27 @@ def _bounds(
     return bound_metric(project.task, project.metric, scored, positive)
 
 
-def _status(scored: pl.DataFrame, labels: int, realized: float | None, project: Project, now: datetime) -> WindowStatus:
+def _status(realized: float | None, waits: bool) -> WindowStatus:
     if realized is None:
         return WindowStatus.UNKNOWN
-    complete = labels == scored.height or not awaits_labels(scored, project, now)
-    return WindowStatus.FINAL if complete else WindowStatus.PROVISIONAL
+    return WindowStatus.PROVISIONAL if waits else WindowStatus.FINAL
 
 
-def awaits_labels(scored: pl.DataFrame, project: Project, now: datetime) -> bool:
-    """Whether some row's label could still come, because its horizon has not passed at `now`."""
-    waited_for = scored["event_at"].is_null() | (scored["event_at"] + project.data.feedback.horizon > now)
-    return bool(waited_for.any())
+def awaits_labels(scored: pl.DataFrame, project: Project, now: datetime, start_at: datetime, end_at: datetime) -> bool:
+    """Whether some label of the batch of a slot could still come, because its row's horizon has not passed at `now`.
+
+    The horizon runs from the later of the event and the slot in which the row came, if that is a later one. An event
+    dated further ahead of its batch than `data.inputs.ahead` is a mistake, and is waited for no longer than that.
+    """
+    late = pl.when(pl.col("event_at") < start_at).then(pl.lit(end_at)).otherwise("event_at")
+    begun = pl.min_horizontal(late.fill_null(end_at), pl.lit(end_at + project.data.inputs.ahead))
+    return bool(scored.select((begun + project.data.feedback.horizon > now).any()).item())
+
+
+def count_misdated(scored: pl.DataFrame, project: Project, end_at: datetime) -> int:
+    """How many rows without a label are dated too far ahead of the end of their batch to be waited for."""
+    ahead = pl.col("event_at") > end_at + project.data.inputs.ahead
+    return int(scored.select((ahead & pl.col("label").is_null()).sum()).item())
 
 
 def _version(scored: pl.DataFrame, batch: Batch) -> int:

@@ -14,8 +14,8 @@ from homeostat.records import Decision, ModelRecord
 class Learning:
     """What a forecast is made of: the plans that can be carried out, what came of earlier ones, and the accounts.
 
-    `rows_a_tick` counts labelled rows, `new_labels` those since the last step; `spent`, `full_cost` and `full_cost_per_tick` are rows x rounds (see
-    `homeostat.monitoring.retraining.forecast`).
+    `rows_a_tick` counts labelled rows, `new_labels` those since the last step; `spent`, `full_cost` and
+    `full_cost_per_tick` are rows x rounds (see `homeostat.monitoring.retraining.forecast`).
     """
 
     plans: tuple[Plan, ...]
@@ -33,7 +33,7 @@ class RetrainingEvidence:
 
     `labels` counts the labelled rows that may be trained on, `fresh_labels` those the champion can be compared on
     (scored after it was made), `labels_at_last_attempt` what `labels` was when a model was last trained. `caused` is
-    the share of `labels` that an action on the model's own score caused.
+    the share of all labels, or of those of high scores if that is larger, that an action on the model's score caused.
 
     Each of the others is a sentence, where it holds: `broken`, what is wrong with the newest rows; `harm`, why the
     lineage's root version must come back; `held`, why nothing may take the champion's place without a person;

@@ -25,8 +25,8 @@ def find_blocked(evidence: RetrainingEvidence, project: Project) -> str | None:
     if evidence.champion is None and evidence.labels < project.training.min_rows:
         return None
     return (
-        f"the model itself caused {evidence.caused:.0%} of the labels, and at most {most:.0%} may be "
-        "(labeling.max_caused): an action on its score decided what they say"
+        f"the model itself caused {evidence.caused:.0%} of the labels, of all or of high scores, and at most "
+        f"{most:.0%} may be (labeling.max_caused): an action on its score decided what they say"
     )
 
 

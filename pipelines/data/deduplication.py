@@ -20,13 +20,57 @@ def select_new_inputs(accepted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFra
     return _select(accepted, known, key, contents)
 
 
-def select_new_labels(accepted: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    """Keep the rows of a FEEDBACK frame whose label differs from what is known of their key.
+def select_new_labels(accepted: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:
+    """Keep the rows of a FEEDBACK frame that say something new of their key, be they dated before what is known.
 
-    `known` is the latest known label of each key, of the same provenance: a person's correction in it would be
-    overruled by the source once more. Row order is kept.
+    `history` is everything that is known of these keys (more keys do no harm; it may be empty), of the same
+    provenance: a person's correction in it would be overruled by the source once more. A row says nothing new if it is
+    known with its date, or repeats what held at its date; where the source no longer gives what it said last, its last
+    row counts once more. A null takes a label back, and is nothing new where there is none. Row order is kept.
     """
-    return _select(accepted, known, accepted.columns[0], ["label"]).drop("_correction")
+    key = accepted.columns[0]
+    if history.is_empty():
+        history = accepted.clear()
+    said = ["label", "caused"] if "caused" in accepted.columns else ["label"]
+    known = history.filter(pl.col(key).is_in(accepted[key].unique().implode()))
+    known = known.sort("ingested_at", "known_at", maintain_order=True)
+    known = _statements(known, key, said, accepted)
+    rows = accepted.with_row_index("_row")
+    new = _unsaid(rows, known, key, said)
+    again = _said_again(rows.join(new.select(key), on=key, how="anti", maintain_order="left"), known, key, said)
+    chosen = pl.concat([new["_row"], again["_row"]])
+    return rows.filter(pl.col("_row").is_in(chosen.implode())).drop("_row")
+
+
+def _statements(rows: pl.DataFrame, key: str, said: list[str], like: pl.DataFrame) -> pl.DataFrame:
+    """What rows said of each key, and as of when, in the types of `like`."""
+    if "caused" not in rows.columns:  # A lake that was begun before such labels were told apart.
+        rows = rows.with_columns(caused=pl.lit(False))
+    typed = rows.select(pl.col(name).cast(like.schema[name]) for name in (key, "known_at", *said))
+    return typed.with_columns(caused=pl.col("caused").fill_null(False)) if "caused" in said else typed
+
+
+def _unsaid(rows: pl.DataFrame, known: pl.DataFrame, key: str, said: list[str]) -> pl.DataFrame:
+    """The rows that are not known with their date, and say something else than what held then."""
+    candidates = rows.join(known, on=[key, "known_at", *said], how="anti", nulls_equal=True, maintain_order="left")
+    both = pl.concat(
+        [known.with_columns(_row=pl.lit(None, pl.UInt32)), candidates.select(key, "known_at", *said, "_row")]
+    )
+    both = both.sort(key, "known_at", pl.col("_row").is_not_null(), maintain_order=True)
+    before = [pl.col(name).shift(1).over(key) for name in said]
+    same = pl.all_horizontal(pl.col(name).eq_missing(held) for name, held in zip(said, before, strict=True))
+    nothing = pl.col("label").is_null() & before[0].is_null()
+    fresh = both.filter(pl.col("_row").is_not_null() & ~same & ~nothing)
+    return candidates.filter(pl.col("_row").is_in(fresh["_row"].implode()))
+
+
+def _said_again(rows: pl.DataFrame, known: pl.DataFrame, key: str, said: list[str]) -> pl.DataFrame:
+    """The last row of each key of which the source no longer gives what it said last, where it says something else."""
+    latest = known.unique(key, keep="last", maintain_order=True)
+    given = rows.join(latest, on=[key, "known_at", *said], how="semi", nulls_equal=True)
+    last = rows.join(given.select(key), on=key, how="anti", maintain_order="left")
+    last = last.unique(key, keep="last", maintain_order=True).join(latest.select(key), on=key, how="semi")
+    return last.join(latest, on=[key, *said], how="anti", nulls_equal=True)
 
 
 def drop_overruled(rows: pl.DataFrame, history: pl.DataFrame) -> pl.DataFrame:

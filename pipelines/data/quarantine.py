@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -15,6 +15,8 @@ from homeostat.sections.data import Data, Rules
 
 UNRELEASABLE = ("key", "time")
 """Rules whose rows cannot be released: without a key or a time there is no row to speak of."""
+
+ANY_TIME = timedelta(days=100_000)
 
 
 def with_row_ids(rejected: pl.DataFrame) -> pl.DataFrame:
@@ -97,7 +99,8 @@ def _cast(values: pl.Series, dtype: pl.DataType, project: Project) -> pl.Series:
 
 
 def _without_rules(data: Data) -> Data:
-    return data.model_copy(update={"rules": Rules(), "classes": None})
+    inputs = data.inputs.model_copy(update={"ahead": ANY_TIME})
+    return data.model_copy(update={"rules": Rules(), "classes": None, "inputs": inputs})
 
 
 def _instants(column: str, rows: pl.DataFrame) -> pl.Expr:

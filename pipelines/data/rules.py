@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 import polars as pl
 
+from homeostat.durations import format_duration
+from homeostat.pipelines.data.ahead import lies_ahead
 from homeostat.pipelines.data.canonical import canonical_class, canonical_classes, is_missing
 from homeostat.project import Project, Task
 
@@ -24,10 +27,10 @@ def made(column: str) -> pl.Expr:
     return pl.col("=" + column)
 
 
-def input_rules(both: pl.Schema, source: pl.Schema, project: Project) -> list[Rule]:
+def input_rules(both: pl.Schema, source: pl.Schema, project: Project, now: datetime) -> list[Rule]:
     """The rules of inputs, in the order in which a row is blamed: key, time, type, missing, range, class."""
     data = project.data
-    rules = [_key_rule(data.key), _time_rule(source, data.event_time)]
+    rules = [_key_rule(data.key), _time_rule(source, data.event_time), _ahead_rule(project, now)]
     for column in data.numeric:
         wrong = made(column).is_null() & ~is_missing(column, source[column])
         rules.append(Rule(f"type:{column}", wrong, shown(column, "is not a finite number")))
@@ -58,7 +61,8 @@ def feedback_rules(source: pl.Schema, project: Project, classes: tuple[str, ...]
     rules = [_key_rule(key), Rule("unknown_key", ~made("seen"), shown(key, "is not the key of any input"))]
     stated = canonical_classes(project.data.classes) or (classes if project.task is Task.BINARY else None)
     if project.task is Task.REGRESSION:
-        rules.append(Rule("type", made("label").is_null(), shown(target, "is not a finite number")))
+        wrong = made("label").is_null() & ~is_missing(target, source[target])
+        rules.append(Rule("type", wrong, shown(target, "is not a finite number")))
     elif stated:
         known = pl.Series(stated, dtype=pl.String).implode()
         words = f"is not one of the classes {', '.join(stated)}"
@@ -92,6 +96,16 @@ def _time_rule(source: pl.Schema, event_time: str) -> Rule:
         words = pl.when(pl.col(event_time).is_null()).then(words).otherwise(shown(event_time, "is not a time"))
     words = pl.when(bad_event).then(words).otherwise(pl.lit("the time it was known at is missing or not a time"))
     return Rule("time", bad_event | pl.col("available_at").is_null(), words)
+
+
+def _ahead_rule(project: Project, now: datetime) -> Rule:
+    """An event is not known long before it happens, and nothing is known from the future on."""
+    data = project.data
+    had, event = (pl.col(name).dt.strftime("%Y-%m-%d %H:%M") for name in ("available_at", "event_at"))
+    allowed = f"data.inputs.ahead allows {format_duration(data.inputs.ahead)}"
+    column = data.event_time.replace("{", "(").replace("}", ")")
+    words = "lies too far ahead of {}, when the row could be had, or of now"
+    return Rule("time", lies_ahead(project, now), pl.format(f"{column}: {{}} {words}; {allowed}", event, had))
 
 
 def shown(column: str, words: str) -> pl.Expr:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
@@ -13,6 +13,7 @@ import polars as pl
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError, ProjectError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.data.ahead import last_credible
 from homeostat.pipelines.data.posted import frame_inputs
 from homeostat.pipelines.data.source_types import open_address
 from homeostat.pipelines.data.tables import FrameTable, Table, open_frame, require_columns
@@ -29,12 +30,17 @@ FOREVER = datetime(2250, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The ends of a project's data: None where there is nothing, or where labels carry no times."""
+    """The ends of a project's data: None where there is nothing, or where labels carry no times.
+
+    Rows so far ahead of all others that their times are taken for mistakes are counted apart, and are no ends.
+    """
 
     first: datetime | None
     last_input_available: datetime | None
     last_label_available: datetime | None
     input_rows: int
+    misdated_inputs: int = 0
+    misdated_labels: int = 0
 
 
 def load_inputs(project: Project, hooks: Hooks, since: datetime | None, until: datetime) -> pl.DataFrame:
@@ -56,7 +62,7 @@ def load_inputs(project: Project, hooks: Hooks, since: datetime | None, until: d
     event_at = parse_times(rows[data.event_time], data.timezone, table.where).alias("event_at")
     available_at = event_at if available == data.event_time else _times(rows, available, project, table.where)
     at = available_at.alias("available_at")
-    inside = at < until if since is None else (at >= since) & (at < until)
+    inside = _between(at, since, until)
     parsed = data.event_time in ("event_at", "available_at") or rows.schema[data.event_time] != pl.String
     text = [] if parsed else [data.event_time]
     columns = list(dict.fromkeys([data.key, *text, *data.columns]))
@@ -100,11 +106,12 @@ def _read_feedback(
 def date_labels(labels: pl.DataFrame, inputs: pl.DataFrame, project: Project) -> pl.DataFrame:
     """Fill a missing `available_at` of labels with their input's `event_at` plus the feedback horizon.
 
-    `inputs` has the key and `event_at`; of several rows of a key the last one counts. Labels of unknown keys
-    stay null. Row order is kept.
+    `inputs` has the key and `event_at`; of several rows of a key the last one counts. With `had_at` the horizon runs
+    from the later of the two. Labels of unknown keys stay null. Row order is kept.
     """
     key = project.data.key
-    events = inputs.select(as_text(inputs[key]).alias("_key"), "event_at").unique("_key", keep="last")
+    begun = pl.max_horizontal("event_at", "had_at") if "had_at" in inputs.columns else pl.col("event_at")
+    events = inputs.select(as_text(inputs[key]).alias("_key"), event_at=begun).unique("_key", keep="last")
     dated = labels.with_columns(as_text(labels[key]).alias("_key")).join(
         events, on="_key", how="left", maintain_order="left"
     )
@@ -126,7 +133,27 @@ def span(project: Project, hooks: Hooks) -> Span:
         table = open_source(project, hooks, "feedback", FOREVER)
         require_columns(table, [data.feedback.known_at])
         labels = _times(table.read([data.feedback.known_at]), data.feedback.known_at, project, table.where)
-    return Span(_end(inputs, last=False), _end(inputs), _end(labels), len(inputs))
+    ends = last_credible(inputs), last_credible(labels)
+    ahead = (_count_after(times, end) for times, end in zip((inputs, labels), ends, strict=True))
+    return Span(_first(inputs), *ends, len(inputs), *ahead)
+
+
+def load_misdated(project: Project, rows: pl.DataFrame, at: datetime) -> pl.DataFrame | None:
+    """The inputs of a uri that lie so far ahead of `at`, and of all others, that their time is a mistake.
+
+    `rows` are those that could be had by `at`. None where there are none.
+    """
+    after = at + project.data.inputs.ahead
+    if project.data.inputs.uri is None or rows.is_empty():
+        return None
+    table, available = open_address(project.data.inputs, project.folder), project.data.inputs.known_at
+    column = available or project.data.event_time
+    times = _times(table.read([column], column, after, None), column, project, table.where).alias("available_at")
+    times = times.filter((times >= after).fill_null(False))
+    end = last_credible(pl.concat([rows["available_at"], times])) if len(times) else None
+    if end is None or not (times > end).any():
+        return None
+    return load_inputs(project, Hooks(), max(after, end + timedelta(microseconds=1)), FOREVER)
 
 
 def has_inputs(project: Project, hooks: Hooks) -> bool:
@@ -197,7 +224,7 @@ def _read(
     data = project.data
     if isinstance(table, FrameTable) and time is not None:
         check_time_type(table.schema[time], data.timezone, f"{table.where}: column {time!r}")
-    rows = table.read(columns, time, since, until)
+    rows = table.read(columns, time, since, None if until >= FOREVER else until)
     if not isinstance(table, FrameTable) or not table.text:
         return rows
     times = {data.event_time, data.inputs.known_at, data.feedback.known_at}
@@ -216,12 +243,22 @@ def _within(frame: pl.DataFrame, inside: pl.Series, since: datetime | None) -> p
     return frame.filter(inside.fill_null(since is None))
 
 
-def _end(times: pl.Series, last: bool = True) -> datetime | None:
-    end = times.max() if last else times.min()
-    return end.astimezone(UTC) if isinstance(end, datetime) else None
+def _between(at: pl.Series, since: datetime | None, until: datetime) -> pl.Series:
+    """Whether times lie in [since, until); any time there is lies before `FOREVER`."""
+    inside = at.is_not_null() if until >= FOREVER else at < until
+    return inside if since is None else inside & (at >= since)
+
+
+def _first(times: pl.Series) -> datetime | None:
+    first = times.min()
+    return first.astimezone(UTC) if isinstance(first, datetime) else None
+
+
+def _count_after(times: pl.Series, end: datetime | None) -> int:
+    return 0 if end is None else int((times > end).sum())
 
 
 __all__ = [
     "FOREVER", "Span", "as_text", "date_labels", "has_feedback", "has_inputs", "load_feedback", "load_inputs",
-    "open_source", "span",
+    "load_misdated", "open_source", "span",
 ]  # fmt: skip

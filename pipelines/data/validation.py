@@ -59,7 +59,7 @@ def validate_inputs(rows: pl.DataFrame, project: Project, key_dtype: pl.DataType
     columns = canonical_columns(rows.schema, project)
     canonical = rows.select("event_at", "available_at", **columns).with_columns(canonical_key(rows[key], key_dtype))
     both = _paired(rows, canonical)
-    kept, bad = _split(both, input_rules(both.schema, rows.schema, project))
+    kept, bad = _split(both, input_rules(both.schema, rows.schema, project, now))
     kept, twice = _contradictions(kept, key, ["event_at", *columns])
     later = pl.int_range(pl.len()).reverse().over(made(key))
     known_at = pl.lit(now, INSTANT) - pl.duration(microseconds=later)
@@ -84,7 +84,8 @@ def validate_feedback(
 
     Accepted: a FEEDBACK frame in the order of `known_at` (`now` where the source says none), provenance
     "observed". `caused` is true where the action that the source names was taken; `propensity` is then null, and
-    else what the source says, 1 where it says nothing. Missing labels are dropped. Rules: key, unknown_key, class
+    else what the source says, 1 where it says nothing. A missing label is a null: it takes back what was said of its
+    key before, and is left out where a label stands beside it. Rules: key, unknown_key, class
     (outside the stated classes, or for a binary task outside `classes`), type (regression), action (neither true nor
     false), propensity (outside of (0, 1]), duplicate_key (two labels with one `available_at`).
     """
@@ -96,8 +97,9 @@ def validate_feedback(
     labels = canonical_label(rows[target], project.task)
     made_here = [keys.alias(key), labels.alias("label"), seen.alias("seen"), *_origin(rows.schema, project)]
     both = _paired(rows, rows.select("available_at", *made_here))
-    both = both.filter(made("label").is_not_null() | ~is_missing(target, rows.schema[target]))
+    both = both.with_columns(_missing=made("label").is_null() & is_missing(target, rows.schema[target]))
     kept, bad = _split(both, feedback_rules(rows.schema, project, classes))
+    kept, bad = _without_idle_nulls(kept, key), bad.filter(~pl.col("_missing"))
     kept, twice = _contradictions(kept, key, ["label", "caused", "chance"])
     known_at = pl.coalesce(made("available_at"), pl.lit(now, INSTANT)).alias("known_at")
     accepted = kept.select(
@@ -107,10 +109,22 @@ def validate_feedback(
         pl.lit(now, INSTANT).alias("ingested_at"),
         pl.lit("observed").alias("provenance"),
         pl.lit(None, pl.String).alias("who"),
-        pl.when(~made("caused")).then(made("chance").fill_null(1.0)).alias("propensity"),
-        made("caused").alias("caused"),
+        pl.when(~made("caused") & made("label").is_not_null()).then(made("chance").fill_null(1.0)).alias("propensity"),
+        (made("caused") & made("label").is_not_null()).alias("caused"),
     ).sort("known_at", maintain_order=True)
     return Validated(accepted, _quarantine([bad, twice], rows, "feedback", key, now))
+
+
+def _without_idle_nulls(both: pl.DataFrame, key: str) -> pl.DataFrame:
+    """Leave out missing labels beside a label of the same key and time, and undated ones beside any label of the key.
+
+    They are rows that wait for their label, and take none back.
+    """
+    if not both["_missing"].any():
+        return both
+    spoken = (~pl.col("_missing")).any()
+    undated = made("available_at").is_null() & spoken.over("=" + key)
+    return both.filter(~pl.col("_missing") | ~(spoken.over("=" + key, "=available_at") | undated))
 
 
 def _origin(schema: pl.Schema, project: Project) -> tuple[pl.Expr, pl.Expr]:
@@ -155,10 +169,10 @@ def _paired(rows: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
 
 def _split(both: pl.DataFrame, rules: list[Rule]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Split rows into those that break no rule, and the others with `_rule` and `_detail`."""
-    masks = both.select(rule.broken.fill_null(False).alias(rule.name) for rule in rules)
+    masks = both.select(rule.broken.fill_null(False).alias(f"!{i}") for i, rule in enumerate(rules))
     broken = masks.select(pl.any_horizontal(pl.all())).to_series()
-    bad = both.filter(broken).with_columns(masks.filter(broken).select(pl.all().name.prefix("!")))
-    flags = [(rule, pl.col("!" + rule.name)) for rule in rules]
+    bad = both.filter(broken).with_columns(masks.filter(broken))
+    flags = [(rule, pl.col(f"!{i}")) for i, rule in enumerate(rules)]
     first = pl.coalesce(pl.when(flag).then(pl.lit(rule.name)) for rule, flag in flags)
     details = [pl.when(flag).then(rule.detail) for rule, flag in flags]
     detail = pl.concat_str(details, separator="; ", ignore_nulls=True)

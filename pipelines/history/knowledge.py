@@ -11,6 +11,7 @@ import polars as pl
 
 from homeostat.errors import DataError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.data.ahead import came_late
 from homeostat.pipelines.data.canonical import canonical_key
 from homeostat.pipelines.data.sources import FOREVER, date_labels, load_feedback, load_inputs
 from homeostat.pipelines.data.validation import Validated, decide_validation, validate_feedback, validate_inputs
@@ -27,7 +28,7 @@ class History:
     `frame` is an inputs frame sorted by event_at and key, `features` what the project's features are of it, and
     `tick` (rows,) the tick whose batch a row came with. Label number i is `labels[i]`, of the row `label_row[i]`,
     known from `label_tick[i]` on, and that was `label_delay[i]` ticks after its row came; labels are in the order in
-    which they became known, corrections among them.
+    which they became known, corrections among them. A null takes the row's label back.
     """
 
     project: Project
@@ -66,6 +67,8 @@ class History:
         upto = int(np.searchsorted(self.label_tick, tick, side="right"))
         counts = np.full(self.frame.height, -1, dtype=np.int64)
         np.maximum.at(counts, self.label_row[:upto], np.arange(upto))
+        withdrawn = self.labels.is_null().to_numpy()
+        counts[(counts >= 0) & withdrawn[counts]] = -1
         return Known(self, tick, counts)
 
     def truth(self) -> pl.Series:
@@ -197,7 +200,10 @@ def _came(project: Project) -> pl.Expr:
 
 
 def _inputs(project: Project, hooks: Hooks, end: datetime) -> pl.DataFrame:
-    """Accepted inputs with `_tick`: of a key that comes again the first batch counts, and of that its last row."""
+    """Accepted inputs with `_tick`: of a key that comes again the first batch counts, and of that its last row.
+
+    Before the start, its first row.
+    """
     key = project.data.key
     rows = load_inputs(project, hooks, None, end)
     slot = slot_of(pl.col("available_at"), project, closed_left=True).fill_null(0)
@@ -211,8 +217,9 @@ def _inputs(project: Project, hooks: Hooks, end: datetime) -> pl.DataFrame:
         total = checked.accepted.height + checked.rejected.height
         if checked.accepted.height and _is_accepted(checked, total, project, at):
             dtype = checked.accepted.schema[key]
-            ticks = part.select(canonical_key(part[key], dtype), "_tick").unique(key, keep="last")
-            kept = checked.accepted.unique(key, keep="last", maintain_order=True)
+            ticks = part.select(canonical_key(part[key], dtype), "_tick").unique(key, keep="first", maintain_order=True)
+            counts = "first" if part["_batch"][0] == 0 else "last"
+            kept = checked.accepted.unique(key, keep=counts, maintain_order=True)
             accepted.append(kept.join(ticks, on=key, how="left", maintain_order="left"))
     if not accepted:
         return rows.clear()
@@ -225,16 +232,23 @@ def _is_accepted(checked: Validated, total: int, project: Project, at: datetime)
 
 
 def _labels(project: Project, hooks: Hooks, frame: pl.DataFrame, end: datetime) -> pl.DataFrame:
-    """Labels of known rows in the order in which they became known: `label`, `_row`, `_tick`, `_delay`."""
+    """Labels of known rows in the order in which they became known: `label`, `_row`, `_tick`, `_delay`.
+
+    None that was caused.
+    """
     key = project.data.key
     rows = load_feedback(project, hooks, None, FOREVER if project.data.feedback.known_at is None else end)
-    dated = date_labels(rows, frame, project) if project.data.feedback.known_at is None else rows
+    dated = rows
+    if project.data.feedback.known_at is None:
+        dated = date_labels(rows, frame.with_columns(had_at=came_late(project)), project)
     dated = dated.filter(pl.col("available_at") <= end)
     checked = validate_feedback(dated, project, frame[key], frame.schema[key], None, end)
     places = frame.select(pl.col(key), came="_tick", age_from=_came(project)).with_row_index("_row")
     known = checked.accepted.join(places, on=key, how="inner", maintain_order="left")
     slot = slot_of(pl.col("known_at"), project, closed_left=False)
     known = known.with_columns(
-        _tick=pl.max_horizontal(slot, pl.col("came"), pl.lit(0, pl.Int64)), _delay=(slot - pl.col("age_from")).clip(0)
+        _tick=pl.max_horizontal(slot, pl.col("came"), pl.lit(0, pl.Int64)),
+        _delay=(slot - pl.col("age_from")).clip(0),
+        label=pl.when(~pl.col("caused")).then("label"),
     )
     return known.sort("_tick", "known_at", "_row", maintain_order=True).select("label", "_row", "_tick", "_delay")

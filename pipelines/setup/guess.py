@@ -14,6 +14,7 @@ import polars as pl
 
 from homeostat.durations import format_duration, instant
 from homeostat.errors import DataError
+from homeostat.pipelines.data.ahead import last_credible
 from homeostat.pipelines.data.source_types import open_address
 from homeostat.pipelines.data.tables import FrameTable, require_columns
 from homeostat.pipelines.data.text_types import read_typed, type_text
@@ -25,7 +26,7 @@ _KEY = re.compile(r"(^|_)(id|key|uuid|guid)$|(Id|ID|Key)$")
 _TIME = re.compile(r"(^|_)(at|time|timestamp|datetime|date|day|ts)($|_)|(time|date|Time|Date|At)$", re.IGNORECASE)
 _TARGETS = ("y", "target", "label", "outcome", "class", "response", "truth", "churn", "churned", "default", "fraud")
 _CODE = re.compile(r"(^|_)(code|id|zip|zipcode|plz|postcode|type|category|class)($|_)|(Code|Id|ID)$", re.IGNORECASE)
-_FEW, _TICKS, _SHOWN_FOR_TIMES = 20, 70, 1000
+_FEW, _TICKS, _SHOWN_FOR_TIMES, _MOSTLY = 20, 70, 1000, 0.95
 _UNITS = (timedelta(hours=1), timedelta(days=1), timedelta(weeks=1))
 _MONDAY = datetime(2001, 1, 1, tzinfo=UTC)
 
@@ -53,11 +54,12 @@ class _Draft:
         return column
 
 
-def guess_project(file: Path, folder: Path | None = None) -> Guess:
+def guess_project(file: Path, folder: Path | None = None, now: datetime | None = None) -> Guess:
     """Guess a project from a CSV or Parquet file that holds inputs and labels together.
 
-    The uri is written relative to `folder` (default: where the file lies). Raises DataError where the file
-    cannot be read, or holds no unique column, no time or nothing to predict.
+    The uri is written relative to `folder` (default: where the file lies). With `now` events that lie ahead of it are
+    seen to do so by nature. Raises DataError where the file cannot be read, or holds no unique column, no time or
+    nothing to predict.
     """
     frame = _read(file)
     times = {name: at for name in frame.columns if (at := _as_times(frame[name])) is not None}
@@ -65,6 +67,7 @@ def guess_project(file: Path, folder: Path | None = None) -> Guess:
     key = _guess_key(draft, file)
     event_time = _guess_event_time(draft, file)
     zone = _guess_zone(draft, event_time)
+    ahead = _guess_ahead(draft, event_time, now)
     target = _guess_target(draft, file)
     task = _guess_task(draft, target)
     numeric, categorical = _guess_kinds(draft, target)
@@ -79,7 +82,9 @@ def guess_project(file: Path, folder: Path | None = None) -> Guess:
         "numeric": numeric, "categorical": categorical, "tick": format_duration(tick), "start": start,
         "uri": str(whole.relative_to(near) if whole.is_relative_to(near) else whole),
     }  # fmt: skip
-    return Guess(_write({name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}), draft.guesses)
+    written = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    lines = "" if ahead is None else f"ahead = {json.dumps(format_duration(ahead)):<22} # so far ahead events may lie\n"
+    return Guess(_write({**written, "ahead": lines}), draft.guesses)
 
 
 def _read(file: Path) -> pl.DataFrame:
@@ -142,6 +147,24 @@ def _guess_zone(draft: _Draft, event_time: str) -> str:
             why = "the times carry their offsets"
     draft.guesses.append(("timezone", "UTC", why))
     return "UTC"
+
+
+def _guess_ahead(draft: _Draft, event_time: str, now: datetime | None) -> timedelta | None:
+    """How far events lie ahead, of now or of an earlier time of their row; None where a day is enough."""
+    event = draft.times[event_time]
+    end = last_credible(event)
+    found = [(end - now, "of now")] if now is not None and end is not None else []
+    for column in (c for c in draft.left if c in draft.times):
+        by = (event - draft.times[column]).drop_nulls()
+        longest = by.quantile(0.999)
+        if isinstance(longest, timedelta) and (by >= timedelta()).sum() >= _MOSTLY * len(by):
+            found.append((longest, f"of {column}; if a row could be had from then on, set data.inputs.known_at to it"))
+    longest, why = max(found, default=(timedelta(), ""))
+    if longest <= timedelta(days=1):
+        return None
+    ahead = timedelta(days=longest.days + 1)
+    draft.guesses.append(("ahead", format_duration(ahead), f"events lie up to {longest.days} days ahead {why}"))
+    return ahead
 
 
 def _guess_target(draft: _Draft, file: Path) -> str:
@@ -246,7 +269,7 @@ categorical = {categorical}
 
 [data.inputs]
 uri = {uri}
-
+{ahead}
 # The labels come from the same file, which does not say when each was known. So each counts as known
 # `horizon` after its event: set it to how long the truth really takes. Where the labels come with their own
 # time, give that file and its column here: known_at = "COLUMN".

@@ -7,27 +7,20 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from homeostat.durations import instant
 from homeostat.errors import DataError, HomeostatError
 from homeostat.hooks import Hooks
+from homeostat.pipelines.data.ahead import last_credible
 from homeostat.pipelines.data.canonical import canonical_class, canonical_classes, canonical_key
 from homeostat.pipelines.data.sources import FOREVER, as_text, date_labels, has_feedback, load_feedback, load_inputs
 from homeostat.pipelines.data.validation import Validated, validate_feedback, validate_inputs
 from homeostat.pipelines.labels.votes import cast_votes
+from homeostat.pipelines.setup.ahead import check_ahead, check_label_times
+from homeostat.pipelines.setup.findings import Finding, shown_time
 from homeostat.pipelines.setup.lookahead import find_look_ahead
 from homeostat.project import Project, Task, list_retired_keys
 
 MOST_SHOWN = 5
 SAMPLE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked: `level` is "error", "warning" or "ok"; `where` is a key of the project file."""
-
-    level: str
-    where: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +75,12 @@ def _check_inputs(project: Project, hooks: Hooks, findings: list[Finding]) -> _I
     start = len(findings)
     _check_duplicates(project, checked, findings)
     _add_rejected(checked, source.height, where, project, findings)
-    last = source["available_at"].max()
+    check_ahead(project, source, findings)
+    last = last_credible(source["available_at"])
     if not isinstance(last, datetime) or last <= project.start_at:
         message = f"no input has a time. Check that {project.data.event_time!r} holds times."
         if isinstance(last, datetime):
-            end, start = _shown(last), _shown(project.start_at)
+            end, start = shown_time(last), shown_time(project.start_at)
             message = f"the last input is available at {end}, before the loop starts at {start}. Set an earlier start."
         findings.append(Finding("error", "loop.start", message))
     if len(findings) == start:
@@ -132,6 +126,7 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
             return
         keys = canonical_key(inputs.source[project.data.key], inputs.checked.accepted.schema[project.data.key])
         checked = validate_feedback(source, project, keys.drop_nulls(), keys.dtype, None, FOREVER)
+        checked = Validated(checked.accepted.drop_nulls("label"), checked.rejected)
     except HomeostatError as fault:
         findings.append(Finding("error", where, str(fault)))
         return
@@ -139,11 +134,15 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
     _check_twice(project, checked, findings)
     _check_classes(project, checked, findings)
     _add_rejected(checked, source.height, where, project, findings)
+    check_label_times(source, findings)
     if project.training.base_model is None:
         labels = checked.accepted.rename({"known_at": "available_at"})
         if project.data.feedback.known_at is None:
             labels = labels.with_columns(pl.lit(None, pl.Datetime("us", "UTC")).alias("available_at"))
-        _check_start(project, date_labels(labels, inputs.checked.accepted, project), inputs, findings)
+        had = inputs.source.select(as_text(inputs.source[project.data.key]).alias("_key"), had_at="available_at")
+        known = inputs.checked.accepted.with_columns(_key=as_text(inputs.checked.accepted[project.data.key]))
+        known = known.join(had.unique("_key", keep="first"), on="_key", how="left", maintain_order="left")
+        _check_start(project, date_labels(labels, known.drop("_key"), project), inputs, findings)
     if len(findings) == start:
         findings.append(Finding("ok", where, f"{checked.accepted.height} labels are sound"))
 
@@ -216,10 +215,10 @@ def _check_start(project: Project, labels: pl.DataFrame, inputs: _Inputs, findin
     else:
         message = f"only one class ({known['label'][0]!r}) is known by the start; training needs two"
     works = _start_that_works(project, usable, need)
-    last = inputs.source["available_at"].max()
-    can = works is not None and isinstance(last, datetime) and works < last
+    last = last_credible(inputs.source["available_at"])
+    can = works is not None and last is not None and works < last
     advice = (
-        f"A start of {_shown(works)} would work." if can and works else "No later start would work with these data."
+        f"A start of {shown_time(works)} would work." if can and works else "No later start would work with these data."
     )
     wait = "The first champion waits for more; what comes before it is not scored."
     findings.append(Finding("warning", "loop.start", f"{message}. {wait} {advice}"))
@@ -272,7 +271,3 @@ def _check_votes(project: Project, hooks: Hooks, accepted: pl.DataFrame, finding
     spoken = sample.height - votes.select(pl.all_horizontal(pl.all().is_null()).sum()).item()
     message = f"{votes.width} labeling functions; at least one of them votes on {spoken} of {sample.height} rows"
     findings.append(Finding("ok" if spoken else "warning", where, message))
-
-
-def _shown(at: datetime) -> str:
-    return instant(at).replace("T00:00:00Z", "")

@@ -74,7 +74,7 @@ def test_posts_become_rows_and_their_labels_follow(tmp_path: Path, stored: None)
     post(loop, IN, [row(1), row(2, "2.5"), row("3", None), row(4, "soon"), row(5, 1, "soon"), row(None)], START)
     post(loop, OUT, [{"id": "1", "y": 1}, {"id": 2.0, "y": "0", "known_at": "2020-01-06T13:00Z"}], START + MINUTE)
     assert ingest(loop, START + MINUTE)["rows"] == 3
-    assert feedback(loop, START + MINUTE) == {"labels": 2, "quarantined": 0}
+    assert feedback(loop, START + MINUTE) == {"labels": 2, "withdrawn": 0, "quarantined": 0}
     assert lake(loop, "inputs", "id", "x", "_posted") == [("1", 0.5, True), ("2", 2.5, True), ("3", None, True)]
     assert {rule for (rule,) in lake(loop, "quarantine", "rule")} == {"type:x", "time", "key"}
     dated = [("1", "1", START + MINUTE), ("2", "0", START - timedelta(hours=11))]
@@ -93,7 +93,7 @@ def test_a_loop_that_lives_by_posts_alone_trains_and_scores(tmp_path: Path) -> N
     early = labels.filter(pl.col("known_at") < START).with_columns(pl.col("known_at").dt.strftime("%Y-%m-%dT%H:%MZ"))
     post(loop, OUT, early.to_dicts(), START - MINUTE)
     run_tick(loop.project.folder, "live", instant(START))
-    post(loop, IN, as_json.filter(~before).to_dicts(), START + MINUTE)
+    post(loop, IN, as_json.filter(~before).to_dicts(), START + timedelta(days=1))
     run_tick(loop.project.folder, "live", instant(START + timedelta(days=1)))
     assert loop.version_of("champion") == 1 and loop.lake.schema("inputs")["id"] == pl.Int64  # type: ignore[index]
     assert len(lake(loop, "predictions", "id")) == (~before).sum()

@@ -224,7 +224,7 @@ def test_the_input_that_counts_is_the_last_one_known_by_then(
 
 @settings(max_examples=15, deadline=None)
 @given(st.lists(LABEL_ROWS, min_size=1, max_size=4), st.lists(st.integers(-1, 13), min_size=3, max_size=3))
-def test_the_label_that_counts_was_known_and_taken_in_by_then_and_is_the_last_known(
+def test_the_label_that_counts_was_known_and_taken_in_by_then_and_is_the_last_taken_in(
     batches: list[list[tuple[int, int, int]]], times: list[int]
 ) -> None:
     seen: dict[tuple[int, int, int], str] = {}
@@ -235,12 +235,31 @@ def test_the_label_that_counts_was_known_and_taken_in_by_then_and_is_the_last_kn
             fresh = [row for row in rows if row not in seen]
             seen |= dict.fromkeys(fresh, f"{b}")
             frame = pl.DataFrame([(k, at(known), at(came)) for k, known, came in fresh], schema=schema, orient="row")
-            lake.append("feedback", frame.with_columns(label=pl.lit(f"{b}")), "feedback", str(b))
+            frame = frame.with_columns(label=pl.lit(f"{b}"), provenance=pl.lit("observed"))
+            lake.append("feedback", frame, "feedback", str(b))
         for now in times:
             found = lake.latest("feedback", "id", at(now))
             assert found is not None
-            known = sorted((*row, label) for row, label in seen.items() if row[1] <= now and row[2] <= now)
+            known = sorted((k, came, at, label) for (k, at, came), label in seen.items() if max(at, came) <= now)
             assert dict(found.select("id", "label").iter_rows()) == {key: label for key, _, _, label in known}
+
+
+def test_a_label_by_rule_gives_way_and_a_withdrawn_label_counts_no_more(tmp_path: Path) -> None:
+    lake = Lake(str(tmp_path), "p")
+    rows = [
+        (1, "a", 0, 1, "observed"),
+        (1, "b", 0, 2, "programmatic"),
+        (2, "a", 2, 2, "human"),
+        (2, None, 1, 3, "observed"),
+    ]
+    columns = ["id", "label", "known_at", "ingested_at", "provenance"]
+    made = [(key, label, at(known), at(came), origin) for key, label, known, came, origin in rows]
+    lake.append("feedback", pl.DataFrame(made, schema=columns, orient="row"), "feedback", "a")
+    counting = {now: lake.latest("feedback", "id", at(now)) for now in (2, 3)}
+    assert {now: found.select("id", "label").rows() for now, found in counting.items() if found is not None} == {
+        2: [(1, "a"), (2, "a")],
+        3: [(1, "a")],
+    }
 
 
 def test_latest_may_be_asked_of_some_keys_and_some_rows_alone(tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.errors import ProjectError
-from homeostat.monitoring.performance.realized import measure_window
+from homeostat.monitoring.performance.realized import awaits_labels, measure_window
 from homeostat.project import Project, Task
 from homeostat.records import Batch, BatchState, WindowStatus
+from homeostat.sections.data import Data
 
 START = datetime(2024, 1, 1, tzinfo=UTC)
 END = START + timedelta(days=7)
@@ -111,3 +112,20 @@ def test_what_a_window_says_holds_together(labels, days):
     if window.status is WindowStatus.PROVISIONAL:
         later = measure(labels, now + timedelta(days=60))
         assert later.status is WindowStatus.FINAL and later.realized == window.realized
+
+
+def test_a_label_is_waited_for_from_the_later_of_event_and_arrival_and_never_for_ever() -> None:
+    day, start = timedelta(days=1), datetime(2024, 1, 10, tzinfo=UTC)
+    data = PROJECT.data.model_dump() | {"feedback": {"horizon": "2d"}}
+    project = PROJECT.model_copy(update={"data": Data.model_validate(data)})
+    cases = {
+        "in time": (start + day / 2, 2.5),
+        "late": (start - 9 * day, 3.0),
+        "ahead": (start + 1.5 * day, 3.5),
+        "mistyped": (start + 9999 * day, 4.0),
+        "missing": (None, 3.0),
+    }
+    for name, (event_at, until) in cases.items():
+        scored = pl.DataFrame({"event_at": [event_at]}, schema={"event_at": pl.Datetime("us", "UTC")})
+        waits = [awaits_labels(scored, project, start + n * day / 4, start, start + day) for n in range(20)]
+        assert waits == [n / 4 < until for n in range(20)], name

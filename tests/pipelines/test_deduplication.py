@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 from hypothesis import given, settings
@@ -54,11 +54,66 @@ def test_exactly_one_row_of_each_new_key_is_no_correction(fetch):
     assert found.filter(~pl.col("_correction"))["id"].sort().to_list() == sorted({row[0] for row in fetch})
 
 
+LABELS = {"id": pl.Int64, "label": pl.String, "known_at": AT, "ingested_at": AT}
+statements = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([None, "0", "1"]), st.integers(0, 3)), max_size=6)
+
+
+def labels(said, tick: int = 0) -> pl.DataFrame:
+    """A FEEDBACK frame of (key, label, day known), as a fetch of a tick gives it."""
+    rows = [(key, label, T0 + timedelta(days=day), T0 + timedelta(days=tick)) for key, label, day in said]
+    frame = pl.DataFrame(rows, schema=LABELS, orient="row")
+    return frame.unique(["id", "known_at"], keep="last", maintain_order=True).sort("known_at", maintain_order=True)
+
+
+def counting(history: pl.DataFrame) -> dict[int, str]:
+    """The label that counts for each key; those that were taken back are none."""
+    last = history.sort("ingested_at", "known_at", maintain_order=True).unique("id", keep="last")
+    return dict(last.drop_nulls("label").select("id", "label").iter_rows())
+
+
 def test_labels_that_are_known_are_dropped():
-    frame = pl.DataFrame({"id": [1, 2, 3], "label": ["1", "0", "1"], "known_at": [T0] * 3})
-    known = pl.DataFrame({"id": [1, 2], "label": ["1", "1"]})
+    frame, known = labels([(1, "1", 0), (2, "0", 0), (3, "1", 0)], 1), labels([(1, "1", 0), (2, "1", 0)])
     assert select_new_labels(frame, known)["id"].to_list() == [2, 3]
     assert select_new_labels(frame, known.clear()).equals(frame)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(statements, min_size=1, max_size=5))
+def test_labels_that_come_again_are_stored_once_however_they_are_dated(fetches):
+    history = labels([])
+    for tick, said in enumerate(fetches):
+        history = pl.concat([history, select_new_labels(labels(said, tick), history)])
+        assert select_new_labels(labels(said, tick + 1), history).is_empty()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.dictionaries(st.integers(0, 2), st.tuples(st.sampled_from([None, "0", "1"]), st.integers(0, 3)))))
+def test_of_a_table_that_is_overwritten_the_label_it_holds_counts_whatever_its_date(tables):
+    history = labels([])
+    for tick, table in enumerate(tables):
+        said = labels([(key, label, day) for key, (label, day) in table.items()], tick)
+        history = pl.concat([history, select_new_labels(said, history)])
+        counts = counting(history)
+        assert {key: counts.get(key) for key in table} == {key: label for key, (label, _) in table.items()}
+
+
+@settings(max_examples=60, deadline=None)
+@given(statements, st.integers(1, 3))
+def test_ticks_that_see_a_log_grow_come_to_what_it_says_last(said, reach):
+    log, history = labels(said), labels([])
+    for day in range(4):
+        seen = log.filter(pl.col("known_at").is_between(T0 + timedelta(days=day - reach), T0 + timedelta(days=day)))
+        seen = seen.with_columns(ingested_at=pl.lit(T0 + timedelta(days=day), AT))
+        history = pl.concat([history, select_new_labels(seen, history)])
+    last = log.unique("id", keep="last", maintain_order=True)
+    assert counting(history) == dict(last.drop_nulls("label").select("id", "label").iter_rows())
+
+
+def test_a_correction_that_a_log_dates_back_counts_once_it_is_there():
+    before, log = labels([(1, "1", 3)]), labels([(1, "0", 1), (1, "1", 3)], 1)
+    fresh = select_new_labels(log, before)
+    assert counting(pl.concat([before, fresh])) == {1: "0"}
+    assert select_new_labels(log, pl.concat([before, fresh])).is_empty()
 
 
 def test_rejections_are_kept_once():

@@ -120,7 +120,7 @@ def test_feedback_rules():
         {"id": [1, 2, 99, None, 3, 3, 4, 4], "y": ["1", None, "0", "1", "1", "0", "1", "1"], "available_at": at}
     )
     made = validate_feedback(frame, project_with(), pl.Series([1, 2, 3, 4]), pl.Int64(), None, NOW)
-    assert made.accepted.select("id", "label", "known_at").rows() == [(1, "1", T0), (4, "1", T0)]
+    assert made.accepted.select("id", "label", "known_at").rows() == [(1, "1", T0), (2, None, T0), (4, "1", T0)]
     assert made.accepted.row(0)[3:] == (NOW, "observed", None, 1.0, False)
     assert made.rejected["rule"].to_list() == ["unknown_key", "key", "duplicate_key", "duplicate_key"]
 
@@ -137,8 +137,19 @@ def test_labels_outside_the_classes_are_rejected():
 def test_regression_labels_are_finite_numbers():
     frame = pl.DataFrame({"id": [1, 2, 3], "y": ["1.5", "much", None], "available_at": pl.Series([T0] * 3, dtype=AT)})
     made = validate_feedback(frame, project_with("regression"), None, None, None, NOW)
-    assert made.accepted["label"].to_list() == [1.5]
+    assert made.accepted["label"].to_list() == [1.5, None]
     assert made.rejected["rule"].to_list() == ["type"]
+
+
+def test_a_missing_label_is_nothing_beside_a_label_of_its_time_or_without_a_time_of_its_own():
+    later = T0 + timedelta(days=1)
+    rows = [(1, None, T0), (1, "1", T0), (2, "1", T0), (2, None, None), (3, "1", T0), (3, None, later), (9, None, T0)]
+    frame = pl.DataFrame(rows, schema={"id": pl.Int64, "y": pl.String, "available_at": AT}, orient="row")
+    made = validate_feedback(frame, project_with(), pl.Series([1, 2, 3]), pl.Int64(), None, NOW)
+    assert made.accepted.sort("id", "known_at").select("id", "label", "propensity").rows() == [
+        (1, "1", 1.0), (2, "1", 1.0), (3, "1", 1.0), (3, None, None),
+    ]  # fmt: skip
+    assert made.rejected.is_empty()
 
 
 def test_labels_have_one_form():

@@ -10,6 +10,8 @@ import polars as pl
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
 from homeostat.flows.exports import export_predictions
+from homeostat.flows.labels import count_labels
+from homeostat.flows.learning.versions import training_frame
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.queries.status import status
 from homeostat.pipelines.labels.exploration import is_explored
@@ -91,6 +93,39 @@ def test_metrics_are_unbiased_where_the_source_tells_actions_and_chances(tmp_pat
     assert explored["explore"].to_list() == is_explored(explored["id"], EXPLORE).to_list()
     assert abs(float(explored["explore"].mean()) - EXPLORE) < 0.05  # type: ignore[arg-type]
     assert 0.1 < status(loop)["caused"] < 0.5
+
+
+def test_caused_labels_do_not_train_and_rows_left_alone_count_for_those_they_stand_for(tmp_path: Path) -> None:
+    folder, truth = made(tmp_path / "told")
+    loop = lived(folder, truth, days=4)
+    labels = loop.lake.latest("feedback", "id", after(4))
+    assert labels is not None and labels["caused"].sum() > 100
+    frame = training_frame(loop, after(4)).join(labels.select("id", "caused", "propensity"), on="id")
+    assert not frame["caused"].any() and frame.height == labels.height - labels["caused"].sum()
+    alone = frame["propensity"] < 1
+    assert alone.sum() > 30 and set(frame.filter(~alone)["_weight"]) == {1.0}
+    assert set(frame.filter(alone)["_weight"]) == {1 / EXPLORE}
+    assert count_labels(loop, after(4)) == labels.height - labels["caused"].sum()
+
+
+def test_the_caused_share_is_that_of_high_scores_unless_enough_were_left_alone(tmp_path: Path) -> None:
+    """Few labels are caused, but all of high scores; of three in ten left alone each stands for three."""
+    shares = {}
+    for told in (True, False):
+        folder, truth = made(tmp_path / str(told))
+        live(folder, after(1))
+        loop = open_loop(folder, Scope.LIVE)
+        rows = act_on(loop, truth).filter(pl.col("at") < after(1))
+        high = set(export_predictions(loop).top_k(60, by="score")["id"])
+        rows = rows.with_columns(acted=pl.col("acted") & pl.col("id").is_in(high))
+        if not told:  # nobody was left alone
+            rows = rows.with_columns(acted=pl.col("id").is_in(high), chance=pl.lit(None, pl.Float64))
+        write_labels(folder, rows)
+        live(folder, after(2))
+        outcome = loop.store.last_outcome("decide", after(3))
+        assert outcome is not None
+        shares[told] = outcome["caused"]
+    assert shares[False] == 1.0 and shares[True] < 0.5
 
 
 def test_metrics_are_biased_where_nobody_tells(tmp_path: Path) -> None:
