@@ -205,7 +205,14 @@ def test_a_challenger_is_looked_at_in_mlflow_and_approved(shelf: Up, page: Page)
     wait_until(lambda: told_of(shelf, "depot") == [asked.version], lambda: told_of(shelf, "depot"), 60)
 
 
+def listens_for_approvals(shelf: Up, project: str) -> bool:
+    """Whether Prefect waits for a project's approvals already: an event before that wakes nothing."""
+    wanted = {"automations": {"name": {"any_": [f"homeostat {project}: model approved"]}}}
+    return len(answer_of(f"{shelf.services()['prefect']['url']}/api/automations/filter", wanted)) == 1
+
+
 def test_an_approval_and_a_rollback_are_events_that_wake_the_delivery(shelf: Up) -> None:
+    wait_until(lambda: listens_for_approvals(shelf, "yard"), shelf.text)
     version = approved_in(shelf, "yard")
 
     def told() -> list[int]:
