@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import worlds
-from worlds import after, eventful, live
+from worlds import KILLED, after, eventful, live, run_apart
 
 from homeostat.errors import HomeostatError
 from homeostat.flows.facts import CHAMPION, Standing
@@ -195,11 +195,16 @@ def test_a_champion_approved_during_a_comparison_is_not_replaced_by_what_it_was_
     assert loop.version_of("champion") == 3 and list_open(loop) == []
 
 
+def act_at(folder: str, at: str) -> None:
+    run_stage(folder, "live", "act", at)
+
+
 def test_a_step_that_was_decided_about_the_champion_before_is_not_taken(folder: Path) -> None:
     live(folder, after(8))
     at = worlds.START.replace(day=16)
     for stage in ("ingest", "predict", "collect", "feedback", "check", "decide"):
         run_stage(folder, "live", stage, at.isoformat())
+    assert run_apart(act_at, str(folder), at.isoformat(), HOMEOSTAT_KILL_AT="registration:after#1") == KILLED
     loop = at_home(folder)
     approve(loop, datetime.fromisoformat("2020-01-16T00:30:00Z"), "ann")
     assert run_stage(folder, "live", "act", at.isoformat()) == {"did": "wait", "overtaken": "retrain"}
