@@ -11,7 +11,7 @@ fail() {
     exit 1
 }
 
-files=$(grep -rlE '\bbrowser\b|postgresql_|studio' tests --include='test_*.py' | sort | tr '\n' ' ')
+files=$(grep -rlE '\bbrowser\b|postgresql_|store_url|studio' tests --include='test_*.py' | sort | tr '\n' ' ')
 
 HOMEOSTAT_TEST_WITHOUT=chromium,postgresql,label-studio \
     make test ARGS="$files" 2>&1 | tee "$log"
@@ -22,4 +22,4 @@ if grep '^SKIPPED' "$log" | grep -Ev ': (Chromium|PostgreSQL|Label Studio) is no
     fail "tests were skipped for another reason"
 fi
 
-make test ARGS="--reverse $(grep -lE '\bbrowser\b|postgresql_' $files | tr '\n' ' ')" 2>&1 | tee "$log"
+make test ARGS="--reverse $(grep -lE '\bbrowser\b|postgresql_|store_url' $files | tr '\n' ' ')" 2>&1 | tee "$log"
