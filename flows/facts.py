@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import PlainSerializer
-
-from homeostat.durations import instant
-from homeostat.flows.learning.port import Attempt, Measured, Progress, Training
+from homeostat.flows.learning.port import Attempt, Measured, Moment, Progress, Training
 from homeostat.monitoring.alarm.state import Watch
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.labels.labelers import Labeler
 from homeostat.records import FitCost, PostKind
 from homeostat.store.facts import Fact, FactSeries
-
-Instant = Annotated[datetime, PlainSerializer(instant, when_used="json")]
-"""A time that is kept as `instant` writes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +18,7 @@ class Standing:
     """A version in a role, and since when."""
 
     version: int
-    since: Instant
+    since: Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +75,7 @@ class Outcomes:
 class BegunBatch:
     """A batch between ticks that was begun."""
 
-    at: Instant
+    at: Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,7 @@ import pytest
 from balance import by_length
 from hypothesis import settings
 from installed import find_postgresql, hidden, missing
+from ports import free_port
 
 # No deadline: a busy machine is no defect. The same examples every time: nor is a lucky draw in CI.
 settings.register_profile("homeostat", deadline=None, derandomize=True)
@@ -78,13 +78,6 @@ def unprivileged() -> dict[str, Any]:
     names = {user.pw_name: user for user in pwd.getpwall()}
     user = names.get("postgres") or names["nobody"]
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def free_port() -> int:
-    """A port nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def wait_for(server: subprocess.Popen[Any], url: str, log: Path) -> None:

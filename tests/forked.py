@@ -8,8 +8,11 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
+from collections.abc import Callable, Mapping
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 import pytest
 
@@ -37,3 +40,20 @@ def processes() -> ForkServerContext:
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [*sys.path, os.environ.get("PYTHONPATH")])))
         forkserver.ensure_running()
     return context
+
+
+def fork(
+    target: Callable[..., None], *args: Any, environ: Mapping[str, str] | None = None, daemon: bool = False
+) -> BaseProcess:
+    """Such a process, to be started, with this environment, or that of now.
+
+    What it is forked from has the environment of whichever test needed one first.
+    """
+    given = dict(os.environ if environ is None else environ)
+    return processes().Process(target=_run, args=(given, target, args), daemon=daemon)
+
+
+def _run(environ: Mapping[str, str], target: Callable[..., None], args: tuple[Any, ...]) -> None:
+    os.environ.clear()
+    os.environ.update(environ)
+    target(*args)

@@ -7,7 +7,7 @@ venv=${HOMEOSTAT_LABEL_STUDIO_VENV:-$HOME/.cache/homeostat-tests/label-studio-$v
 if [ ! -e "$venv/.installed" ]; then
     [ "${1:-}" != find ] || exit 1
     mkdir -p "$(dirname "$venv")"
-    "${PYTHON:-python3.11}" -m venv "$venv" >&2
+    "${PYTHON:-$(command -v python3.11 || command -v python3)}" -m venv "$venv" >&2
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check "label-studio==$version" >&2
     touch "$venv/.installed"
 fi

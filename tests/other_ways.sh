@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests that it matters for once without what a machine may lack, and once in reverse order. Without it only
-# tests that need it may be skipped, each by its name.
+# Runs the tests that use what a machine may lack, once without it and once in reverse order. Without it only tests that
+# need it may be skipped, each by its name.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)
@@ -11,12 +11,10 @@ fail() {
     exit 1
 }
 
-files_that_name() {
-    grep -rlE "$1" tests --include='test_*.py' | sort | tr '\n' ' '
-}
+files=$(grep -rlE '\bbrowser\b|postgresql_|store_url|studio' tests --include='test_*.py' | sort | tr '\n' ' ')
 
 HOMEOSTAT_TEST_WITHOUT=chromium,postgresql,label-studio \
-    make test ARGS="$(files_that_name '\bbrowser\b|postgresql_|store_url|studio')" 2>&1 | tee "$log"
+    make test ARGS="$files" 2>&1 | tee "$log"
 for program in Chromium PostgreSQL "Label Studio"; do
     grep -q "^SKIPPED.*: $program is not installed here" "$log" || fail "$program was hidden, and nothing was skipped"
 done
@@ -24,4 +22,4 @@ if grep '^SKIPPED' "$log" | grep -Ev ': (Chromium|PostgreSQL|Label Studio) is no
     fail "tests were skipped for another reason"
 fi
 
-make test ARGS="--reverse $(files_that_name 'scope="(module|session)"|prefect_api|studio')" 2>&1 | tee "$log"
+make test ARGS="--reverse $(grep -lE '\bbrowser\b|postgresql_|store_url' $files | tr '\n' ' ')" 2>&1 | tee "$log"

@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 
 from filelock import FileLock
-from forked import processes
+from forked import fork
 
 SHARED = "HOMEOSTAT_TEST_SHARED"
 
@@ -38,7 +38,7 @@ def _empty_mlflow() -> Path:
     made = Path(os.environ[SHARED]) / "mlflow.db"
     with FileLock(f"{made}.made"):
         if not made.exists():
-            process = processes().Process(target=_make, args=(str(made),))
+            process = fork(_make, str(made))
             process.start()
             process.join()
             assert process.exitcode == 0 and made.exists()

@@ -20,7 +20,7 @@ from typing import Any
 import polars as pl
 import pytest
 from filelock import FileLock
-from forked import processes
+from forked import fork
 from prepared import lay_mlflow
 
 PROGRAM = Path(sys.executable).parent / "homeostat"
@@ -88,9 +88,7 @@ def warm(*args: object, cwd: Path | None = None, typed: str = "", **environ: str
     """
     with tempfile.TemporaryDirectory() as place:
         (Path(place) / "in").write_text(typed, encoding="utf-8")
-        process = processes().Process(
-            target=_enter, args=([*map(str, args)], str(cwd or place), _environ(environ), place)
-        )
+        process = fork(_enter, [*map(str, args)], str(cwd or place), place, environ=_environ(environ))
         process.start()
         process.join(300)
         out, err = ((Path(place) / name).read_text(encoding="utf-8") for name in ("out", "err"))
@@ -98,14 +96,12 @@ def warm(*args: object, cwd: Path | None = None, typed: str = "", **environ: str
         return Answer(process.exitcode, out, err)
 
 
-def _enter(args: list[str], cwd: str, environ: dict[str, str], place: str) -> None:
+def _enter(args: list[str], cwd: str, place: str) -> None:
     os.dup2(os.open(f"{place}/in", os.O_RDONLY), 0)
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(f"{place}/{name}", os.O_WRONLY | os.O_CREAT), number)
     sys.stdout, sys.stderr = (open(n, "w", encoding="utf-8", closefd=False) for n in (1, 2))  # noqa: SIM115
-    os.environ.clear()
-    os.environ.update(environ)
     os.chdir(cwd)
     sys.argv = ["homeostat", *args]
     from homeostat.console.main import main

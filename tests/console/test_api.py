@@ -22,6 +22,7 @@ from typing import Any
 import httpx
 import pytest
 import uvicorn
+from ports import free_port
 from shells import AWAY, PROJECT, START, small
 
 from homeostat.console.web.api.app import PREFIX, group_operations
@@ -297,12 +298,6 @@ def test_events_come_at_once_then_seldom_and_the_last_is_not_lost() -> None:
         time.sleep(0.01)
     time.sleep(0.4)
     assert sorted(sent) == [("inputs", "p"), ("inputs", "p"), ("labels", "p"), ("labels", "p")]
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def start_console(folder: Path, port: int, log: Path, **environ: str) -> subprocess.Popen[bytes]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -47,19 +45,6 @@ def test_help_names_every_command_and_the_exit_codes() -> None:
     assert (answer.code, answer.err) == (0, "")
     assert all(f" {command} " in answer.out for command in COMMANDS)
     assert "Exit codes" in answer.out
-
-
-def test_help_waits_for_no_library_that_only_work_needs() -> None:
-    script = (
-        "import sys\n"
-        "from homeostat.console.main import app\n"
-        "app(['--help'], standalone_mode=False)\n"
-        "print(*sorted({name.partition('.')[0] for name in sys.modules}), file=sys.stderr)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    loaded = set(done.stderr.split())
-    assert "typer" in loaded
-    assert loaded.isdisjoint({"alembic", "evidently", "mlflow", "numpy", "polars", "prefect", "pydantic", "sqlalchemy"})
 
 
 @pytest.mark.parametrize("command", COMMANDS)

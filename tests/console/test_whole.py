@@ -17,7 +17,9 @@ from browser import browser, list_violations  # noqa: F401 - a fixture
 from prepared import lay_mlflow
 from test_up import Up, answer_of, busy_ports, everybody, up, wait_until  # noqa: F401 - a fixture
 
+from homeostat.flows.events import MODEL_APPROVED
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
+from homeostat.flows.orchestration.automations import WAKES, automation_name
 from homeostat.flows.stages.sequence import due_slots, run_tick
 from homeostat.records import ApprovalState, Scope, TaskState
 
@@ -205,7 +207,15 @@ def test_a_challenger_is_looked_at_in_mlflow_and_approved(shelf: Up, page: Page)
     wait_until(lambda: told_of(shelf, "depot") == [asked.version], lambda: told_of(shelf, "depot"), 60)
 
 
+def listens_for_approvals(shelf: Up, project: str) -> bool:
+    """Whether Prefect waits for a project's approvals already: an event before that wakes nothing."""
+    name = automation_name(project, WAKES[MODEL_APPROVED][0])
+    wanted = {"automations": {"name": {"any_": [name]}}}
+    return len(answer_of(f"{shelf.services()['prefect']['url']}/api/automations/filter", wanted)) == 1
+
+
 def test_an_approval_and_a_rollback_are_events_that_wake_the_delivery(shelf: Up) -> None:
+    wait_until(lambda: listens_for_approvals(shelf, "yard"), shelf.text)
     version = approved_in(shelf, "yard")
 
     def told() -> list[int]:

@@ -25,7 +25,7 @@ from typing import Any
 import composed
 import pytest
 from composed import ROOT
-from conftest import free_port
+from ports import free_port
 
 LAST = datetime(2013, 12, 22, tzinfo=UTC)
 TICKS = 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from forked import processes
+from forked import fork, processes
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import IntegrityError
@@ -130,7 +130,7 @@ def say(url: str, who: int, ready: Any) -> None:
 
 def test_four_processes_that_write_at_once_leave_one_unbroken_chain(store_url: str) -> None:
     ready = processes().Barrier(WRITERS)
-    writers = [processes().Process(target=say, args=(store_url, who, ready)) for who in range(WRITERS)]
+    writers = [fork(say, store_url, who, ready) for who in range(WRITERS)]
     for writer in writers:
         writer.start()
     for writer in writers:

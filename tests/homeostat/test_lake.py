@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 import pytest
 from deltalake import DeltaTable
-from forked import processes
+from forked import fork, processes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,7 +78,7 @@ def append_with_others(uri: str, ready: Any, batch: str, result: Any) -> None:
 def at_once(uri: str, batches: list[str]) -> list[bool]:
     """Append these batches from as many processes at once; what each call said."""
     ready, result = processes().Barrier(len(batches)), processes().Queue()
-    workers = [processes().Process(target=append_with_others, args=(uri, ready, batch, result)) for batch in batches]
+    workers = [fork(append_with_others, uri, ready, batch, result) for batch in batches]
     for worker in workers:
         worker.start()
     said = [result.get(timeout=60) for _ in workers]

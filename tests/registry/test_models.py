@@ -1,7 +1,6 @@
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from ports import free_port
 
 from homeostat.errors import ModelRefused, RegistryError
 from homeostat.hooks import load_hooks
@@ -214,9 +214,7 @@ def test_faults_of_mlflow_are_one_line(tmp_path: Path) -> None:
 def test_mlflow_serves_the_champion_over_http(models: Models, paths: Path, tmp_path: Path) -> None:
     made, folder, _ = train(tmp_path)
     models.set_alias(CHAMPION, register(models, made, folder, "k"))
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        port = door.getsockname()[1]
+    port = free_port()
     uri = f"models:/{models.name}@champion"
     command = [sys.executable, "-m", "mlflow", "models", "serve", "-m", uri, "-p", str(port), "--env-manager", "local"]
     quiet = {"MLFLOW_TRACKING_URI": f"sqlite:///{paths / 'mlflow.db'}", "MLFLOW_DISABLE_TELEMETRY": "true"}

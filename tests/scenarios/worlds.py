@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from filelock import FileLock
-from forked import processes
+from forked import fork
 from prepared import lay_mlflow
 
 START = datetime(2020, 1, 7, tzinfo=UTC)
@@ -266,14 +266,9 @@ def run_apart(target: Callable[..., None], *args: Any, **environment: str) -> in
 
 def start_apart(target: Callable[..., None], *args: Any, **environment: str) -> BaseProcess:
     """Start a function of an importable module in a process of its own."""
-    process = processes().Process(target=_with_environment, args=(environment, target, args), daemon=True)
+    process = fork(target, *args, environ={**os.environ, **environment}, daemon=True)
     process.start()
     return process
-
-
-def _with_environment(environment: Mapping[str, str], target: Callable[..., None], args: tuple[Any, ...]) -> None:
-    os.environ.update(environment)
-    target(*args)
 
 
 def replay_here(folder: str, until: str | None = None, fresh: bool = False) -> None:

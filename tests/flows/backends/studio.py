@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 import urllib.error
@@ -24,6 +23,7 @@ from urllib.parse import urlsplit
 import pytest
 from filelock import FileLock
 from installed import find_label_studio, missing
+from ports import free_port
 
 OWNER, TOKEN = "owner@example.org", "0123456789abcdef0123456789abcdef01234567"
 STARTS_WITHIN, SLOW_SECONDS = 400, 5
@@ -101,7 +101,7 @@ def _migrated(venv: Path) -> Path:
 @contextmanager
 def _started(venv: Path, folder: Path) -> Iterator[str]:
     """A server whose data lie in a folder; yields its address."""
-    port = _free_port()
+    port = free_port()
     command = [f"{venv}/bin/label-studio", "start", "--no-browser", "--port", str(port),
                "--username", OWNER, "--password", TOKEN, "--user-token", TOKEN]  # fmt: skip
     environ = {
@@ -119,12 +119,6 @@ def _started(venv: Path, folder: Path) -> Iterator[str]:
     finally:
         os.killpg(server.pid, signal.SIGTERM)
         server.wait(30)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 def _wait_until_up(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
