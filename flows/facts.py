@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -91,6 +91,13 @@ class Labelers:
     measured: tuple[Labeler, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ToldOfSupply:
+    """Of which feeds it was told that they are not as they used to be, each with the instant since when."""
+
+    since: dict[str, str] = field(default_factory=dict)
+
+
 CHAMPION = Fact("champion", Standing)
 CHALLENGER = Fact("challenger", Standing)
 BASELINE = Fact("baseline", FirstModel)
@@ -108,3 +115,4 @@ DRAWN = Fact("labeling", LastDraw)
 CURSOR = Fact("labeling/cursor", dict[str, Any])
 COST = Fact("labeling/cost", FitCost)
 LABELERS = Fact("labelers", Labelers)
+SUPPLY = Fact("supply", ToldOfSupply)
