@@ -108,10 +108,16 @@ def _labels_a_tick(project: Project, base: Base, spans: Sequence[Span]) -> float
 
 
 def _unlabelled(port: LearningPort, at: datetime) -> str | None:
-    """Why labels are wanted: those of the last batches never came, or the newest batch is estimated to be worse."""
+    """Why labels are wanted: those of the last batches never came, or the newest batch is estimated to be worse.
+
+    They are not where they are on schedule: where no batch past its horizon lacks them.
+    """
     settings, horizon = port.project.monitoring, port.project.data.feedback.horizon
     due = port.spans(at - horizon)[-UNLABELLED_BATCHES:]
-    if len(due) == UNLABELLED_BATCHES and all(span.coverage < settings.min_coverage for span in due):
+    lacking = [span for span in due if span.coverage < settings.min_coverage]
+    if not lacking:
+        return None
+    if len(lacking) == UNLABELLED_BATCHES:
         shares = ", ".join(f"{span.coverage:.0%}" for span in due)
         return f"of the last {len(due)} batches whose horizon has passed, only {shares} of the labels came"
     return port.estimated_worse(at)
