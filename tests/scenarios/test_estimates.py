@@ -64,7 +64,7 @@ def test_the_error_of_the_estimates_is_published(lived: Path) -> None:
 
 def test_a_champion_that_looks_worse_is_warned_of_once_and_before_its_labels(lived: Path) -> None:
     alerts = [a for a in open_loop(lived, Scope.REPLAY).store.list_alerts() if a.key.endswith("/estimate")]
-    assert len(alerts) == 1 and "labels are wanted" in alerts[0].title
+    assert len(alerts) == 1 and "by an estimate" in alerts[0].title
     assert alerts[0].at == after(HARDER + 1)
     seen = windows(lived).filter(pl.col("end") == alerts[0].at)
     assert seen["estimated"].item() < 0.7
