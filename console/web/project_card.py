@@ -54,11 +54,17 @@ class ServiceCard:
 def look_at(site: Site, entry: Found) -> Card:
     """A project as a card; one that cannot be opened says why."""
     if entry.project is None:
-        return Card(entry.folder.name, [{"message": entry.problem or "it cannot be read"}])
+        return Card(entry.folder.name, _unreadable(entry.problem or "it cannot be read"))
     try:
         return _look_into(site, entry.project.name)
     except HomeostatError as mistake:
-        return Card(entry.project.name, [{"message": str(mistake)}])
+        return Card(entry.project.name, _unreadable(str(mistake)))
+
+
+def _unreadable(why: str) -> list[dict[str, Any]]:
+    from homeostat.flows.health.problems import Problem, ProblemCode
+
+    return [Problem(ProblemCode.UNREADABLE, why).as_json()]
 
 
 def _look_into(site: Site, name: str) -> Card:
