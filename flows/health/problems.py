@@ -76,9 +76,10 @@ class Subject:
 
     @property
     def seen(self) -> datetime:
-        """Up to when the loop has seen what came."""
+        """Up to when the loop has seen what came; not later than the clock, which may have run ahead."""
         ticks = [t for stage in ("ingest", "feedback") if (t := self.store.last_tick(stage)) is not None]
-        return max(ticks, default=self.project.start_at)
+        newest = max(ticks, default=self.project.start_at)
+        return newest if self.now is None or self.replaying else min(newest, self.now)
 
 
 def find_problems(
@@ -108,15 +109,15 @@ _FIRST = (
 
 
 def _clock(subject: Subject) -> Iterator[Problem]:
-    newest = None if subject.last is None else max(subject.last, subject.seen)
+    newest = subject.last
     if subject.now is None or subject.replaying or newest is None or subject.now >= newest - SKEW:
         return
-    message = f"the clock says {_day(subject.now)}, which is before the newest tick"
+    message = f"the newest tick is of {_day(newest)}, but the clock says {_day(subject.now)}"
     advice = (
         f"Set the clock right. If it ran ahead when that tick was made, no tick is due before {_day(newest)}: until "
         "then 'homeostat up', or 'homeostat ingest' and 'homeostat predict', score what comes."
     )
-    yield Problem(ProblemCode.CLOCK_BEHIND, message, newest, advice)
+    yield Problem(ProblemCode.CLOCK_BEHIND, message, None, advice)
 
 
 def _overdue(subject: Subject) -> Iterator[Problem]:
@@ -125,8 +126,7 @@ def _overdue(subject: Subject) -> Iterator[Problem]:
     found = find_overdue(subject.project, subject.last, subject.now)
     if found is not None:
         oldest, count = found
-        more = f", {count} of them" if count > 1 else ""
-        message = f"ticks have been overdue since {_day(oldest)}{more}"
+        message = f"{count} ticks are overdue" if count > 1 else "a tick is overdue"
         advice = "Start 'homeostat up', which keeps the schedule, or run 'homeostat tick'; see 'homeostat logs'."
         yield Problem(ProblemCode.OVERDUE, message, oldest, advice)
 

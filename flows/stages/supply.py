@@ -56,7 +56,8 @@ def tell_shortages(store: Store, write: Writer, at: datetime, found: list[Shorta
     now: Mapping[str, str] = {item.feed.value: instant(item.since) for item in found}
     for item in found:
         if before.get(item.feed.value) != instant(item.since):
-            write.append_alert(alert(at, Severity.WARNING, item.feed, item.message, item.advice))
+            body = f"Since {_day(item.since)}. {item.advice}"
+            write.append_alert(alert(at, Severity.WARNING, item.feed, item.message, body))
     if now != before:
         write.put_fact(SUPPLY, ToldOfSupply(dict(now)))
 
@@ -101,7 +102,7 @@ def _of_first_labels(project: Project, store: Store, now: datetime) -> Shortage 
     since = project.start_at
     if source.uri is None or not store.has_rows_between(since, now - source.horizon - LEAST_TICKS * tick):
         return None
-    message = f"no label has ever come, though rows have waited longer than data.feedback.horizon since {_day(since)}"
+    message = "no label has ever come, though rows have waited for longer than data.feedback.horizon"
     return Shortage(Feed.LABELS, since, message, _LABEL_ADVICE)
 
 
@@ -119,13 +120,13 @@ def _is_fresh(newest: list[datetime], now: datetime, tick: timedelta) -> bool:
 
 def _in_words(what: str, silence: Silence) -> str:
     usual = "" if silence.longest is None else f"; the longest gap before was {say_duration(silence.longest)}"
-    return f"no {what} have come since {_day(silence.since)}, for {say_duration(silence.lasted)}{usual}"
+    return f"no {what} have come for {say_duration(silence.lasted)}{usual}"
 
 
 def _late(lag: Lag) -> str:
     return (
         f"rows come late: the newest event is {say_duration(lag.delay)} old when they come, and was never older than "
-        f"{say_duration(lag.longest)} before {_day(lag.since)}"
+        f"{say_duration(lag.longest)} before"
     )
 
 

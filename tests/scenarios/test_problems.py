@@ -81,7 +81,7 @@ def test_rows_and_labels_that_stop_are_problems_since_the_last_that_came(project
     lived(store, rows=range(15))
     problem = only(project, store)
     assert (problem.code, problem.since) == (ProblemCode.ROWS_STOPPED, after(14))
-    assert "for 6 days; the longest gap before was 1 day" in problem.message
+    assert "no rows have come for 6 days; the longest gap before was 1 day" in problem.message
 
 
 def test_labels_that_stop_are_missed_while_rows_come(project: Project, store: Store) -> None:
@@ -99,12 +99,9 @@ def test_labels_are_not_missed_where_the_rows_ended(project: Project, store: Sto
 def test_a_clock_behind_the_newest_tick_and_ticks_that_are_overdue(project: Project, store: Store) -> None:
     lived(store)
     behind = only(project, store, after(2))
-    assert (behind.code, behind.since) == (
-        ProblemCode.CLOCK_BEHIND,
-        after(20),
-    ) and "Set the clock right" in behind.advice
+    assert behind.code is ProblemCode.CLOCK_BEHIND and "Set the clock right" in behind.advice
     late = only(project, store, after(25))
-    assert (late.code, late.since) == (ProblemCode.OVERDUE, after(21)) and "3 of them" in late.message
+    assert (late.code, late.since) == (ProblemCode.OVERDUE, after(21)) and "3 ticks" in late.message
 
 
 def alarm(write: Writer) -> None:
