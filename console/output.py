@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -18,6 +19,8 @@ from rich.text import Text
 from homeostat.durations import instant
 
 GAP, SHORT, ROOM = 2, 24, 36
+QUIET_SECONDS = 10.0
+"""How long a job without a bar may say nothing."""
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -62,6 +65,11 @@ def say_facts(title: str, facts: Mapping[str, object]) -> None:
     out.print(grid)
 
 
+def say_note(line: str) -> None:
+    """Print a line on standard error that is no error: what a long job is about to do."""
+    err.print(line, markup=False, soft_wrap=True)
+
+
 def say_error(message: str) -> None:
     """Print an error message on standard error, without markup."""
     for line in message.splitlines():
@@ -70,16 +78,22 @@ def say_error(message: str) -> None:
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A bar on standard error where that is a screen; the callback takes what is done, the total and what is next."""
+    """A bar on standard error; the callback takes what is done, the total and what is next.
+
+    Where that is no screen, a line every QUIET_SECONDS.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (
         SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(*columns, console=err, disable=not err.is_terminal) as bar:
-        job = bar.add_task(escape(title), total=None)
+        job, said = bar.add_task(escape(title), total=None), [time.monotonic()]
 
         def tell(done: int, total: int, text: str) -> None:
+            if bar.disable and time.monotonic() - said[0] >= QUIET_SECONDS:
+                said[0] = time.monotonic()
+                say_note(f"{title}: {done} of {total}, {text}")
             bar.update(job, completed=done, total=total, description=f"{escape(title)} [dim]{escape(text)}[/dim]")
 
         yield tell

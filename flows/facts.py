@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from homeostat.flows.learning.port import Attempt, Measured, Moment, Progress, Training
@@ -30,10 +30,10 @@ class Hold:
 
     version: int
     replaced: int
-    since: Instant
+    since: Moment
     by: str
     why: str = ""
-    until: Instant | None = None
+    until: Moment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,13 @@ class Labelers:
     measured: tuple[Labeler, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ToldOfSupply:
+    """Of which feeds it was told that they are not as they used to be, each with the instant since when."""
+
+    since: dict[str, str] = field(default_factory=dict)
+
+
 CHAMPION = Fact("champion", Standing)
 CHALLENGER = Fact("challenger", Standing)
 HOLD = Fact("rollback", Hold)
@@ -117,3 +124,4 @@ DRAWN = Fact("labeling", LastDraw)
 CURSOR = Fact("labeling/cursor", dict[str, Any])
 COST = Fact("labeling/cost", FitCost)
 LABELERS = Fact("labelers", Labelers)
+SUPPLY = Fact("supply", ToldOfSupply)

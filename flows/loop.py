@@ -43,6 +43,8 @@ class Loop:
     lake: Lake
     store: Store
     models: Models
+    clock: datetime | None = None
+    """What the clock says while a tick is run, where it is known to be later than the tick; never in a replay."""
 
     @property
     def key(self) -> str:
@@ -83,6 +85,14 @@ class Loop:
         """The newest version that was made before a time, champion or not; None before the first."""
         versions = [m.version for m in self.store.list_models() if m.as_of < before]
         return versions[-1] if versions else None
+
+    def told_at(self, at: datetime) -> datetime:
+        """From when on people count who are asked or told at a tick: from now, though the tick be of the past."""
+        return at if self.clock is None else max(at, self.clock)
+
+    def is_past(self, at: datetime) -> bool:
+        """Whether a newer slot than that of the tick at `at` is due by the clock, so that the loop is catching up."""
+        return self.clock is not None and at + self.project.loop.tick <= self.clock
 
     def previous_tick(self, at: datetime) -> datetime | None:
         """The end of the newest slot ingested before `at`."""

@@ -41,6 +41,20 @@ def format_duration(value: timedelta) -> str:
     return f"{seconds}s"
 
 
+def say_duration(value: timedelta) -> str:
+    """A duration for people, in the largest unit of which it has two, or one and no rest.
+
+    >>> say_duration(timedelta(days=1)), say_duration(timedelta(hours=30)), say_duration(timedelta(days=2, hours=5))
+    ('1 day', '30 hours', '2 days')
+    """
+    seconds = int(value.total_seconds())
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= 2 * size or seconds == size:
+            count = seconds // size
+            return f"{count} {unit}{'s' if count != 1 else ''}"
+    return f"{seconds} second{'s' if seconds != 1 else ''}"
+
+
 def instant(at: datetime) -> str:
     """Write an instant in UTC, the same way everywhere: `2020-01-07T00:00:00Z`."""
     text = at.astimezone(UTC).isoformat(timespec="microseconds" if at.microsecond else "seconds")

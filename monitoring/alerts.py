@@ -11,6 +11,7 @@ from homeostat.extensions import Extensions
 from homeostat.project import Project
 from homeostat.records import Alert, Severity
 
+MOST_SUMMED = 20
 log = logging.getLogger("homeostat.alerts")
 _LEVELS = {Severity.INFO: logging.INFO, Severity.WARNING: logging.WARNING, Severity.CRITICAL: logging.ERROR}
 
@@ -94,6 +95,17 @@ def deliver(alert: Alert, addresses: Sequence[Address] = ()) -> Delivery:
     for problem in problems:
         log.warning("alert not delivered: %s", problem)
     return Delivery(not problems, "; ".join(problems) or None)
+
+
+def sum_up(alerts: Sequence[Alert]) -> Alert:
+    """One message of several alerts, oldest first, as grave as the gravest of them."""
+    gravest = max(alerts, key=lambda item: list(Severity).index(item.severity)).severity
+    first, last = alerts[0].at, alerts[-1].at
+    title = f"{len(alerts)} alerts from {first:%Y-%m-%d} to {last:%Y-%m-%d}"
+    lines = [f"{item.at:%Y-%m-%d %H:%M} UTC, {item.severity.value}: {item.title}" for item in alerts[:MOST_SUMMED]]
+    more = [f"and {len(alerts) - MOST_SUMMED} more"] if len(alerts) > MOST_SUMMED else []
+    body = "\n".join(["They are of the past, and were not told before.", *lines, *more])
+    return Alert(alerts[-1].key, last, gravest, title, f"{body}\n'homeostat alerts' shows each whole.")
 
 
 def can_read(address: str) -> bool:

@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from homeostat.console.arguments import HERE, AsJson, Folder, now, open_live, person
-from homeostat.console.output import progress_bar, say, say_facts, say_json, say_table
+from homeostat.console.output import progress_bar, say, say_facts, say_json, say_note, say_table
 from homeostat.errors import HomeostatError
+
+if TYPE_CHECKING:
+    from homeostat.flows.loop import Loop
+    from homeostat.flows.stages.catch_up import Passed
+    from homeostat.records import Document
+
+MANY = 20
+"""From so many due ticks on it is said beforehand how many they are."""
+
+
+class How(StrEnum):
+    """What is done where several ticks are due."""
+
+    ALL = "all"
+    SCORES = "scores"
+    SKIP = "skip"
+
 
 STAGES = {
     "ingest": "Ingest new inputs; quarantine what breaks a stated rule.",
@@ -45,25 +63,50 @@ def tick(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is due and what would be done; write nothing.")
     ] = False,
+    catch_up: Annotated[
+        How | None,
+        typer.Option(
+            "--catch-up",
+            help="Where several ticks are due: run all of them, only score what came and learn once, or skip them.",
+            show_default="schedule.catch_up",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Run every tick that is due: ingest, predict, collect, feedback, check, decide, act, ask, notify."""
     if dry_run:
         _foresee(folder, as_json)
         return
-    from homeostat.flows.stages.sequence import due_slots, run_tick
-
     with open_live(folder) as loop:
-        slots, outcomes = due_slots(folder, now()), {}
-        with progress_bar("tick") as tell:
-            for done, at in enumerate(slots):
-                tell(done, len(slots), at)
-                outcomes[at] = run_tick(folder, "live", at)
-            tell(len(slots), len(slots), loop.project.name)
+        outcomes, passed = _run_due(loop, catch_up)
     if as_json:
-        say_json(outcomes)
-    else:
-        _tell_ticks(loop.project.name, outcomes)
+        say_json(outcomes | {run.last: {"passed": run.slots, "from": run.first, "why": run.message} for run in passed})
+        return
+    for run in passed:
+        say(f"{loop.project.name}: {run.message}.")
+    _tell_ticks(loop, outcomes)
+
+
+def _run_due(loop: Loop, how: How | None) -> tuple[dict[str, Document], list[Passed]]:
+    """Run what is due, with a bar; says beforehand where that is much."""
+    from homeostat.flows.stages.catch_up import CatchUp, due_ticks
+    from homeostat.flows.stages.sequence import list_due, run_tick
+
+    due, chosen = list_due(loop, now()), CatchUp((how or How(loop.project.schedule.catch_up)).value)
+    outcomes: dict[str, Document] = {}
+    passed: list[Passed] = []
+    if len(due) >= MANY and chosen is CatchUp.ALL:
+        say_note(
+            f"{loop.project.name}: {len(due)} ticks are due, {due[0]} to {due[-1]}. Those in which nothing came are "
+            "passed together; '--catch-up scores' runs the newest alone, and '--catch-up skip' scores none of what "
+            "came before."
+        )
+    with progress_bar("tick") as tell:
+        for at in due_ticks(loop, now(), chosen, passed.append):
+            tell(due.index(at) if at in due else len(due), len(due), at)
+            outcomes[at] = run_tick(loop.project.folder, "live", at, clock=now())
+        tell(len(due), len(due), loop.project.name)
+    return outcomes, passed
 
 
 def _stage_command(name: str) -> Any:
@@ -104,14 +147,29 @@ def _foresee(folder: Path, as_json: bool) -> None:
     say_facts(f"tick {loop.project.name}, dry run", plan | {"due": due})
 
 
-def _tell_ticks(name: str, outcomes: dict[str, dict[str, Any]]) -> None:
-    rows = []
+def _tell_ticks(loop: Loop, outcomes: dict[str, Document]) -> None:
+    rows, name = [], loop.project.name
+    if not outcomes:
+        say(f"{name}: no tick is due{_why_none(loop)}")
+        return
     for at, did in outcomes.items():
         taken, scored, labelled = did["ingest"], did["predict"], did["feedback"]
         broken = taken["quarantined"] + taken["held"] + labelled["quarantined"]
         rows.append((at, taken["rows"], broken, scored["scored"], labelled["labels"], _gist(did)))
     columns = ["tick", "rows", "quarantined", "scored", "labels", "did"]
-    say_table(f"tick {name}", columns, rows) if rows else say(f"{name}: no tick is due")
+    say_table(f"tick {name}", columns, rows)
+
+
+def _why_none(loop: Loop) -> str:
+    """What there is to say where the newest tick lies ahead of the clock."""
+    last = loop.store.last_tick("notify")
+    if last is None or last <= now():
+        return ""
+    until = f"{last:%Y-%m-%d %H:%M} UTC"
+    return (
+        f" before {until}: the newest tick lies ahead of the clock. Set the clock right; 'homeostat ingest' and "
+        "'homeostat predict' score what comes until then."
+    )
 
 
 def _gist(did: dict[str, Any]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -91,15 +92,20 @@ def down(folders: Folders = None, as_json: AsJson = False) -> None:
 
 def status(folders: Folders = None, as_json: AsJson = False, from_: FromWhere = None) -> None:
     """Show the status of projects: champion, newest window, waiting work, services, and whether all is healthy."""
-    from homeostat.console.supervision.standing import list_problems, list_services, stand_of_all, stand_of_project
+    from homeostat.console.supervision.standing import (
+        add_problems,
+        list_problems,
+        list_services,
+        stand_of_all,
+        stand_of_project,
+    )
     from homeostat.project import PROJECT_FILE
 
     places = folders or [HERE]
     installation, notes = _meet(places)
     if len(places) == 1 and (installation.places[0] / PROJECT_FILE).is_file():
         standing = stand_of_project(places[0], from_, notes, now())
-        standing |= {"problems": [*standing["problems"], *list_problems(notes)], "services": list_services(notes)}
-        standing["healthy"] = not standing["problems"]
+        standing = add_problems(standing, list_problems(notes)) | {"services": list_services(notes)}
     else:
         standing = stand_of_all(installation.places, from_, notes, now())
     if as_json:
@@ -234,18 +240,33 @@ def _require_own(note: Note, installation: Installation) -> None:
 def _tell_status(standing: Standing) -> None:
     projects = standing.get("projects")
     if projects is None:
-        hidden = {"project", "scope", "services"}
+        hidden = {"project", "scope", "services", "problems", "problem_details"}
         scope = f" ({standing['scope']})" if "scope" in standing else ""
         say_facts(f"{standing['project']}{scope}", {k: v for k, v in standing.items() if k not in hidden})
+        _tell_problems(standing["problem_details"])
     else:
         say_table("Projects", ["project", "healthy", "champion", "last tick (UTC)", "problems"],
-                  [(p["project"], p["healthy"], p.get("champion"), p.get("last_tick"), "; ".join(p["problems"]))
+                  [(p["project"], p["healthy"], p.get("champion"), p.get("last_tick"), len(p["problems"]))
                    for p in projects])  # fmt: skip
+        _tell_problems([{"of": p["project"], **item} for p in projects for item in p["problem_details"]])
     if standing["services"]:
         say_table("Services", ["service", "state", "restarts", "address", "problem"],
                   [(name, *map(s.get, ("state", "restarts", "url", "problem")))
                    for name, s in standing["services"].items()],
                   room=0)  # fmt: skip
+
+
+def _tell_problems(problems: Sequence[Mapping[str, Any]]) -> None:
+    """Each problem with since when and what to do."""
+    if not problems:
+        return
+    say("\nProblems")
+    for item in problems:
+        of = f"{item['of']}: " if "of" in item else ""
+        since = f" (since {item['since']:%Y-%m-%d %H:%M} UTC)" if item["since"] else ""
+        say(f"  {of}{item['message']}{since}")
+        if item["advice"]:
+            say(f"      {item['advice']}")
 
 
 def _say_line(name: str, width: int, line: str) -> None:

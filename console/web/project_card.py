@@ -20,11 +20,12 @@ LOOKS = {"healthy": "well", "adopted": "well", "starting": "soft", "failing": "i
 class Card:
     """A project on the overview. `status` is that of `homeostat.flows.queries.status`; None where it cannot be opened.
 
-    `spark` has the lines of a sparkline over `spark_span`; `drift` is the newest check: time, share, status.
+    `problems` are the details of its problems. `spark` has the lines of a sparkline over `spark_span`; `drift` is the
+    newest check: time, share, status.
     """
 
     name: str
-    problems: list[str]
+    problems: list[dict[str, Any]]
     status: dict[str, Any] | None = None
     healthy: bool = False
     young: bool = False
@@ -53,15 +54,22 @@ class ServiceCard:
 def look_at(site: Site, entry: Found) -> Card:
     """A project as a card; one that cannot be opened says why."""
     if entry.project is None:
-        return Card(entry.folder.name, [entry.problem or "it cannot be read"])
+        return Card(entry.folder.name, _unreadable(entry.problem or "it cannot be read"))
     try:
         return _look_into(site, entry.project.name)
     except HomeostatError as mistake:
-        return Card(entry.project.name, [str(mistake)])
+        return Card(entry.project.name, _unreadable(str(mistake)))
+
+
+def _unreadable(why: str) -> list[dict[str, Any]]:
+    from homeostat.flows.health.problems import Problem, ProblemCode
+
+    return [Problem(ProblemCode.UNREADABLE, why).as_json()]
 
 
 def _look_into(site: Site, name: str) -> Card:
-    from homeostat.flows.queries.status import next_run, status
+    from homeostat.flows.queries.status import status
+    from homeostat.flows.schedule import next_run
 
     loop = site.loop(name)
     current = status(loop, site.clock(), site.proofs.verdict(loop))
@@ -69,7 +77,7 @@ def _look_into(site: Site, name: str) -> Card:
     shares = loop.store.list_shares(newest=1)
     return Card(
         name=name,
-        problems=current["problems"],
+        problems=current["problem_details"],
         status=current,
         healthy=current["healthy"],
         young=current["last_tick"] is None,
@@ -78,7 +86,7 @@ def _look_into(site: Site, name: str) -> Card:
         drift=shares[-1] if shares else None,
         drift_limit=loop.project.monitoring.drift_share,
         cron=loop.project.schedule.cron,
-        next_run=next_run(loop, current["last_tick"], site.clock()),
+        next_run=next_run(loop.project, current["last_tick"], site.clock()),
         replaying=loop.replaying,
     )
 

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from homeostat.durations import instant
 from homeostat.errors import HomeostatError, StoreError
@@ -22,6 +23,10 @@ from homeostat.monitoring.alerts import can_read
 from homeostat.project import Project
 from homeostat.records import Scope
 from homeostat.settings import find_paths
+
+if TYPE_CHECKING:
+    from homeostat.flows.health.problems import Problem
+    from homeostat.store import Store
 
 MOST_SHOWN = 3
 STATES: dict[str, State] = {"error": "problem", "warning": "warning"}
@@ -66,7 +71,7 @@ def check_routes(project: Project, environ: Mapping[str, str]) -> list[Finding]:
 
 
 def check_work(project: Project, clock: Clock) -> list[Finding]:
-    """Who works on a live project, and whether its newest slots were done. Opens a store that is up to date alone."""
+    """Who works on a live project, and what is wrong with its loop. Opens a store that is up to date alone."""
     from homeostat.store import Store
     from homeostat.store.engine import look_at
 
@@ -81,18 +86,24 @@ def check_work(project: Project, clock: Clock) -> list[Finding]:
         return [Finding(name, "ok", "not looked at: the store is at another migration")]
     store = Store(paths.store_url, paths.model_name)
     lease = tell_lease(project.name, store.get_lease("work"), clock)
-    return [_of_slots(name, project, store.last_tick("notify"), clock()), *lease]
+    return [*_of_loop(name, project, store, clock()), *lease]
 
 
-def _of_slots(name: str, project: Project, last: datetime | None, now: datetime) -> Finding:
+def _of_loop(name: str, project: Project, store: Store, now: datetime) -> list[Finding]:
+    """What is wrong with the loop, as `homeostat status` says it; how its work goes where nothing is."""
+    from homeostat.flows.health.problems import find_problems
+
+    last = store.last_tick("notify")
     if last is None:
-        return Finding(name, "ok", "it has not ticked yet")
-    waiting = int((now - max(last, project.start_at)) / project.loop.tick)
-    newest = f"the newest tick is of {instant(last)}"
-    if waiting < 2:
-        return Finding(name, "ok", newest)
-    advice = f"Run 'homeostat up', or 'homeostat tick {project.folder}', which makes them up; see 'homeostat logs'."
-    return Finding(name, "warning", f"{newest}, and {waiting} slots since are due", advice)
+        return [Finding(name, "ok", "it has not ticked yet")]
+    found = find_problems(project, store, now, replaying=False)
+    if not found:
+        return [Finding(name, "ok", f"the newest tick is of {instant(last)}")]
+    return [Finding(name, "problem", _with_since(problem), problem.advice) for problem in found]
+
+
+def _with_since(problem: Problem) -> str:
+    return problem.message if problem.since is None else f"{problem.message} (since {problem.since:%Y-%m-%d %H:%M} UTC)"
 
 
 def main() -> None:

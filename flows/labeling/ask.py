@@ -31,6 +31,9 @@ def ask(loop: Loop, at: datetime) -> dict[str, Any]:
     if not settings.budget or (loop.replaying and not find_backend(loop.project).answers_in_replay):
         # In a replay people cannot be asked: what they said of the past is in the source of labels.
         return _done(loop, at, {})
+    if loop.is_past(at):
+        # Nobody can answer as of the past; the newest tick asks within the same budget.
+        return _done(loop, at, {"skipped": "the loop catches up"})
     decision = loop.store.get_decision(at, "labeling") or _choose(loop, at)
     outcome = {"decision": decision.kind, **{p.value: decision.evidence[p.value] for p in Purpose}}
     return _hand_out(loop, at, outcome)
@@ -125,7 +128,7 @@ def _tasks(loop: Loop, at: datetime, chosen: Chosen) -> list[LabelTask]:
             purpose=purpose,
             wanted=settings.annotators,
             asked_at=at,
-            due_at=at + settings.deadline,
+            due_at=loop.told_at(at) + settings.deadline,
             propensity=chance,
             suggestion=suggestion,
         )

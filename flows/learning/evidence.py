@@ -119,10 +119,15 @@ def _labels_a_tick(project: Project, base: Base, spans: Sequence[Span]) -> float
 
 
 def _unlabelled(port: LearningPort, due: Sequence[Span], at: datetime) -> str | None:
-    """Why labels are wanted: those of the last batches never came, or the newest batch is estimated to be worse."""
+    """Why labels are wanted: those of the last batches never came, or the newest batch is estimated to be worse.
+
+    They are not where they are on schedule: where no batch past its horizon lacks them.
+    """
     newest = due[-UNLABELLED_BATCHES:]
     if _never_came(port, newest):
         return f"of the last {len(newest)} batches whose horizon has passed, only {_shares(newest)} of the labels came"
+    if all(span.coverage >= port.project.monitoring.min_coverage for span in newest):
+        return None
     return port.estimated_worse(at)
 
 

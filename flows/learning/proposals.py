@@ -24,10 +24,13 @@ LOOP = "homeostat"
 
 
 def propose(loop: Loop, write: Writer, at: datetime, record: ModelRecord, verdict: Decision) -> None:
-    """Ask for approval of a challenger until `gates.approval_within` has passed; one that waits is superseded."""
+    """Ask for approval of a challenger until `gates.approval_within` has passed; one that waits is superseded.
+
+    In a tick of the past, the time to decide counts from now.
+    """
     withdraw(loop, write, at, f"version {record.version} waits in its place")
     loop.models.set_alias(CHALLENGER, record.version)
-    approval = Approval(record.version, at, at + loop.project.gates.approval_within)
+    approval = Approval(record.version, at, loop.told_at(at) + loop.project.gates.approval_within)
     write.put_approval(approval)
     write.put_fact(facts.CHALLENGER, facts.Standing(record.version, at))
     title = f"version {record.version} waits for approval"

@@ -120,6 +120,7 @@ def _waits(loop: Loop, at: datetime, stage: str) -> str | None:
     if list_due(loop, at):
         return "a tick is due, which takes in what is new"
     last = loop.store.last_tick(stage)
-    if last is not None and at - last < loop.project.gap:
+    # Where the clock ran ahead at the last time, nothing would be done for long.
+    if last is not None and last <= at < last + loop.project.gap:
         return f"the last time was less than {loop.project.gap} ago; the next sweep or tick takes the rest"
     return None

@@ -182,9 +182,19 @@ def release(loop: Loop, at: datetime, who: str, ids: Sequence[str] | None, batch
         for row in rows:
             if row["rule"] not in UNRELEASABLE:
                 write.append_release(row["row_id"], at, who)
+        for left in _all_released(loop, rows):
+            write.put_acknowledgement(f"{left}/validation", at, who, "its rows were released")
         body = {"by": who, "rows": [r["row_id"] for r in rows[:100]], "count": len(rows) - len(hopeless)}
         write.append_journal(at, f"{instant(at)}/release", "release", body)
     return len(rows) - len(hopeless)
+
+
+def _all_released(loop: Loop, rows: Sequence[Document]) -> list[str]:
+    """The held batches of which nothing waits any more once these rows are released."""
+    ids = {row["row_id"] for row in rows}
+    batches = sorted({row["batch"] for row in rows if row["rule"] == "held"})
+    waits = [r for r in list_quarantine(loop, None, None, "held") if not r["released"] and r["row_id"] not in ids]
+    return [batch for batch in batches if batch not in {row["batch"] for row in waits}]
 
 
 def _begun(loop: Loop, source: str, stage: str) -> list[datetime]:

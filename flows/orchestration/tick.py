@@ -20,6 +20,7 @@ from homeostat.flows.loop import Loop, open_loop
 from homeostat.flows.operations import between, manual
 from homeostat.flows.orchestration.artifacts import describe_outcome, leave_artifacts
 from homeostat.flows.orchestration.orphaned_runs import end_orphaned_ticks
+from homeostat.flows.stages.catch_up import CatchUp, due_ticks
 from homeostat.flows.stages.sequence import STAGES, due_slots, list_due, run_stage, run_tick
 from homeostat.records import Scope
 
@@ -52,7 +53,7 @@ def _stage_task(stage: str) -> Callable[[str, str, str, str], Outcome]:
         cache_policy=NO_CACHE,
     )
     def run(folder: str, project: str, scope: str, at: str) -> Outcome:
-        outcome = run_stage(folder, scope, stage, at)
+        outcome = run_stage(folder, scope, stage, at, datetime.now(UTC) if scope == LIVE else None)
         get_run_logger().info("%s: %s", stage, describe_outcome(outcome, stage))
         if stage == "decide" and scope == LIVE and outcome.get("decision") != "wait":
             announce(RETRAINING_DECIDED, project, {"at": at, "kind": outcome.get("decision")})
@@ -137,8 +138,9 @@ def _run_due(loop: Loop, folder: str, project: str, scope: str) -> list[str]:
     done: list[str] = []
     if list_due(loop, _now()):
         end_orphaned_ticks(project, scope)
-    while slots := list_due(loop, _now()):
-        for at in slots:
+    while list_due(loop, _now()):
+        how = CatchUp(loop.project.schedule.catch_up)
+        for at in due_ticks(loop, _now(), how, lambda passed: get_run_logger().info("%s", passed.message)):
             observed_tick(folder, project, scope, at)
             done.append(at)
         loop = open_loop(folder, Scope(scope))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from homeostat.flows.facts import CHALLENGER
+from homeostat.flows.health.problems import find_problems
 from homeostat.flows.learning.holds import cooling_until, describe_hold, standing_hold
-from homeostat.flows.loop import Loop, slot, tick_index
-from homeostat.flows.stages.sequence import list_due
+from homeostat.flows.loop import Loop
+from homeostat.flows.schedule import next_slot
 from homeostat.pipelines.data.sources import FOREVER
 from homeostat.records import ApprovalState, BatchState, Document, Severity, WindowStatus
 from homeostat.store import journal
@@ -20,8 +20,9 @@ NEWEST_LINKS = 200
 def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | None = None) -> Document:
     """The champion, the newest tick and window, what waits, and `problems`; healthy means there are none.
 
-    `at` is the time of asking: without it, an alert that was ever snoozed is not counted as open. `verdict` is what is
-    known of the journal; without it, its newest links are verified. Reads no table as a whole.
+    `at` is the time of asking: without it, an alert that was ever snoozed is not counted as open, and nothing is said
+    of clock and schedule. `verdict` is what is known of the journal; without it, its newest links are verified. Reads
+    no table as a whole.
     """
     store = loop.store
     decided = store.last_outcome("decide", FOREVER) or {}
@@ -32,15 +33,17 @@ def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | No
     clock = last if loop.replaying or at is None else at
     alerts = store.count_open_alerts(at)
     sound = verdict.sound if verdict is not None else _end_is_sound(loop)
+    problems = find_problems(loop.project, store, at, replaying=loop.replaying, sound=sound)
     return {
         "project": loop.project.name,
         "scope": loop.scope.value,
-        "healthy": not (problems := _problems(champion is not None, waiting, held, decided, sound)),
-        "problems": problems,
+        "healthy": not problems,
+        "problems": [problem.message for problem in problems],
+        "problem_details": [problem.as_json() for problem in problems],
         "champion": champion.version if champion else None,
         "champion_since": champion.promoted_at if champion else None,
         "last_tick": last,
-        "next_tick": next_slot(loop, last),
+        "next_tick": next_slot(loop.project, last),
         "batches_waiting": waiting,
         "batches_held": held,
         "metric": loop.project.metric,
@@ -57,71 +60,6 @@ def status(loop: Loop, at: datetime | None = None, verdict: journal.Verdict | No
         "nobody_asked_until": cools_until(loop, clock),
         "labels_waiting": store.count_open_tasks(),
     }
-
-
-def find_overdue(loop: Loop, now: datetime) -> datetime | None:
-    """The oldest slot that should be done at `now`, had the schedule been kept; None where all is in time.
-
-    A slot may wait for the second time that the schedule comes round after it: two ticks, or two of its cron line.
-    """
-    due = list_due(loop, _two_rounds_before(loop, now))
-    return datetime.fromisoformat(due[0]) if due else None
-
-
-def _two_rounds_before(loop: Loop, now: datetime) -> datetime:
-    if loop.project.schedule.cron is None:
-        return now - 2 * loop.project.loop.tick
-    earlier = _cron_times(loop, now, reverse=True)
-    next(earlier)
-    return next(earlier).astimezone(now.tzinfo)
-
-
-def _cron_times(loop: Loop, at: datetime, reverse: bool = False) -> Iterator[datetime]:
-    """The times of the project's cron line after a time, or before it, in the schedule's time zone."""
-    from zoneinfo import ZoneInfo
-
-    from cronsim import CronSim
-
-    from homeostat.flows.orchestration.deployments import find_schedule
-
-    schedule = find_schedule(loop.project)
-    return CronSim(schedule.cron, at.astimezone(ZoneInfo(schedule.timezone)), reverse=reverse)
-
-
-def next_run(loop: Loop, last: datetime | None, now: datetime) -> datetime:
-    """When the schedule runs the slot after the last tick: at its end, or when the cron line comes round after it.
-
-    It lies in the past where the slot is due without a cron.
-    """
-    end = next_slot(loop, last)
-    if loop.project.schedule.cron is None:
-        return end
-    return next(_cron_times(loop, max(end, now) - timedelta(seconds=1))).astimezone(end.tzinfo)
-
-
-def next_slot(loop: Loop, last: datetime | None) -> datetime:
-    """The end of the next slot to be run after the last tick; the loop's start before the first."""
-    if last is None or last < loop.project.start_at:
-        return loop.project.start_at
-    return slot(loop.project, tick_index(loop.project, last) + 1)
-
-
-def _problems(champion: bool, waiting: int, held: int, decided: Document, sound: bool) -> list[str]:
-    problems = [] if champion else ["there is no champion yet"]
-    if waiting:
-        problems.append(f"{_batches(waiting, 'wait')} to be scored")
-    if held:
-        problems.append(f"{_batches(held, 'are')} held in quarantine")
-    if decided.get("blocked"):
-        problems.append(f"training is blocked: the model caused {decided['caused']:.0%} of its labels")
-    if not sound:
-        problems.append("the journal was edited")
-    return problems
-
-
-def _batches(number: int, verb: str) -> str:
-    one = {"wait": "waits", "are": "is"}
-    return f"{number} batches {verb}" if number != 1 else f"1 batch {one[verb]}"
 
 
 def _challengers(loop: Loop) -> int:

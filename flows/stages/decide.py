@@ -15,6 +15,7 @@ from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import get_watch
 from homeostat.flows.stages.label_provenance import caused_share, warn_of_caused
+from homeostat.flows.stages.supply import find_shortages, tell_shortages
 from homeostat.monitoring.alarm.rule import decide_alarm
 from homeostat.records import Decision, Severity
 
@@ -37,7 +38,9 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
     decision, probation = deliberation.decision, deliberation.probation
     if asked is not None and decision.kind in IDLE and decision.model_version is not None:
         decision = dataclasses.replace(decision, kind=RetrainingKind.RETRAIN, reasons=(asked,))
+    shortages = find_shortages(loop.project, loop.store, at, replaying=loop.replaying)
     with loop.store.write("decide") as write:
+        tell_shortages(loop.store, write, at, shortages)
         if alarm.kind == AlarmKind.ALARM:
             write.append_decision(alarm)
             title = f"version {alarm.model_version} has become worse"

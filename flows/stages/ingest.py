@@ -152,7 +152,7 @@ def _last_seen(loop: Loop, known: pl.DataFrame, held: pl.DataFrame) -> pl.DataFr
 
 
 def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> Document:
-    rows = loop.lake.read("inputs", pl.col("_batch") == batch, [loop.key])
+    rows = loop.lake.read("inputs", pl.col("_batch") == batch, [loop.key, "event_at"])
     keys = pl.Series(loop.key, [], pl.String) if rows is None else rows[loop.key].cast(pl.String)
     rejected = loop.lake.read("quarantine", (pl.col("batch") == batch) & (pl.col("source") == "inputs"))
     broken = 0 if rejected is None else rejected.filter(pl.col("rule") != "held").height
@@ -160,7 +160,7 @@ def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
     verdict = None
     if rejected is not None and rejected.height:
         verdict = _judge(loop, rejected.filter(pl.col("rule") != "held"), len(keys) + held, at, batch)
-    outcome = {"batch": batch, "rows": len(keys), "quarantined": broken, "held": held}
+    outcome = {"batch": batch, "rows": len(keys), "quarantined": broken, "held": held, **_newest_event(rows)}
     with loop.store.write("ingest") as write:
         if verdict is not None:
             write.append_decision(verdict)
@@ -172,6 +172,12 @@ def _record(loop: Loop, at: datetime, batch: str, previous: datetime | None) -> 
         write.take_releases(_taken(loop, keys), batch)
         write.put_stage(at, "ingest", outcome)
     return outcome
+
+
+def _newest_event(rows: pl.DataFrame | None) -> Document:
+    """What the outcome says of how late rows come."""
+    newest = None if rows is None or rows.is_empty() else rows["event_at"].max()
+    return {"newest": instant(newest)} if isinstance(newest, datetime) else {}
 
 
 def _state(loop: Loop, verdict: Decision | None, at: datetime) -> BatchState:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from homeostat.flows.learning.proposals import SUBJECT
 from homeostat.flows.loop import Loop
 from homeostat.flows.posts import KEPT_FOR
 from homeostat.installation import find_service_url
-from homeostat.monitoring.alerts import deliver, route
+from homeostat.monitoring.alerts import deliver, route, sum_up
 from homeostat.records import Alert, Document
 
 
@@ -26,8 +27,9 @@ def notify(loop: Loop, at: datetime) -> Document:
 def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> Document:
     """Deliver what waits, and `mark` the tick at `at` as done: between ticks that would lose a slot."""
     anchored = _anchor(loop)
-    waiting, woken = list_due(loop, at)
-    sent = [(alert, None) if loop.replaying else (alert, _send(loop, alert)) for alert in waiting]
+    # While the loop catches up, the newest tick tells of all that was found on the way.
+    waiting, woken = ([], set()) if loop.is_past(at) else list_due(loop, at)
+    sent = [(alert, None) for alert in waiting] if loop.replaying else _send_all(loop, waiting, woken, at)
     outcome = {"sent": sum(problem is None for _, problem in sent)}
     with loop.store.write("notify") as write:
         for alert, problem in sent:
@@ -40,6 +42,18 @@ def deliver_waiting(loop: Loop, at: datetime, *, mark: bool) -> Document:
         if mark:
             write.put_stage(at, "notify", outcome)
     return {**outcome, "anchored": anchored}
+
+
+def _send_all(
+    loop: Loop, waiting: Sequence[Alert], woken: Collection[str], at: datetime
+) -> list[tuple[Alert, str | None]]:
+    """Send alerts; those of long-past ticks, where there are several, in one message together."""
+    recent = loop.told_at(at) - 2 * loop.project.loop.tick
+    past = [alert for alert in waiting if alert.at < min(at, recent) and alert.key not in woken]
+    if len(past) < 2:
+        return [(alert, _send(loop, alert)) for alert in waiting]
+    problem, summed = _send(loop, sum_up(past)), {alert.key for alert in past}
+    return [(alert, problem if alert.key in summed else _send(loop, alert)) for alert in waiting]
 
 
 def _anchor(loop: Loop) -> bool:

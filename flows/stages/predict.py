@@ -44,7 +44,15 @@ def predict(loop: Loop, at: datetime) -> Document:
                 champion, at,
             )  # fmt: skip
             write.put_batch(scored)
-    return _done(loop, at, {"scored": sum(b.rows for b in waiting), "waiting": 0, "version": champion})
+    scored = _count_scores(loop, at) if any(batch.rows for batch in waiting) else 0
+    return _done(loop, at, {"scored": scored, "waiting": 0, "version": champion})
+
+
+def _count_scores(loop: Loop, at: datetime) -> int:
+    """How many scores the champion gave at a time; of a batch's rows, corrections get none."""
+    given = (pl.col("role") == Role.CHAMPION.value) & (pl.col("scored_at") == at)
+    rows = loop.lake.read("predictions", given, [loop.key])
+    return 0 if rows is None else rows.height
 
 
 def _done(loop: Loop, at: datetime, outcome: Document) -> Document:

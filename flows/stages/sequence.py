@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -34,16 +35,28 @@ WORK: dict[str, Callable[[Loop, datetime], Document]] = {
 STAGES = tuple(WORK)
 
 
-def run_stage(folder: Path | str, scope: str, stage: str, at: str) -> Document:
-    """Run one stage of the tick at `at` (an ISO instant); what is done already is not done again."""
+def run_stage(folder: Path | str, scope: str, stage: str, at: str, clock: datetime | None = None) -> Document:
+    """Run one stage of the tick at `at` (an ISO instant); what is done already is not done again.
+
+    `clock` is what the clock says: who is asked or told at a tick of the past is asked and told as of then.
+    """
     loop, now = open_loop(folder, Scope(scope)), datetime.fromisoformat(at)
     done = loop.store.get_stage(now, stage)
-    return done if done is not None else WORK[stage](loop, now)
+    if done is not None:
+        return done
+    return WORK[stage](loop if loop.replaying or clock is None else replace(loop, clock=clock), now)
 
 
-def run_tick(folder: Path | str, scope: str, at: str, run: Callable[[str], Any] | None = None) -> Document:
+def run_tick(
+    folder: Path | str,
+    scope: str,
+    at: str,
+    run: Callable[[str], Any] | None = None,
+    *,
+    clock: datetime | None = None,
+) -> Document:
     """Run every stage of a tick in order; `run` runs one by its name, directly unless it is given."""
-    runner = run if run is not None else lambda stage: run_stage(folder, scope, stage, at)
+    runner = run if run is not None else lambda stage: run_stage(folder, scope, stage, at, clock)
     return {stage: runner(stage) for stage in STAGES}
 
 

@@ -117,9 +117,11 @@ class Schedule(Section):
     """`[schedule]`: the cron of the tick, in `timezone` of the data unless it says otherwise.
 
     `arrivals` says whether inputs that come between ticks are scored at once. `stages` gives stages crons of their own.
+    `catch_up` says what is done about slots that are due and past.
     """
 
     cron: str | None = None
     timezone: Zone | None = None
     arrivals: Literal["score", "wait"] = "score"
+    catch_up: Literal["all", "scores", "skip"] = "all"
     stages: dict[Literal["ingest", "predict", "feedback", "monitor", "retrain"], str] = {}

@@ -41,9 +41,9 @@ from homeostat.records import (
     Window,
 )
 from homeostat.store import journal, rows
+from homeostat.store.condition import ConditionReads
 from homeostat.store.engine import connect, first_line, lock_writers
 from homeostat.store.facts import Fact
-from homeostat.store.narrow import NarrowReads
 from homeostat.store.schema import (
     AlertRow,
     AnswerRow,
@@ -67,7 +67,7 @@ from homeostat.store.writer import Writer
 T = TypeVar("T")
 
 
-class Store(NarrowReads):
+class Store(ConditionReads):
     """The records of `owner` (a project in a scope) in the database at `url`.
 
     `durable` has every write on the disk before it counts as done, so that not even a machine that loses its power

@@ -1,4 +1,4 @@
-"""The one thing an estimate may do: say that the champion looks worse, and that labels are wanted."""
+"""The one thing an estimate may do: say that the champion looks worse, before labels can."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def warn_of_estimate(
     best = max(hopes, key=lambda value: gain(project.metric, value, reference), default=None)
     if best is None or gain(project.metric, best, reference) >= -project.monitoring.tolerance:
         return None
-    title = f"version {champion.version} looks worse, and labels are wanted"
+    title = f"version {champion.version} looks worse, by an estimate"
     body = (
         f"{project.metric} of batch {newest.batch}, whose labels are waited for, is estimated at "
         f"{newest.estimated:.4f}, at best {best:.4f}; the holdout's was {reference:.4f}, and the tolerance is "
         f"{project.monitoring.tolerance:g}. "
-        "An estimate decides nothing; labels of this batch would."
+        "An estimate decides nothing; the labels of this batch will."
     )
     return Alert(f"version-{root.version}/estimate", now, Severity.WARNING, title, body)
 

@@ -19,6 +19,7 @@ from homeostat.pipelines.data.source_types import open_address
 from homeostat.pipelines.data.tables import FrameTable, require_columns
 from homeostat.pipelines.data.text_types import read_typed, type_text
 from homeostat.pipelines.data.times import parse_times
+from homeostat.pipelines.setup.positive import choose_positive, count_classes
 from homeostat.project import Task
 from homeostat.sections.data import Source
 
@@ -70,6 +71,7 @@ def guess_project(file: Path, folder: Path | None = None, now: datetime | None =
     ahead = _guess_ahead(draft, event_time, now)
     target = _guess_target(draft, file)
     task = _guess_task(draft, target)
+    positive = _guess_positive(draft, target) if task is Task.BINARY else None
     numeric, categorical = _guess_kinds(draft, target)
     if not numeric and not categorical:
         raise DataError(f"{file}: no column is left to predict {target!r} from.", "Give a file with more columns.")
@@ -82,9 +84,8 @@ def guess_project(file: Path, folder: Path | None = None, now: datetime | None =
         "numeric": numeric, "categorical": categorical, "tick": format_duration(tick), "start": start,
         "uri": str(whole.relative_to(near) if whole.is_relative_to(near) else whole),
     }  # fmt: skip
-    written = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
-    lines = "" if ahead is None else f"ahead = {json.dumps(format_duration(ahead)):<22} # so far ahead events may lie\n"
-    return Guess(_write({**written, "ahead": lines}), draft.guesses)
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in values.items()}
+    return Guess(_write({**texts, "ahead": _ahead_line(ahead), "positive": _positive_line(positive)}), draft.guesses)
 
 
 def _read(file: Path) -> pl.DataFrame:
@@ -194,6 +195,27 @@ def _guess_task(draft: _Draft, target: str) -> Task:
     return task
 
 
+def _ahead_line(ahead: timedelta | None) -> str:
+    if ahead is None:
+        return ""
+    return f"ahead = {json.dumps(format_duration(ahead)):<22} # so far ahead events may lie\n"
+
+
+def _guess_positive(draft: _Draft, target: str) -> str | None:
+    chosen = choose_positive(count_classes(draft.frame[target]))
+    if chosen is None:
+        return None
+    draft.guesses.append(("positive", chosen.name, f"{chosen.why}; scores are its probability"))
+    return chosen.name
+
+
+def _positive_line(positive: str | None) -> str:
+    if positive is None:
+        return ""
+    line = f"positive = {json.dumps(positive, ensure_ascii=False)}"
+    return f"{line:<30} # the class that scores are the probability of\n"
+
+
 def _guess_kinds(draft: _Draft, target: str) -> tuple[list[str], list[str]]:
     numeric: list[str] = []
     categorical: list[str] = []
@@ -264,7 +286,7 @@ key = {key}                    # unique per row
 event_time = {event_time}
 timezone = {timezone}          # of times that carry none
 target = {target}
-numeric = {numeric}
+{positive}numeric = {numeric}
 categorical = {categorical}
 
 [data.inputs]

@@ -9,6 +9,7 @@ import polars as pl
 
 from homeostat.errors import DataError, HomeostatError
 from homeostat.hooks import Hooks
+from homeostat.metrics import positive_class
 from homeostat.pipelines.data.ahead import last_credible
 from homeostat.pipelines.data.canonical import canonical_class, canonical_classes, canonical_key
 from homeostat.pipelines.data.sources import FOREVER, as_text, date_labels, has_feedback, load_feedback, load_inputs
@@ -17,6 +18,7 @@ from homeostat.pipelines.labels.votes import cast_votes
 from homeostat.pipelines.setup.ahead import check_ahead, check_label_times
 from homeostat.pipelines.setup.findings import Finding, shown_time
 from homeostat.pipelines.setup.lookahead import find_look_ahead
+from homeostat.pipelines.setup.positive import choose_positive
 from homeostat.project import Project, Task, list_retired_keys
 
 MOST_SHOWN = 5
@@ -143,7 +145,7 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
         known = inputs.checked.accepted.with_columns(_key=as_text(inputs.checked.accepted[project.data.key]))
         known = known.join(had.unique("_key", keep="first"), on="_key", how="left", maintain_order="left")
         _check_start(project, date_labels(labels, known.drop("_key"), project), inputs, findings)
-    if len(findings) == start:
+    if all(finding.level == "ok" for finding in findings[start:]):
         findings.append(Finding("ok", where, f"{checked.accepted.height} labels are sound"))
 
 
@@ -182,9 +184,13 @@ def _check_classes(project: Project, checked: Validated, findings: list[Finding]
     if wrong.height:
         message = f"{wrong.height} labels are outside of the classes, as in {wrong['detail'][0]!r}."
         findings.append(Finding("error", "data.classes", f"{message} Fix them, or state the class."))
-    if project.task is Task.REGRESSION or stated:
+    if project.task is Task.REGRESSION:
         return
     labels = checked.accepted.group_by("label").len().sort("len", "label", descending=[True, False])
+    if project.task is Task.BINARY:
+        findings += _of_positive(project, dict(labels.sort("label").iter_rows()))
+    if stated:
+        return
     if project.task is Task.BINARY and labels.height > 2:
         odd = f"{labels.height} different labels, such as {labels['label'][2]!r} ({labels['len'][2]} times)"
         message = f"a binary target has two classes, but there are {odd}. Fix them, or set task = 'multiclass'."
@@ -192,6 +198,24 @@ def _check_classes(project: Project, checked: Validated, findings: list[Finding]
     positive = project.data.positive
     if positive is not None and canonical_class(positive) not in labels["label"].to_list():
         findings.append(Finding("error", "data.positive", f"no label is {positive!r}."))
+
+
+def _of_positive(project: Project, counts: dict[str, int]) -> list[Finding]:
+    """Which class scores are the probability of, where there are two to choose from."""
+    where, stated, natural = "data.positive", project.data.positive, choose_positive(counts)
+    if len(counts) != 2:
+        return []
+    taken, total = positive_class(counts, stated), sum(counts.values())
+    if taken not in counts:
+        return []  # An error says so.
+    share = f"{counts[taken]} of {total} labels"
+    if stated is not None:
+        return [Finding("ok", where, f"scores are the probability of {taken!r}, as stated: {share}")]
+    message = f"none is stated, so scores are the probability of {taken!r}, the last in order: {share}."
+    if natural is None or natural.name == taken:
+        return [Finding("ok", where, message)]
+    advice = f"{natural.name!r} is the likelier one ({natural.why}). State data.positive, whichever is meant."
+    return [Finding("warning", where, f"{message} {advice}")]
 
 
 def _check_start(project: Project, labels: pl.DataFrame, inputs: _Inputs, findings: list[Finding]) -> None:

@@ -331,8 +331,8 @@ def test_a_project_whose_slots_wait_is_told(project: Path, tmp_path: Path) -> No
     with store.write("test") as write:
         write.put_stage(at, "notify", {})
         write.take_lease(Lease("work", "elsewhere:abc:1:1", at, at + timedelta(minutes=1)))
-    found = examined(project, code=0, HOMEOSTAT_STORE_URL=url)
-    assert "slots since are due" in found["work of small"]["message"]
+    found = examined(project, code=1, HOMEOSTAT_STORE_URL=url)
+    assert "ticks are overdue (since 2020" in found["work of small"]["message"]
     assert "never gave it back" in found["lease of small"]["message"]
 
 

@@ -43,7 +43,7 @@ def project(metric="auc"):
 def test_an_estimate_warns_only_where_nothing_speaks_for_the_champion(changed, warned):
     alert = warn_of_estimate(CHAMPION, CHAMPION, [replace(WINDOW, **changed)], project(), NOW)
     assert (alert is not None) == warned
-    assert alert is None or (alert.severity is Severity.WARNING and "labels are wanted" in alert.title)
+    assert alert is None or (alert.severity is Severity.WARNING and "by an estimate" in alert.title)
 
 
 def test_lower_can_be_better():

@@ -58,6 +58,32 @@ def test_tasks_follow_the_distinct_values_of_the_target(tmp_path):
     assert (project.task, project.data.target) == (Task.REGRESSION, "y")
 
 
+@pytest.mark.parametrize(
+    ("classes", "positive", "why"),
+    [
+        (["Good", "Bad"], "Bad", "'Bad' names what happens"),
+        (["paid", "default"], "default", "'default' names what happens"),
+        (["on time", "late"], "late", "'late' names what happens"),
+        (["Existing Customer", "Attrited Customer"], "Attrited Customer", "names what happens"),
+        (["not late", "late"], "late", "'not late' the rest"),
+        (["settled", "kept"], "settled", "'kept' names the usual case"),
+        (["N", "Y"], "Y", "'Y' says yes"),
+        (["-1", "1"], "1", "'1' says yes"),
+        ([">50K", ">50K", ">50K", "<=50K"], "<=50K", "the rarer of '<=50K' and '>50K': 50 of 200"),
+        (["a", "b"], "b", "a guess: 'a' and 'b' are equally frequent"),
+    ],
+)
+def test_the_positive_class_is_what_happens_and_is_written_with_its_reason(tmp_path, classes, positive, why):
+    project, guesses = loaded(tmp_path, table(label=(classes * 200)[:200]))
+    assert project.data.positive == positive
+    assert guesses["positive"][0] == positive and why in guesses["positive"][1]
+
+
+def test_no_positive_class_is_written_where_there_are_not_two(tmp_path):
+    project, guesses = loaded(tmp_path, table(label=["a", "b", "c", "d"] * 50))
+    assert project.data.positive is None and "positive" not in guesses
+
+
 def test_zones_come_from_the_data_or_are_told_as_a_guess(tmp_path):
     project, _ = loaded(tmp_path, table().with_columns(pl.col("when").dt.convert_time_zone("Europe/Berlin")))
     assert project.data.timezone == "Europe/Berlin"

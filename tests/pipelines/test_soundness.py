@@ -78,7 +78,7 @@ def warned(found: list[Finding]) -> str:
 
 def test_a_sound_project_has_no_errors(tmp_path):
     found = findings(tmp_path, hook=lambda frame: frame.select(pl.col("x") * 2, "c"))
-    assert [f.level for f in found] == ["ok", "ok", "ok"]
+    assert [f.level for f in found] == ["ok", "ok", "ok", "ok"]
     require_sound(project_in(tmp_path), Hooks())
 
 
@@ -100,6 +100,16 @@ def test_labels_outside_the_classes(tmp_path):
     assert "two classes, but there are 3 different labels, such as '9' (1 times)" in only(findings(tmp_path, None, odd))
     assert errors(findings(tmp_path, None, odd, task="multiclass")) == []
     assert "no label is 5" in only(findings(tmp_path, positive=5))
+
+
+def test_which_class_is_positive_is_told_and_doubted_where_none_is_stated(tmp_path):
+    told = {f.where: f for f in findings(tmp_path)}["data.positive"]
+    assert told.level == "ok" and "the probability of '1', the last in order" in told.message
+    named = labels().with_columns(y=pl.when(pl.col("y") == 1).then(pl.lit("Bad")).otherwise(pl.lit("Good")))
+    (doubt,) = [f.message for f in findings(tmp_path, None, named) if f.level == "warning"]
+    assert "the probability of 'Good'" in doubt and "'Bad' is the likelier one ('Bad' names what happens" in doubt
+    stated = {f.where: f for f in findings(tmp_path, None, named, positive="Bad")}["data.positive"]
+    assert stated.level == "ok" and "'Bad', as stated" in stated.message
 
 
 def test_too_little_known_by_the_start_warns_and_names_a_start_that_works(tmp_path):

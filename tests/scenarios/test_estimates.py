@@ -16,7 +16,8 @@ from homeostat.flows.replay.run import replay
 from homeostat.records import Scope
 
 TICKS, HARDER = 11, 8
-LATE = PROJECT.replace('horizon = "3d"', 'horizon = "4d"') + '\n[retraining]\npolicy = "never"\n'
+LATE = PROJECT.replace('horizon = "3d"', 'horizon = "4d"') + "\n[gates]\nmin_rows = 9999\n"
+"""Nothing can be compared, so nothing is learned, and whether labels are wanted is asked at each tick."""
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,13 @@ def test_the_error_of_the_estimates_is_published(lived: Path) -> None:
 
 def test_a_champion_that_looks_worse_is_warned_of_once_and_before_its_labels(lived: Path) -> None:
     alerts = [a for a in open_loop(lived, Scope.REPLAY).store.list_alerts() if a.key.endswith("/estimate")]
-    assert len(alerts) == 1 and "labels are wanted" in alerts[0].title
+    assert len(alerts) == 1 and "by an estimate" in alerts[0].title
     assert alerts[0].at == after(HARDER + 1)
     seen = windows(lived).filter(pl.col("end") == alerts[0].at)
     assert seen["estimated"].item() < 0.7
+
+
+def test_labels_that_are_on_schedule_are_not_wanted_whatever_is_estimated(lived: Path) -> None:
+    decisions = open_loop(lived, Scope.REPLAY).store.list_decisions("retraining")
+    assert {decision.kind for decision in decisions} == {"train_first", "wait"}
+    assert any("of 9999 fresh labels" in decision.reasons[0] for decision in decisions)

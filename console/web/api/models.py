@@ -23,12 +23,22 @@ class Problem(BaseModel):
     )
 
 
+class LoopProblem(BaseModel):
+    """One thing that is wrong with a project."""
+
+    code: str = Field(description="What kind of problem it is, for programs.", examples=["labels_stopped"])
+    message: str
+    since: datetime | None = Field(description="Since when, as far as that is known.")
+    advice: str = Field(description="What to do; empty where the message says it.")
+
+
 class ProjectLine(BaseModel):
     """One project at a glance."""
 
     name: str
     healthy: bool = Field(description="Whether there are no problems.")
     problems: list[str] = Field(description="What is wrong; empty where the project is healthy.")
+    problem_details: list[LoopProblem] = Field([], description="The same, each with since when and what to do.")
     last_tick: datetime | None = Field(None, description="The newest tick that is done.")
     next_tick: datetime | None = Field(None, description="The end of the current slot.")
     next_run: datetime | None = Field(None, description="When the schedule runs the slot after the newest tick.")

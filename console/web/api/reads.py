@@ -134,19 +134,28 @@ def get_why(project: str, key: str, request: Request, person: Viewer) -> JSONRes
 
 def _line(site: Site, entry: Found) -> Status:
     if entry.project is None:
-        return {"name": entry.folder.name, "healthy": False, "problems": [entry.problem or "it cannot be read"]}
+        return _unreadable(entry.folder.name, entry.problem or "it cannot be read")
     try:
         return _status(site.loop(entry.project.name), site.clock())
     except Exception as fault:  # One project that cannot be opened must not hide the others.
-        return {"name": entry.project.name, "healthy": False, "problems": [str(fault) or type(fault).__name__]}
+        return _unreadable(entry.project.name, str(fault) or type(fault).__name__)
+
+
+def _unreadable(name: str, why: str) -> Status:
+    from homeostat.flows.health.problems import Problem, ProblemCode
+
+    problem = Problem(ProblemCode.UNREADABLE, why)
+    return {"name": name, "healthy": False, "problems": [why], "problem_details": [problem.as_json()]}
 
 
 def _status(loop: Loop, now: datetime) -> Status:
-    from homeostat.flows.queries.status import next_run, status
+    from homeostat.flows.queries.status import status
+    from homeostat.flows.schedule import next_run
 
     following = slot(loop.project, max(tick_index(loop.project, now) + 1, 0)) if now >= loop.project.start_at else None
-    current = status(loop)
-    runs = {"next_tick": following or loop.project.start_at, "next_run": next_run(loop, current["last_tick"], now)}
+    current = status(loop, now)
+    planned = next_run(loop.project, current["last_tick"], now)
+    runs = {"next_tick": following or loop.project.start_at, "next_run": planned}
     return finite({**current, "name": current["project"], **runs})
 
 
