@@ -13,7 +13,6 @@ confidence limit of the reference's mean, in which its few batches count, plus t
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -25,8 +24,9 @@ if TYPE_CHECKING:
 
     Array = np.ndarray[Any, Any]
 
-TILTS = (0.25, 0.5, 1.0, 2.0, 4.0)
+TILTS = (0.25, 0.5, 1.0, 2.0)
 """By how many standard deviations of a batch's mean it may have become worse: sizes of bets."""
+LEAST_FREEDOM = 3
 _FARTHEST = 8.0
 
 
@@ -90,23 +90,41 @@ def add_batch(group: Group, losses: Array) -> Group:
     return group.add(float(len(losses)), mean, float(((losses - mean) ** 2).sum()))
 
 
+def merge(one: Group, other: Group) -> Group:
+    """The sums of both together."""
+    rows = one.rows + other.rows
+    total, off = _at_least(rows, 1.0), other.mean - one.mean
+    return Group(
+        one.batches + other.batches,
+        rows,
+        one.squares + other.squares,
+        one.mean + off * other.rows / total,
+        one.between + other.between + off * off * one.rows * other.rows / total,
+        one.within + other.within,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BatchTest:
     """What the test has seen, in constant memory.
 
     `reference` are the batches whose mean is the standard, `others` more that say how far batches differ, such as those
-    that candidates were chosen on, `lived` those since. `level` is the chance that the limit may be too low by.
-    `sign` is 1 where it looks for worse, -1 where it looks for better than the limit. `limit` is that of the last batch.
-    The rest is as of `EProcess`.
+    that candidates learned from, `lived` those since. Batches wait as `pending` while their mean losses add up to more
+    than before them, for they may be the beginning of what is looked for; `excess` and `lowest` are as of `EProcess`.
+    The limit is too low with a chance of at most `level`; `limit` is that of the last batch. `sign` is 1 where worse
+    is looked for, -1 where better than the limit is. The rest is as of `EProcess`.
     """
 
     reference: Group
-    others: Group
+    others: tuple[Group, ...]
     tolerance: float
     level: float
     sign: int = 1
     patience: float = PATIENCE
     lived: Group = Group()
+    pending: Group = Group()
+    excess: float = 0.0
+    lowest: float = 0.0
     limit: float | None = None
     batches: int = 0
     growth: tuple[float, ...] = (0.0,) * len(TILTS)
@@ -114,21 +132,25 @@ class BatchTest:
     log_e_value: float = 0.0
     peak: float = 0.0
 
+    @property
+    def knows(self) -> bool:
+        """Whether enough batches are known to say how far they differ."""
+        return sum(group.freedom for group in (self.reference, *self.others, self.lived)) >= LEAST_FREEDOM
+
     def bet(self, losses: Array) -> BatchTest:
-        """The test after one more batch of losses (rows,), which is not taken for usual yet; the same without losses."""
+        """The test after one more batch of losses (rows,); the same where there are none."""
         import numpy as np
 
         if not len(losses):
             return self
-        normal, limit = standing(
-            self.reference, [self.others, self.lived], self.tolerance, self.level, len(losses), float(losses.mean())
-        )
+        rows, mean = len(losses), float(losses.mean())
+        normal, limit = standing(self.reference, [*self.others, self.lived], self.tolerance, self.level, rows, mean)
         growth, stakes, now = play_normal(
             np.array(self.growth), np.array(self.stakes), self.batches, self.sign * normal, self.patience
         )
         return dataclasses.replace(
-            self,
-            limit=float(limit) if math.isfinite(limit) else None,
+            self._settled(losses, rows * (mean - float(limit))),
+            limit=float(limit),
             batches=self.batches + 1,
             growth=tuple(growth.tolist()),
             stakes=tuple(stakes.tolist()),
@@ -136,11 +158,15 @@ class BatchTest:
             peak=max(self.peak, float(now)),
         )
 
-    def settle(self, losses: Array) -> BatchTest:
-        """With a batch that was no alarm: it says how far batches differ."""
-        return dataclasses.replace(self, lived=add_batch(self.lived, losses))
+    def _settled(self, losses: Array, excess: float) -> BatchTest:
+        """What a batch says of how far batches differ: at once while that is hardly known, else once it is usual."""
+        pending, excess = add_batch(self.pending, losses), self.excess + excess
+        if self.knows and (self.sign < 0 or excess >= self.lowest):
+            return dataclasses.replace(self, pending=pending, excess=excess)
+        lived, lowest = merge(self.lived, pending), min(self.lowest, excess)
+        return dataclasses.replace(self, lived=lived, pending=Group(), excess=excess, lowest=lowest)
 
-    def anew(self, sign: int, patience: float) -> BatchTest:
+    def anew(self, sign: int = 1, patience: float = PATIENCE) -> BatchTest:
         """A test that begins now and knows what this one learned of how far batches differ."""
         return BatchTest(self.reference, self.others, self.tolerance, self.level, sign, patience, self.lived)
 
@@ -178,6 +204,13 @@ def play_normal(
     return spread_bets(growth, stakes, batches, np.array([tilt * normal - tilt**2 / 2 for tilt in TILTS]), patience)
 
 
+def at_level(group: Group, mean: float) -> Group:
+    """The sums of the same losses times what brings them to a mean; as they are where their mean is 0."""
+    factor = mean / group.mean if group.mean > 0 else 1.0
+    between, within = group.between * factor**2, group.within * factor**2
+    return dataclasses.replace(group, mean=group.mean * factor, between=between, within=within)
+
+
 def group_of(kept: Mapping[str, float] | None) -> Group:
     """The sums that a model's record keeps; none where it keeps none."""
     return Group(**kept) if kept else Group()
@@ -186,4 +219,4 @@ def group_of(kept: Mapping[str, float] | None) -> Group:
 def _at_least(value: Any, least: float) -> Any:
     import numpy as np
 
-    return np.maximum(value, least)
+    return max(value, least) if isinstance(value, float | int) else np.maximum(value, least)

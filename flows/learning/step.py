@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from homeostat.decisions import AlarmKind, PromotionKind, RetrainingFacts
+from homeostat.decisions import PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
 from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
 from homeostat.flows.learning.probation import get_probation
@@ -122,7 +122,7 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     verdict = _judge(port, at, comparison, champion, spans[-1])
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind})
     facts = RetrainingFacts.of(decision.evidence)
-    anew = base.anew or (decision.kind == RETRAIN and facts.alarm != AlarmKind.QUIET)
+    anew = base.anew or (decision.kind == RETRAIN and facts.alarm.stands)
     reference = dict(comparison.challenger_metrics) or record.reference
     record = dataclasses.replace(record, lineage=None if anew else champion.root_version, reference=reference)
     promoted = verdict.kind == PromotionKind.PROMOTE

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,7 +14,7 @@ from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
 from homeostat.losses import LEAST_ROWS, has_no_scores, loss_scale, row_losses, segment_values
 from homeostat.metrics import positive_class
-from homeostat.monitoring.alarm.state import Watch, begin, take
+from homeostat.monitoring.alarm.state import Watch, begin, doubt, rested_on, take, withdraw
 from homeostat.monitoring.performance.realized import awaits_labels
 from homeostat.project import Task
 from homeostat.records import Batch, BatchState, Role, Window, WindowStatus
@@ -25,17 +26,18 @@ def get_watch(loop: Loop) -> Watch | None:
     return None if champion is None else loop.store.get_fact(ALARM.of(_lineage_of(loop, champion)))
 
 
-def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
+def follow(loop: Loop, at: datetime, measured: list[Window], corrected: Collection[str] = ()) -> Watch | None:
     """The state of the champion's lineage after the batches that matured by `at`; reads, and writes nothing.
 
-    `measured`: the windows that were open at this check. The first batch that still waits for labels ends it: those
+    `measured`: the windows that were open at this check; `corrected`: the batches that new labels came for, by which an
+    alarm that stands may be withdrawn. The first batch that still waits for labels ends it: those
     after it wait too. Work is linear in the new labels and in the batches that wait, whatever came before.
     """
     champion = loop.version_of("champion")
     if champion is None:
         return None
     lineage = _lineage_of(loop, champion)
-    watch = _current(loop, lineage, at)
+    watch = _reconsidered(loop, _current(loop, lineage, at), corrected, at)
     status = {window.batch: window.status for window in measured}
     for batch in loop.store.list_batches(BatchState.SCORED, after=datetime.fromisoformat(watch.until)):
         if batch.end_at > at:
@@ -48,6 +50,24 @@ def follow(loop: Loop, at: datetime, measured: list[Window]) -> Watch | None:
             return replace(watch, waits_for=batch.id)
         watch = _taken(loop, watch, batch, rows)
     return replace(watch, waits_for=None)
+
+
+def _reconsidered(loop: Loop, watch: Watch, corrected: Collection[str], at: datetime) -> Watch:
+    """The watch without alarms that rest on labels which have been corrected, if they would not have been raised."""
+    for stream in watch.streams if corrected else ():
+        span = rested_on(stream)
+        if span is None:
+            continue
+        batches = [b for b in loop.store.list_batches(BatchState.SCORED) if _is_of(loop, b, watch.lineage)]
+        batches = [b for b in batches if span[0] <= instant(b.start_at) and instant(b.end_at) <= span[1]]
+        if not any(batch.id in corrected for batch in batches):
+            continue
+        again = doubt(watch, stream)
+        for batch in batches:
+            rows = _matured(loop, batch, at)
+            again = again if rows is None else _taken(loop, again, batch, rows)
+        watch = withdraw(watch, again, instant(at))
+    return watch
 
 
 def _lineage_of(loop: Loop, version: int) -> int:
@@ -78,7 +98,7 @@ def _current(loop: Loop, lineage: int, at: datetime) -> Watch:
         columns=columns,
         at=instant(at),
     )
-    return replace(made, until=kept.until if kept else instant(since))
+    return replace(made, until=kept.until if kept else instant(since), changes=kept.last_change if kept else 0)
 
 
 def _matured(loop: Loop, batch: Batch, at: datetime) -> pl.DataFrame | None:

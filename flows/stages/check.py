@@ -46,7 +46,7 @@ def check(loop: Loop, at: datetime) -> Document:
     windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
     foreboding = warn_of_estimate(loop.champion(), _root(loop), windows[Role.CHAMPION], loop.project, at)
-    watch = follow(loop, at, windows[Role.CHAMPION])
+    watch = follow(loop, at, windows[Role.CHAMPION], late)
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [] if result is None else _of_line(loop, result, at)

@@ -14,12 +14,22 @@ from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import get_watch
 from homeostat.flows.stages.label_provenance import count_caused, warn_of_caused
-from homeostat.monitoring.alarm.rule import decide_alarm
+from homeostat.monitoring.alarm.rule import decide_alarm, is_news
 from homeostat.records import Decision, Severity
 
 PLEAS: dict[str, tuple[Severity, str]] = {
     RetrainingKind.FIX_DATA: (Severity.CRITICAL, "fix the data: nothing is learned from it until then"),
     RetrainingKind.LABEL: (Severity.WARNING, "labels are wanted"),
+}
+TIDINGS: dict[AlarmKind, tuple[Severity, str, str]] = {
+    AlarmKind.ALARM: (Severity.CRITICAL, "alarm", "version {version} has become worse"),
+    AlarmKind.STANDING: (Severity.INFO, "alarm-ended", "one alarm about version {version} is over, another stands"),
+    AlarmKind.ENDED: (Severity.INFO, "alarm-ended", "version {version} is no longer worse: the alarm is over"),
+    AlarmKind.WITHDRAWN: (
+        Severity.WARNING,
+        "alarm-withdrawn",
+        "the alarm about version {version} is withdrawn: labels were corrected",
+    ),
 }
 
 
@@ -29,15 +39,16 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
     A challenger that nobody approved in time is dropped first.
     """
     expire(loop, at)
-    alarm, deliberation = _weigh(loop, at)
+    alarm, news, deliberation = _weigh(loop, at)
     decision, probation = deliberation.decision, deliberation.probation
     if asked is not None and decision.kind in IDLE and decision.model_version is not None:
         decision = dataclasses.replace(decision, kind=RetrainingKind.RETRAIN, reasons=(asked,))
     with loop.store.write("decide") as write:
-        if alarm.kind == AlarmKind.ALARM:
+        if news:
             write.append_decision(alarm)
-            title = f"version {alarm.model_version} has become worse"
-            write.append_alert(alert(at, Severity.CRITICAL, "alarm", title, "; ".join(alarm.reasons)))
+            severity, subject, title = TIDINGS[AlarmKind(alarm.kind)]
+            title = title.format(version=alarm.model_version)
+            write.append_alert(alert(at, severity, subject, title, "; ".join(alarm.reasons)))
         last = (loop.store.last_outcome("decide", at) or {}).get("decision")
         if decision.kind in PLEAS and decision.kind != last:
             severity, title = PLEAS[decision.kind]
@@ -53,12 +64,13 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
-    alarm, deliberation = _weigh(loop, at)
+    alarm, _, deliberation = _weigh(loop, at)
     return alarm, deliberation.decision
 
 
-def _weigh(loop: Loop, at: datetime) -> tuple[Decision, Deliberation]:
+def _weigh(loop: Loop, at: datetime) -> tuple[Decision, bool, Deliberation]:
+    """Both decisions, and between them whether that about the alarm is news."""
     watch = get_watch(loop)
-    raised_before = watch is not None and loop.store.was_alarmed(watch.lineage, watch.began, at)
-    alarm = decide_alarm(loop.champion(), watch, raised_before=raised_before, now=at)
-    return alarm, deliberate(LoopPort(loop), at, alarm=alarm, caused=count_caused(loop, at))
+    told = 0 if watch is None else loop.store.count_told_changes(watch.lineage, at)
+    alarm = decide_alarm(loop.champion(), watch, told=told, now=at)
+    return alarm, is_news(watch, told), deliberate(LoopPort(loop), at, alarm=alarm, caused=count_caused(loop, at))

@@ -50,7 +50,7 @@ def shares(state: Watch) -> dict[str, float]:
 
 def test_without_segments_the_whole_has_all_of_alpha() -> None:
     assert shares(watch()) == {"": 1.0}
-    assert watch().threshold(watch().streams[0]) == pytest.approx(math.log(40))
+    assert watch().threshold(watch().streams[0]) == pytest.approx(math.log(40 * math.pi**2 / 6))
 
 
 def test_with_segments_alpha_is_shared_the_largest_come_first_and_new_ones_last() -> None:
