@@ -18,6 +18,7 @@ from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
 from homeostat.monitoring.drift import check_drift
+from homeostat.monitoring.drift.verdict import moved_far
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
 from homeostat.monitoring.performance.realized import measure_window
@@ -35,6 +36,9 @@ from homeostat.records import (
     Window,
     WindowStatus,
 )
+
+CALM_CHECKS, CALM_FACTS = 3, 10
+"""After so many checks without drift, or without an unseen value, the next one is told again."""
 
 
 def check(loop: Loop, at: datetime) -> Document:
@@ -181,22 +185,35 @@ def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]
 
 
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
-    """Whether this lineage's inputs are found drifted for the first time; said every time, nobody would read it."""
-    known = any(c.drift.status == "drift" for c in earlier)
-    return result.drift.status == "drift" and not known
+    """Whether drift of this lineage's inputs begins, or a column moves far that had not; said every time, nobody reads.
+
+    What the last `CALM_CHECKS` checks found has been told; after so many without it, it begins again.
+    """
+    if result.drift.status != "drift":
+        return False
+    recent = [check.drift for check in _recent(earlier, CALM_CHECKS) if check.drift.status == "drift"]
+    known = {column.column for drift in recent for column in drift.columns if column.drifted}
+    far = {column.column for column in result.drift.columns if moved_far(column)}
+    return not recent or not far <= known
 
 
 def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[UnseenValues, ...]:
-    """What this lineage meets for the first time; too few rows to measure drift on are too few to warn of."""
+    """What this lineage did not meet in its last `CALM_FACTS` checks; too few rows to measure drift on warn of none."""
     if result.drift.status == "unknown":
         return ()
-    known = [fact for check in earlier for fact in check.facts]
+    known = [fact for check in _recent(earlier, CALM_FACTS) for fact in check.facts]
     return newly_seen(result.facts, known)
 
 
+def _recent(checks: list[CheckResult], number: int) -> list[CheckResult]:
+    return [check for check in checks if check.drift.status != "unknown"][-number:]
+
+
 def _drift_alert(result: CheckResult) -> Any:
+    far = [column.column for column in result.drift.columns if moved_far(column)]
     columns = ", ".join(c.column for c in result.drift.columns if c.drifted)
     share = result.drift.share or 0.0
     body = f"{share:.0%} of the measured columns of batch {result.batch} moved away from the reference: {columns}."
+    body += f" So far that they count alone: {', '.join(far)}." if far else ""
     title = f"the inputs drifted from what version {result.model_version} learned"
     return alert(result.tick_at, Severity.WARNING, "drift", title, body)

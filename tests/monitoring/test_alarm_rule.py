@@ -57,7 +57,7 @@ TABLE: dict[str, tuple[str, Watch | None, int, str]] = {
     "worse, and said before": ("standing", watched(0.3), True, "all rows: the mean loss was"),
     "worse at last": ("alarm", watched(0.2, 0.2, 0.3), False, "over the 2000 labels since d2"),
     "an alarm stands while health is not sure": ("standing", watched(0.3, 0.21), True, "reached by d1"),
-    "an alarm ends where it is well again": ("ended", watched(0.3, 0.1), True, "the loss since d0, reached by d1, is over"),
+    "an alarm ends where it is well again": ("ended", watched(0.3, 0.1), True, "since d0, reached by d1, is over"),
     "an end is told once": ("quiet", watched(0.3, 0.1), 2, "all rows came nearest"),
     "an alarm speaks again": ("alarm", watched(0.3, 0.1, 0.1, 0.3), 2, "over the 2000 labels since d3"),
     "as good": ("quiet", watched(0.2, 0.2, 0.2), False, "all rows came nearest to an alarm"),

@@ -120,8 +120,11 @@ def leaves(value: Any) -> Counter[Any]:
 
 
 def numbers(evidence: str) -> Counter[Any]:
-    """The measured numbers among a decision's evidence."""
-    return Counter({leaf: count for leaf, count in leaves(json.loads(evidence)).items() if leaf[0] is float})
+    """The measured numbers among a decision's evidence; thresholds are not measured, and episodes share alpha now."""
+    told = json.loads(evidence)
+    for e_process in told.get("e_processes", ()):
+        e_process.pop("log_threshold")
+    return Counter({leaf: count for leaf, count in leaves(told).items() if leaf[0] is float})
 
 
 def kept_facts(shelf: Path, name: str) -> list[tuple[str, Any]]:
