@@ -132,7 +132,8 @@ def _prepare(
 
 def _factor(before: pl.Series, after: pl.Series) -> float:
     """What brings a column of small scale to that of others: Evidently holds a deviation under 0.001 for 0.001."""
-    deviation = before.to_numpy().std() or max(before.abs().to_numpy().max(), after.abs().to_numpy().max())
+    largest = max(before.abs().to_numpy().max(), after.abs().to_numpy().max())
+    deviation = largest if before.n_unique() == 1 else float(before.to_numpy().std())
     return 1.0 if deviation >= _SMALL_SCALE or deviation == 0 else 10.0 ** -math.floor(math.log10(deviation))
 
 
