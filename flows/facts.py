@@ -11,6 +11,7 @@ from pydantic import PlainSerializer
 from homeostat.durations import instant
 from homeostat.flows.learning.port import Attempt, Measured, Progress, Training
 from homeostat.monitoring.alarm.state import Watch
+from homeostat.monitoring.odd_labels import LabelMemory
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.labels.labelers import Labeler
 from homeostat.records import FitCost, PostKind
@@ -101,6 +102,7 @@ ENSEMBLE = Fact("ensemble", Progress)
 ATTEMPTS = Fact("attempts", Attempts)
 OUTCOMES = Fact("outcomes", Outcomes)
 ALARM = FactSeries("alarm", Watch)
+LABELS = Fact("labels", LabelMemory)
 PROBATION = FactSeries("probation", Probation)
 BEGUN = Fact("ingest/begun", BegunBatch)
 POSTS = {kind: Fact(f"posts/{kind.value}", TakingBatch) for kind in PostKind}

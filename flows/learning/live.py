@@ -16,6 +16,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
+from homeostat.flows.held_labels import held_batches
 from homeostat.flows.labels import fair_share, measured_labels
 from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training
 from homeostat.flows.learning.versions import (
@@ -123,12 +124,13 @@ class LoopPort:
         ]
 
     def broken_batches(self) -> set[str]:
-        """The batches in which a column that was there has gone."""
+        """The batches in which a column that was there has gone, or whose labels are odd and held back."""
         return self._broken
 
     @cached_property
     def _broken(self) -> set[str]:
-        return {check.batch for check in self._checks if gone_columns(check.facts)}
+        gone = {check.batch for check in self._checks if gone_columns(check.facts)}
+        return gone | held_batches(self.loop)
 
     @cached_property
     def _checks(self) -> list[CheckResult]:

@@ -26,12 +26,20 @@ def get_watch(loop: Loop) -> Watch | None:
     return None if champion is None else loop.store.get_fact(ALARM.of(_lineage_of(loop, champion)))
 
 
-def follow(loop: Loop, at: datetime, measured: list[Window], corrected: Collection[str] = ()) -> Watch | None:
+def follow(
+    loop: Loop,
+    at: datetime,
+    measured: list[Window],
+    corrected: Collection[str] = (),
+    *,
+    without: Collection[str] = (),
+) -> Watch | None:
     """The state of the champion's lineage after the batches that matured by `at`; reads, and writes nothing.
 
     `measured`: the windows that were open at this check; `corrected`: the batches that new labels came for, by which an
-    alarm that stands may be withdrawn. The first batch that still waits for labels ends it: those
-    after it wait too. Work is linear in the new labels and in the batches that wait, whatever came before.
+    alarm that stands may be withdrawn. Batches `without` meaning are left out for good. The first batch that still
+    waits for labels ends it: those after it wait too. Work is linear in the new labels and in the batches that wait,
+    whatever came before.
     """
     champion = loop.version_of("champion")
     if champion is None:
@@ -42,7 +50,7 @@ def follow(loop: Loop, at: datetime, measured: list[Window], corrected: Collecti
     for batch in loop.store.list_batches(BatchState.SCORED, after=datetime.fromisoformat(watch.until)):
         if batch.end_at > at:
             break
-        if not _is_of(loop, batch, lineage):
+        if batch.id in without or not _is_of(loop, batch, lineage):
             watch = replace(watch, until=instant(batch.end_at))
             continue
         rows = None if status.get(batch.id) is WindowStatus.PROVISIONAL else _matured(loop, batch, at)

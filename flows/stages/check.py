@@ -17,6 +17,7 @@ from homeostat.flows.labels import with_labels
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
+from homeostat.flows.stages.label_check import judge
 from homeostat.monitoring.drift import check_drift
 from homeostat.monitoring.drift.verdict import moved_far
 from homeostat.monitoring.estimation.warning import warn_of_estimate
@@ -47,10 +48,12 @@ def check(loop: Loop, at: datetime) -> Document:
     The newest are those of this tick, and of the batches that came between it and the one before.
     """
     late = _batches_with_new_labels(loop, at)
-    windows = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    due = {role: _labelled(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    windows = {role: [_window(loop, rows, batch, at) for batch, rows in parts] for role, parts in due.items()}
+    labels = judge(loop, at, windows[Role.CHAMPION], due[Role.CHAMPION])
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at)
     foreboding = warn_of_estimate(loop.champion(), _root(loop), windows[Role.CHAMPION], loop.project, at)
-    watch = follow(loop, at, windows[Role.CHAMPION], late)
+    watch = follow(loop, at, windows[Role.CHAMPION], late, without=labels.without_meaning)
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [] if result is None else _of_line(loop, result, at)
@@ -62,6 +65,7 @@ def check(loop: Loop, at: datetime) -> Document:
                 write.put_window(window, role)
         if watch is not None:
             write.put_fact(ALARM.of(watch.lineage), watch)
+        labels.keep(write)
         if foreboding is not None:
             write.append_alert(foreboding)
         if result is not None:
@@ -81,7 +85,8 @@ def _root(loop: Loop) -> ModelRecord | None:
     return None if champion is None else loop.store.get_model(champion.root_version)
 
 
-def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Window]:
+def _labelled(loop: Loop, role: Role, late: set[str], at: datetime) -> list[tuple[Batch, pl.DataFrame]]:
+    """The batches whose windows are open or got labels, each with its predictions and the labels known at `at`."""
     if role is Role.BASELINE and loop.version_of(role.value) is None:
         return []
     known = {w.batch: w for w in loop.store.list_windows(role)}
@@ -95,7 +100,7 @@ def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[Windo
         return []
     labelled = with_labels(loop, rows, at)
     parts = {name[0]: part for name, part in labelled.partition_by("batch", as_dict=True, maintain_order=True).items()}
-    return [_window(loop, parts[b.id], b, at) for b in due if b.id in parts]
+    return [(b, parts[b.id]) for b in due if b.id in parts]
 
 
 def _window(loop: Loop, rows: pl.DataFrame, batch: Batch, at: datetime) -> Window:

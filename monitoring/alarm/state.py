@@ -14,14 +14,14 @@ from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS
 from homeostat.monitoring.alarm.stream import (
     REFERENCE_ROWS,
     WHOLE,
-    Ending,
     Rules,
     Stream,
-    end_episode,
     feed,
     from_holdout,
+    rested_on,
     rewind,
     threshold,
+    withdraw_newest,
 )
 
 __all__ = ["REFERENCE_ROWS", "WHOLE", "Stream", "Watch", "begin", "doubt", "rested_on", "take", "withdraw"]
@@ -117,12 +117,6 @@ def take(
     return dataclasses.replace(watch, streams=fed, until=end, waits_for=None, changes=changes)
 
 
-def rested_on(stream: Stream) -> tuple[str, str] | None:
-    """The instants between which the batches lie that a standing alarm rests on; None where none stands."""
-    known = stream.before is not None and stream.since_at and stream.reached_at
-    return (stream.since_at or "", stream.reached_at or "") if known else None
-
-
 def doubt(watch: Watch, stream: Stream) -> Watch:
     """The watch of one stream alone, as it stood before its loss rose.
 
@@ -137,8 +131,7 @@ def withdraw(watch: Watch, again: Watch, at: str) -> Watch:
     if anew.reached_at is not None or anew.episode != _named(watch, anew.name).episode:
         return watch
     streams = tuple(
-        end_episode(stream, rules, at, Ending.CORRECTED) if stream.name == anew.name else stream
-        for stream in watch.streams
+        withdraw_newest(stream, rules, at) if stream.name == anew.name else stream for stream in watch.streams
     )
     return dataclasses.replace(watch, streams=streams, changes=rules.next_change)
 

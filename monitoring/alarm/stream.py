@@ -51,12 +51,16 @@ class Tests:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """An alarm that is over: when the loss rose, when that was found, and when and why it ended; instants."""
+    """An alarm that is over: when the loss rose, when that was found, and when and why it ended; instants.
+
+    `before` are the tests as they stood before the loss rose; None once the alarm has been withdrawn.
+    """
 
     since_at: str | None
     reached_at: str
     ended_at: str
     ending: Ending
+    before: Tests | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,18 +155,40 @@ def feed(stream: Stream, losses: np.ndarray, rules: Rules, *, start: str, end: s
     return _watched(stream, losses, rules, start, end)
 
 
+def rested_on(stream: Stream) -> tuple[str, str] | None:
+    """The instants between which the batches lie that its newest alarm rests on, whether it stands or is over.
+
+    None where there was none, or none that can be gone back to.
+    """
+    if stream.reached_at is not None:
+        known = stream.before is not None and stream.since_at
+        return (stream.since_at or "", stream.reached_at) if known else None
+    past = stream.past
+    return (past.since_at, past.reached_at) if past and past.before and past.since_at else None
+
+
 def rewind(stream: Stream) -> Stream:
-    """The stream as it stood before its loss rose, to be fed again with what is known now."""
-    assert stream.before is not None
-    before = stream.before
+    """The stream as it stood before its loss rose (see `rested_on`), to be fed again with what is known now."""
+    before = stream.before if stream.reached_at is not None else stream.past and stream.past.before
+    assert before is not None
     return dataclasses.replace(
-        stream, e_process=before.rows, batches=before.batches, since_at=None, reached_at=None, back=None
+        stream, e_process=before.rows, batches=before.batches, since_at=None, reached_at=None, back=None, past=None
     )
+
+
+def withdraw_newest(stream: Stream, rules: Rules, at: str) -> Stream:
+    """The stream without ground for its newest alarm."""
+    if stream.reached_at is not None:
+        return end_episode(stream, rules, at, Ending.CORRECTED)
+    assert stream.past is not None
+    past = dataclasses.replace(stream.past, ended_at=at, ending=Ending.CORRECTED, before=None)
+    return dataclasses.replace(stream, past=past, changed=rules.next_change)
 
 
 def end_episode(stream: Stream, rules: Rules, at: str, ending: Ending) -> Stream:
     """The stream in its next episode: the same limits, and tests that begin anew."""
     assert stream.e_process is not None and stream.batches is not None and stream.reached_at is not None
+    before = stream.before if ending is Ending.HEALTHY else None
     return dataclasses.replace(
         stream,
         e_process=EProcess(stream.e_process.limit),
@@ -172,7 +198,9 @@ def end_episode(stream: Stream, rules: Rules, at: str, ending: Ending) -> Stream
         before=None,
         back=None,
         episode=stream.episode + 1,
-        past=Episode(stream.since_at, stream.reached_at, at, ending),
+        past=Episode(
+            stream.since_at, stream.reached_at, at, ending, stream.before if ending is Ending.HEALTHY else None
+        ),
         changed=rules.next_change,
     )
 
