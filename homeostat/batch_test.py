@@ -176,7 +176,7 @@ def standing(
 ) -> tuple[Any, Any]:
     """Where a batch's mean lies against the limit, as a standard normal number if it is at the limit; and the limit.
 
-    The number is 0 while nothing is known of how far batches differ.
+    The number is NaN while nothing is known of how far batches differ.
     """
     import numpy as np
     from scipy.special import ndtri, stdtr, stdtrit
@@ -192,16 +192,20 @@ def standing(
     limit = reference.mean + tolerance + stdtrit(known, 1 - level) * error
     deviation = np.sqrt(_at_least(of_batches + of_rows / rows, 1e-12))
     normal = -ndtri(stdtr(known, -(mean - limit) / deviation))
-    return np.where(freedom >= 1, np.clip(normal, -_FARTHEST, _FARTHEST), 0.0), limit
+    return np.where(freedom >= 1, np.clip(normal, -_FARTHEST, _FARTHEST), np.nan), limit
 
 
 def play_normal(
     growth: Array, stakes: Array, batches: int, normal: Any, patience: float = PATIENCE
 ) -> tuple[Array, Array, Array]:
-    """Bet on a standard normal number (or one for each life) being larger; as `play` of `homeostat.sequential`."""
+    """Bet on a standard normal number (or one for each life) being larger; as `play` of `homeostat.sequential`.
+
+    There is no bet on one that is NaN.
+    """
     import numpy as np
 
-    return spread_bets(growth, stakes, batches, np.array([tilt * normal - tilt**2 / 2 for tilt in TILTS]), patience)
+    grown = np.nan_to_num(np.array([tilt * normal - tilt**2 / 2 for tilt in TILTS]))
+    return spread_bets(growth, stakes, batches, grown, patience)
 
 
 def at_level(group: Group, mean: float) -> Group:

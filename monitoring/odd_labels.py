@@ -141,12 +141,12 @@ def _constant(sums: LabelSums, usual: Sequence[LabelSums]) -> tuple[float, str] 
 
 
 def _turned(sums: LabelSums, usual: Sequence[LabelSums]) -> tuple[float, str] | None:
-    """Labels that go against the scores about as far as they went with them; by Fisher's z."""
+    """Labels that go against the scores about as far as they went with them, as turned classes do; by Fisher's z."""
     before = np.arctanh([known.correlation for known in usual if known.correlation is not None])
     if sums.correlation is None or len(before) < LEAST_BATCHES:
         return None
     mean, now = float(before.mean()), math.atanh(sums.correlation)
-    if mean <= 0 or now > -mean / 2:
+    if mean <= 0 or now > -mean / (2 * max(len(sums.shares) - 1, 1)):
         return None
     deviation = math.sqrt(1 / (sums.labels - 3) + float(before.var(ddof=1)))
     told = f"labels go against the scores (a correlation of {sums.correlation:.2f}; it was {math.tanh(mean):.2f})"

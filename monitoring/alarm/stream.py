@@ -198,9 +198,7 @@ def end_episode(stream: Stream, rules: Rules, at: str, ending: Ending) -> Stream
         before=None,
         back=None,
         episode=stream.episode + 1,
-        past=Episode(
-            stream.since_at, stream.reached_at, at, ending, stream.before if ending is Ending.HEALTHY else None
-        ),
+        past=Episode(stream.since_at, stream.reached_at, at, ending, before),
         changed=rules.next_change,
     )
 
