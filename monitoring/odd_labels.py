@@ -22,6 +22,8 @@ from homeostat.project import Task
 LEAST_LABELS, LEAST_BATCHES, MOST_BATCHES = 10, 3, 30
 CERTAIN = 1e-5
 """By chance alone a batch is called odd with about this probability."""
+DOUBT = 0.2
+"""By how much the mean of the scores may be too low, while no batch has shown how good they are."""
 ODDS, DAY_SPREAD, DAY_BATCHES = 4.0, 0.05, 3.0
 """A share of a class has jumped where its odds are so many times what they were. Until so many batches are known, days
 are taken to differ by this standard deviation."""
@@ -119,11 +121,13 @@ def judge_labels(memory: LabelMemory, sums: LabelSums) -> tuple[LabelMemory, Lab
 
 
 def find_oddity(sums: LabelSums, usual: Sequence[LabelSums]) -> OddLabels | None:
-    """What is odd about a batch's labels beside those before it; None while too little is known of what is usual."""
+    """What is odd about a batch's labels beside those before it; None where nothing is.
+
+    While too little is known of what is usual, only labels that are all the same are judged, and by the scores.
+    """
     usual = usual[-MOST_BATCHES:]
-    if len(usual) < LEAST_BATCHES:
-        return None
-    for oddity, found in ((Oddity.CONSTANT, _constant), (Oddity.TURNED, _turned), (Oddity.BALANCE, _balance)):
+    judges = ((Oddity.CONSTANT, _constant), (Oddity.TURNED, _turned), (Oddity.BALANCE, _balance))
+    for oddity, found in judges if len(usual) >= LEAST_BATCHES else judges[:1]:
         told = found(sums, usual)
         if told is not None and told[0] < CERTAIN:
             return OddLabels(sums.batch, sums.end, oddity, told[0], told[1])
@@ -134,9 +138,12 @@ def _constant(sums: LabelSums, usual: Sequence[LabelSums]) -> tuple[float, str] 
     name, share = max(sums.shares.items(), key=lambda item: item[1], default=("", 0.0))
     if share < 1:
         return None
-    before = [known.shares.get(name, 0.0) for known in usual]
-    most = min(max([*before, sums.expected.get(name, 0.0)]), 1.0)
     what = f"all {sums.labels} labels are {name!r}" if name else f"all {sums.labels} labels are the same number"
+    expected = sums.expected.get(name, 0.0)
+    if len(usual) < LEAST_BATCHES:
+        most = min(expected + DOUBT, 1.0) if name else 1.0
+        return most**sums.labels, f"{what}; by the scores {expected:.0%} were to be expected"
+    most = min(max([expected, *(known.shares.get(name, 0.0) for known in usual)]), 1.0)
     return most**sums.labels, f"{what}; before, at most {most:.0%} of a batch were"
 
 

@@ -65,6 +65,15 @@ def test_no_positive_among_few_rows_of_a_rare_class_is_not_odd() -> None:
     assert find_oddity(sums(99, binary(100, 0.03, 5, "zero")), usual(100, 0.03, 1)[0].usual) is None
 
 
+def test_where_only_positives_are_ever_reported_the_first_batch_is_odd() -> None:
+    """As chargebacks are: by the scores few labels of one class were to be expected."""
+    frame = binary(400, 0.05, 1)
+    odd = find_oddity(sums(0, frame.filter(pl.col("label") == "1")), ())
+    assert odd is not None and odd.oddity is Oddity.CONSTANT and "by the scores" in odd.detail
+    assert find_oddity(sums(0, frame), ()) is None
+    assert find_oddity(sums(0, frame.filter(pl.col("label") == "0")), ()) is None
+
+
 def test_what_the_next_batch_shows_again_is_the_world() -> None:
     memory, _ = usual(400, 0.4, 1)
     memory, news = judge_labels(memory, sums(20, binary(400, 0.4, 20, "flip")))
