@@ -97,7 +97,7 @@ class Lives:
             of_days = np.maximum(of_days, now)
             knows = self.reference.freedom + self.others.freedom + self.lived.freedom >= LEAST_FREEDOM
             self._settle(losses, limit, knows)
-            reached = np.where(knows, np.minimum(of_rows, of_days), of_rows)
+            reached = np.where(knows, np.minimum(of_rows, of_days), 0.0)
             both[(reached >= wanted - math.log(FIRST_EPISODE)) & np.isinf(both)] = tick
             before[(of_rows >= wanted) & np.isinf(before)] = tick
         return both, before

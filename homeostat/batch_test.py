@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 TILTS = (0.25, 0.5, 1.0, 2.0)
 """By how many standard deviations of a batch's mean it may have become worse: sizes of bets."""
-LEAST_FREEDOM = 3
+LEAST_FREEDOM = 2
 _FARTHEST = 8.0
 
 
@@ -136,6 +136,11 @@ class BatchTest:
     def knows(self) -> bool:
         """Whether enough batches are known to say how far they differ."""
         return sum(group.freedom for group in (self.reference, *self.others, self.lived)) >= LEAST_FREEDOM
+
+    @property
+    def is_blind(self) -> bool:
+        """Whether its reference came without batches, as in what an earlier release kept."""
+        return not self.reference.within
 
     def bet(self, losses: Array) -> BatchTest:
         """The test after one more batch of losses (rows,); the same where there are none."""

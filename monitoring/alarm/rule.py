@@ -102,7 +102,10 @@ def _reference(stream: Stream) -> str:
 def _quiet(watch: Watch) -> str:
     whole = watch.streams[0]
     if whole.e_process is None:
-        return f"there is no reference yet: it is made from the first {REFERENCE_ROWS} labels, as nothing was held out"
+        first = f"the first {REFERENCE_ROWS} labels, of three batches at least"
+        return f"there is no reference yet: it is made from {first}, as nothing was held out"
+    if whole.batches is not None and not (whole.batches.knows or whole.batches.is_blind):
+        return "too few batches are known to say how far batches differ; no alarm is raised before"
     begun = [s for s in watch.streams if s.e_process is not None]
     nearest = max(begun, key=lambda s: _nearness(s, watch))
     assert nearest.e_process is not None

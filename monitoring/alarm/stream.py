@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from homeostat.batch_test import BatchTest, Group, add_batch, group_of
+from homeostat.batch_test import LEAST_FREEDOM, BatchTest, Group, add_batch, group_of
 from homeostat.losses import profile
 from homeostat.sequential import CELLS, EProcess, upper_limit
 
 WHOLE = ""
 REFERENCE_ROWS = 1000
-"""The batches with the first so many labels make a reference where there is none from a holdout."""
+"""The batches with the first so many labels, three at least, make a reference where there is none from a holdout."""
 BACK_PATIENCE = 5.0
 """How soon a test that health is back is to bet, in batches."""
 
@@ -45,8 +45,13 @@ class Tests:
 
     @property
     def peak(self) -> float:
-        """The logarithm of the e-value that both have reached; of rows alone while too few batches are known."""
-        return min(self.rows.peak, self.batches.peak) if self.batches.knows else self.rows.peak
+        """The logarithm of the e-value that both have reached; 0 while too few batches are known.
+
+        Of rows alone that long, where the reference came without batches.
+        """
+        if self.batches.knows:
+            return min(self.rows.peak, self.batches.peak)
+        return self.rows.peak if self.batches.is_blind else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +216,8 @@ def _collected(stream: Stream, losses: np.ndarray, rules: Rules, zero_one: bool)
         zero_one=stream.zero_one and zero_one,
         reference=add_batch(stream.reference, losses),
     )
-    return stream if round(more.sum()) < REFERENCE_ROWS else _opened(stream, rules)
+    enough = round(more.sum()) >= REFERENCE_ROWS and stream.reference.freedom >= LEAST_FREEDOM
+    return _opened(stream, rules) if enough else stream
 
 
 def _opened(stream: Stream, rules: Rules) -> Stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.batch_test import gather
 from homeostat.decisions import AlarmKind
 from homeostat.losses import describe_losses
 from homeostat.monitoring.alarm.rule import decide_alarm, is_mature, is_news
@@ -30,9 +32,10 @@ def losses(mean: float, rows: int = ROWS) -> np.ndarray:
     return mean + np.linspace(-0.1, 0.1, rows)[np.random.default_rng(0).permutation(rows)]
 
 
-def held_out(values: list[str]) -> dict[str, Any]:
+def held_out(values: list[str], days: int = 10) -> dict[str, Any]:
     """A root version's loss of 0.2, half of its rows of each of two segments."""
-    return describe_losses(losses(0.2), {"c": values * (ROWS // len(values))}, scale=1.0, zero_one=False)
+    told = describe_losses(losses(0.2), {"c": values * (ROWS // len(values))}, scale=1.0, zero_one=False)
+    return told | {"batches": {"": dataclasses.asdict(gather(losses(0.2), np.arange(ROWS) % days))}}
 
 
 def watched(*means: float, loss: dict[str, Any] | None = None, **settings: float) -> Watch:
@@ -64,12 +67,15 @@ TABLE: dict[str, tuple[str, Watch | None, int, str]] = {
     "better": ("quiet", watched(0.1, 0.15), False, "and 65.8 would be one, over 4000 labels"),
     "worse by the tolerance": ("quiet", watched(0.25, tolerance=0.05), False, "0.2000 on 2000 rows held out"),
     "worse by more than the tolerance": ("alarm", watched(0.3, tolerance=0.05), False, "a tolerance of 0.05"),
-    "a smaller alpha asks for more": ("alarm", watched(0.3, alpha=0.001), False, "and 3290 is an alarm"),
+    "a smaller alpha asks for more": ("alarm", watched(0.3, 0.3, alpha=0.001), False, "and 3290 is an alarm"),
     "one segment is worse": ("alarm", segmented(0.13, 0.3), False, "c=b: the mean loss was 0.3000"),
     "no segment is worse": ("quiet", segmented(0.2, 0.2), False, "of 3 e-processes"),
+    "one day of reference": ("quiet", watched(0.3, loss=held_out(["a"], days=1)), 0, "too few batches are known"),
     "nothing has matured": ("quiet", watched(), False, "over 0 labels"),
     "no reference yet": ("quiet", watched(loss={}), False, f"made from the first {REFERENCE_ROWS} labels"),
-    "its first labels are its reference": ("alarm", watched(0.2, 0.4, loss={}), False, "that the lineage scored first"),
+    "its first labels are its reference": (
+        "alarm", watched(*[0.2] * 3, *[0.4] * 4, loss={}), 0, "that the lineage scored first"
+    ),
 }  # fmt: skip
 
 
@@ -99,7 +105,7 @@ def test_without_a_champion_or_its_state_nothing_is_said(
 def test_of_many_segments_that_became_worse_a_few_are_told_and_all_are_evidence() -> None:
     state = begin(1, {}, alpha=0.05, tolerance=0.01, columns=("c",), at="d0")
     values = {"c": [f"v{place % 12}" for place in range(12 * REFERENCE_ROWS)]}
-    for mean in (0.2, 0.5):
+    for mean in (*[0.2] * 3, *[0.5] * 4):
         state = take(state, losses(mean, 12 * REFERENCE_ROWS), values, start="d0", end="d1")
     decision = decide_alarm(CHAMPION, state, told=0, now=NOW)
     assert len(decision.reasons) == 7 and decision.reasons[5] == "and 8 more segments"
@@ -117,8 +123,14 @@ def test_an_alarm_says_what_it_saw_and_what_is_assumed() -> None:
     assert whole["log_e_value_max"] >= whole["log_threshold"]
 
 
-def test_a_large_capital_can_be_told() -> None:
-    assert "the e-value was 10^" in decide_alarm(CHAMPION, watched(*[0.9] * 4), told=0, now=NOW).reasons[0]
+def test_a_large_e_value_can_be_told() -> None:
+    state = watched(0.9)
+    (stream,) = state.streams
+    assert stream.e_process is not None and stream.batches is not None
+    large = [dataclasses.replace(test, peak=800.0) for test in (stream.e_process, stream.batches)]
+    stream = dataclasses.replace(stream, e_process=large[0], batches=large[1])  # type: ignore[arg-type]
+    state = dataclasses.replace(state, streams=(stream,))
+    assert "the e-value was 10^347" in decide_alarm(CHAMPION, state, told=0, now=NOW).reasons[0]
 
 
 @given(st.lists(st.floats(0.1, 0.9), max_size=4), st.integers(0, 4))
