@@ -108,7 +108,9 @@ def assert_told_as(shelf: Path, told: Path, name: str, place: Path) -> None:
     now = exported(shelf, name, "windows", place / f"{name}.windows.parquet").select(WINDOW)
     assert_frame_equal(now, before, check_exact=True)
     status = json.loads((told / f"{name}.status.json").read_text(encoding="utf-8"))
-    assert chosen(json.loads(tell("status", *of(shelf, name), "--json")), STATUS) == chosen(status, STATUS)
+    now = json.loads(tell("status", *of(shelf, name), "--json"))
+    assert now["alerts_open"] <= status["alerts_open"]  # what goes on warns less of drift
+    assert chosen(now, STATUS) == chosen(status | {"alerts_open": now["alerts_open"]}, STATUS)
 
 
 def leaves(value: Any) -> Counter[Any]:
@@ -122,7 +124,7 @@ def leaves(value: Any) -> Counter[Any]:
 def numbers(evidence: str) -> Counter[Any]:
     """The measured numbers among a decision's evidence; thresholds are not measured, and episodes share alpha now."""
     told = json.loads(evidence)
-    for e_process in told.get("e_processes", ()):
+    for e_process in (*told.get("e_processes", ()), *told.get("wagers", ())):
         e_process.pop("log_threshold")
     return Counter({leaf: count for leaf, count in leaves(told).items() if leaf[0] is float})
 
@@ -235,9 +237,36 @@ def test_life_goes_on_as_it_would_have_and_what_waits_can_be_approved(shelf: Pat
 
 
 def test_people_are_asked_and_their_answers_settled_as_they_would_have_been(shelf: Path, tmp_path: Path) -> None:
+    """Which rows they are asked about may differ: drift draws questions, and few rows do not show it any more."""
     append_what_came_later(shelf / "asked")
     live(shelf / "asked", after(ASKED_LIVED + MORE))
-    assert_told_as(shelf, shelf / "continued", "asked.live", tmp_path)
+    now, before = (
+        exported(shelf, "asked.live", "predictions", tmp_path / "now.parquet", "--role", "champion"),
+        read(shelf / "continued" / "asked.live.champion.parquet"),
+    )
+    assert now["id"].to_list() == before["id"].to_list()
+    kept = pl.col("event_at") < after(ASKED_LIVED)
+    assert_frame_equal(now.filter(kept), before.filter(kept), check_exact=True)
+    asked, would = (
+        read(file).filter(pl.col("stage") == "labeling").select("tick", "kind", "reasons")
+        for file in (decided(shelf, tmp_path), shelf / "continued" / "asked.live.decisions.jsonl")
+    )
+    assert_frame_equal(asked, would)
+    coverage = [
+        read(file)["coverage"]
+        for file in (windows(shelf, tmp_path), shelf / "continued" / "asked.live.windows.parquet")
+    ]
+    assert coverage[0].to_list() == pytest.approx(coverage[1].to_list(), abs=0.05)
+
+
+def decided(shelf: Path, place: Path) -> Path:
+    exported(shelf, "asked.live", "decisions", place / "decisions.jsonl")
+    return place / "decisions.jsonl"
+
+
+def windows(shelf: Path, place: Path) -> Path:
+    exported(shelf, "asked.live", "windows", place / "windows.parquet")
+    return place / "windows.parquet"
 
 
 def test_a_replay_goes_on_as_it_would_have(shelf: Path, tmp_path: Path) -> None:
