@@ -19,11 +19,15 @@ import polars as pl
 from homeostat.metrics import class_chances, class_lists, order_classes
 from homeostat.project import Task
 
-LEAST_LABELS, LEAST_BATCHES, MOST_BATCHES = 10, 3, 30
-CERTAIN = 1e-5
-"""By chance alone a batch is called odd with about this probability."""
+LEAST_LABELS, LEAST_BATCHES, MOST_BATCHES = 3, 3, 30
+LEAST_PAIRS = 10
+CERTAIN, LIKELY = 1e-5, 0.05
+"""By chance alone a batch is called odd with about the first probability; with the second where its labels are all the
+same, as were those of a batch that is held."""
 DOUBT = 0.2
 """By how much the mean of the scores may be too low, while no batch has shown how good they are."""
+STEADY = 20
+"""The share of a class in a batch is taken for that of all batches as if so many labels more had come."""
 ODDS, DAY_SPREAD, DAY_BATCHES = 4.0, 0.05, 3.0
 """A share of a class has jumped where its odds are so many times what they were. Until so many batches are known, days
 are taken to differ by this standard deviation."""
@@ -104,10 +108,10 @@ def judge_labels(memory: LabelMemory, sums: LabelSums) -> tuple[LabelMemory, Lab
     """The memory after one batch, and what is new about it; pure. A batch whose labels changed may come again."""
     held = next((odd for odd in memory.held if odd.batch == sums.batch), None)
     usual = tuple(known for known in memory.usual if known.batch != sums.batch)
-    odd = (
-        None if sums.batch in memory.accepted else find_oddity(sums, [known for known in usual if known.end < sums.end])
-    )
+    earlier = [known for known in usual if known.end < sums.end]
     others = tuple(other for other in memory.held if other.batch != sums.batch)
+    stuck = any(other.oddity is Oddity.CONSTANT and other.end < sums.end for other in others)
+    odd = None if sums.batch in memory.accepted else find_oddity(sums, earlier, stuck=stuck)
     if odd is None:
         usual = tuple(sorted((*usual, sums), key=lambda known: known.end))[-MOST_BATCHES:]
         return replace(memory, usual=usual, held=others), LabelNews(mended=held)
@@ -120,16 +124,17 @@ def judge_labels(memory: LabelMemory, sums: LabelSums) -> tuple[LabelMemory, Lab
     return replace(memory, usual=usual, held=(*others, odd)), news
 
 
-def find_oddity(sums: LabelSums, usual: Sequence[LabelSums]) -> OddLabels | None:
+def find_oddity(sums: LabelSums, usual: Sequence[LabelSums], *, stuck: bool = False) -> OddLabels | None:
     """What is odd about a batch's labels beside those before it; None where nothing is.
 
-    While too little is known of what is usual, only labels that are all the same are judged, and by the scores.
+    While too little is known of what is usual, only labels that are all the same are judged, and by the scores. Where
+    those of an earlier batch were, and are `stuck`, fewer are enough.
     """
     usual = usual[-MOST_BATCHES:]
     judges = ((Oddity.CONSTANT, _constant), (Oddity.TURNED, _turned), (Oddity.BALANCE, _balance))
     for oddity, found in judges if len(usual) >= LEAST_BATCHES else judges[:1]:
         told = found(sums, usual)
-        if told is not None and told[0] < CERTAIN:
+        if told is not None and told[0] < (LIKELY if stuck and oddity is Oddity.CONSTANT else CERTAIN):
             return OddLabels(sums.batch, sums.end, oddity, told[0], told[1])
     return None
 
@@ -143,14 +148,17 @@ def _constant(sums: LabelSums, usual: Sequence[LabelSums]) -> tuple[float, str] 
     if len(usual) < LEAST_BATCHES:
         most = min(expected + DOUBT, 1.0) if name else 1.0
         return most**sums.labels, f"{what}; by the scores {expected:.0%} were to be expected"
-    most = min(max([expected, *(known.shares.get(name, 0.0) for known in usual)]), 1.0)
-    return most**sums.labels, f"{what}; before, at most {most:.0%} of a batch were"
+    counts = [(known.labels, known.labels * known.shares.get(name, 0.0)) for known in usual]
+    pooled = sum(hits for _, hits in counts) / sum(labels for labels, _ in counts)
+    before = [(hits + STEADY * pooled) / (labels + STEADY) for labels, hits in counts]
+    most = min(max(expected, *before), 1.0)
+    return most**sums.labels, f"{what}; by those before, at most {most:.0%} were to be expected"
 
 
 def _turned(sums: LabelSums, usual: Sequence[LabelSums]) -> tuple[float, str] | None:
     """Labels that go against the scores about as far as they went with them, as turned classes do; by Fisher's z."""
-    before = np.arctanh([known.correlation for known in usual if known.correlation is not None])
-    if sums.correlation is None or len(before) < LEAST_BATCHES:
+    before = np.arctanh([k.correlation for k in usual if k.correlation is not None and k.labels >= LEAST_PAIRS])
+    if sums.correlation is None or sums.labels < LEAST_PAIRS or len(before) < LEAST_BATCHES:
         return None
     mean, now = float(before.mean()), math.atanh(sums.correlation)
     if mean <= 0 or now > -mean / (2 * max(len(sums.shares) - 1, 1)):
@@ -164,7 +172,7 @@ def _balance(sums: LabelSums, usual: Sequence[LabelSums]) -> tuple[float, str] |
     """The class whose share has jumped the most against what the scores expect; corrected for the number of classes."""
     found = [_jump(name, sums, usual) for name in sums.shares]
     known = [jump for jump in found if jump is not None]
-    if not known:
+    if not known or sums.labels < LEAST_PAIRS:
         return None
     p_value, told = min(known)
     return p_value * len(found), told

@@ -17,8 +17,9 @@ from homeostat.flows.held_labels import RIGHT, without_accepted
 from homeostat.flows.loop import Loop, alert
 from homeostat.metrics import positive_class
 from homeostat.monitoring.odd_labels import LabelMemory, LabelNews, Oddity, OddLabels, judge_labels, sum_labels
+from homeostat.monitoring.performance.realized import awaits_labels
 from homeostat.project import Task
-from homeostat.records import Alert, Batch, Severity, Window, WindowStatus
+from homeostat.records import Alert, Batch, Severity, Window
 from homeostat.store import Writer
 
 
@@ -53,10 +54,11 @@ def judge(
     before = loop.store.get_fact(LABELS) or LabelMemory()
     memory = without_accepted(loop, before)
     least = loop.project.monitoring.min_coverage
-    mature = {w.batch for w in windows if w.status is WindowStatus.FINAL or w.coverage >= least}
+    covered = {window.batch for window in windows if window.coverage >= least}
     happened: list[LabelNews] = []
     for batch, rows in sorted(labelled, key=lambda pair: pair[0].end_at):
-        if batch.id not in mature or batch.id.endswith("/corrections"):
+        waits = batch.id not in covered and awaits_labels(rows, loop.project, at)
+        if waits or batch.id.endswith("/corrections"):
             continue
         sums = sum_labels(batch.id, instant(batch.end_at), rows, loop.project.task, _positive(loop, rows))
         if sums is not None:

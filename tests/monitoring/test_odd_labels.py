@@ -94,6 +94,14 @@ def test_labels_that_are_all_the_same_stay_held_and_are_told_once() -> None:
     assert told == [True, False, False] and [odd.batch for odd in memory.held] == ["b20", "b21", "b22"]
 
 
+def test_a_few_labels_that_are_all_the_same_are_held_too_where_those_before_were() -> None:
+    few = sums(21, binary(8, 0.4, 3, "one"))
+    memory, _ = usual(400, 0.4, 1)
+    assert not judge_labels(memory, few)[0].held
+    memory, _ = judge_labels(memory, sums(20, binary(400, 0.4, 20, "one")))
+    assert [odd.batch for odd in judge_labels(memory, few)[0].held] == ["b20", "b21"]
+
+
 def test_labels_that_change_are_odd_no_more_and_accepted_ones_are_not_odd_again() -> None:
     memory, _ = usual(400, 0.4, 1)
     memory, _ = judge_labels(memory, sums(20, binary(400, 0.4, 20, "flip")))
@@ -140,7 +148,7 @@ def test_classes_that_are_swapped_are_odd() -> None:
 
 
 def test_too_few_labels_are_not_judged_and_a_memory_survives_json() -> None:
-    assert sum_labels("b", "1", binary(9, 0.5, 1), Task.BINARY, "1") is None
+    assert sum_labels("b", "1", binary(2, 0.5, 1), Task.BINARY, "1") is None
     memory, _ = judge_labels(usual(400, 0.4, 1)[0], sums(20, binary(400, 0.4, 20, "flip")))
     kept = Fact("labels", LabelMemory)
     assert kept.load(json.loads(json.dumps(kept.dump(memory), allow_nan=False))) == memory

@@ -149,6 +149,16 @@ def corrected(folder: Path, made: pl.DataFrame, wrong: pl.DataFrame, day: float)
     return write(folder, made, pl.concat([right.filter(~of), wrong, mended]), PROJECT + NEVER)
 
 
+def test_drift_is_told_when_it_begins_and_again_when_it_comes_back(tmp_path: Path) -> None:
+    day = (pl.col("at") - START).dt.total_days()
+    moved = pl.when(day.is_in([1, 2]) | (day >= 7)).then(pl.col("z") + 12).otherwise("z")
+    replay(world(tmp_path / "small", rows=260, z=moved))
+    loop = opened(tmp_path / "small")
+    told = [(alert.at, alert.body) for alert in loop.store.list_alerts() if alert.key.endswith("/drift")]
+    assert [at for at, _ in told] == [after(2), after(8)]
+    assert all("z" in body and "count alone: z" in body for _, body in told)
+
+
 @pytest.mark.parametrize(("day", "kinds"), [(6.2, ["alarm", "withdrawn"]), (8.2, ["alarm", "ended", "withdrawn"])])
 def test_an_alarm_about_labels_that_are_corrected_later_is_withdrawn(
     tmp_path: Path, day: float, kinds: list[str]
@@ -181,6 +191,17 @@ def test_labels_that_are_all_the_same_are_told_and_neither_learned_from_nor_an_a
     assert max(until for until in learned if until is not None) <= after(4)
     acknowledge(loop, after(9.5), "ann", told[0].key, "right, a recall")
     assert not held_batches(loop)
+
+
+def test_where_only_positives_are_reported_that_is_told_and_is_no_alarm(tmp_path: Path) -> None:
+    noise = (pl.col("id") * 7919 % 101 - 50) / 20
+    made = draw(400, START - 6 * DAY, TICKS + 6, seed=5).with_columns(y=(pl.col("x") + noise > 2.5).cast(pl.Int64))
+    reported = (pl.col("at") < START) | (pl.col("y") == 1)
+    labels = made.filter(pl.col("known_at") <= START + TICKS * DAY).filter(reported)
+    replay(write(tmp_path / "small", made, labels, PROJECT + NEVER))
+    loop = opened(tmp_path / "small")
+    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/labels")]
+    assert len(told) == 1 and "labels are '1'" in told[0].body and not alarms(loop)
 
 
 def test_a_turn_of_the_world_is_learned_from_when_the_next_batch_shows_the_same(tmp_path: Path) -> None:
