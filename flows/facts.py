@@ -7,6 +7,7 @@ from typing import Any
 
 from homeostat.flows.learning.port import Attempt, Measured, Moment, Progress, Training
 from homeostat.monitoring.alarm.state import Watch
+from homeostat.monitoring.odd_labels import LabelMemory
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.labels.labelers import Labeler
 from homeostat.records import FitCost, PostKind
@@ -117,6 +118,7 @@ ENSEMBLE = Fact("ensemble", Progress)
 ATTEMPTS = Fact("attempts", Attempts)
 OUTCOMES = Fact("outcomes", Outcomes)
 ALARM = FactSeries("alarm", Watch)
+LABELS = Fact("labels", LabelMemory)
 PROBATION = FactSeries("probation", Probation)
 BEGUN = Fact("ingest/begun", BegunBatch)
 POSTS = {kind: Fact(f"posts/{kind.value}", TakingBatch) for kind in PostKind}

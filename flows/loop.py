@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
+from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +24,7 @@ from homeostat.monitoring.drift import require_measures
 from homeostat.monitoring.retraining.policies import get_policy
 from homeostat.pipelines.models.families import check_candidates
 from homeostat.project import Project, load_project
-from homeostat.records import Alert, ModelRecord, Scope, Severity
+from homeostat.records import Alert, Batch, ModelRecord, Scope, Severity
 from homeostat.registry.models import Models
 from homeostat.settings import ProjectPaths, find_paths
 from homeostat.store import Store
@@ -169,6 +170,19 @@ def end_of_tick(project: Project, at: datetime) -> datetime:
     """The end of the slot that `at` lies in, which is `at` where a slot ends there."""
     index = tick_index(project, at)
     return at if slot(project, index) >= at else slot(project, index + 1)
+
+
+def group_by_tick(project: Project, batches: Iterable[Batch]) -> list[list[Batch]]:
+    """Batches in order of their end, those that came within one tick together."""
+    return [list(came) for _, came in groupby(batches, lambda batch: end_of_tick(project, batch.end_at))]
+
+
+def with_tick_mates(loop: Loop, ids: Collection[str]) -> set[str]:
+    """These batches, and all others that came within the same ticks."""
+    if not ids:
+        return set()
+    groups = [{batch.id for batch in came} for came in group_by_tick(loop.project, loop.store.list_batches())]
+    return set().union(ids, *(came for came in groups if not came.isdisjoint(ids)))
 
 
 def slot(project: Project, index: int) -> datetime:

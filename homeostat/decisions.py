@@ -13,11 +13,19 @@ from pydantic import BaseModel
 
 
 class AlarmKind(StrEnum):
-    """Has the champion's lineage become worse? An alarm is raised once, and stands as long as the lineage serves."""
+    """Has the champion's lineage become worse? An alarm is raised once and stands until health is back, or until
+    corrected labels leave it without ground; then it is ended or withdrawn, once."""
 
     ALARM = "alarm"
     STANDING = "standing"
     QUIET = "quiet"
+    ENDED = "ended"
+    WITHDRAWN = "withdrawn"
+
+    @property
+    def stands(self) -> bool:
+        """Whether the champion's lineage is held for worse now."""
+        return self in (AlarmKind.ALARM, AlarmKind.STANDING)
 
 
 class RetrainingKind(StrEnum):
@@ -145,7 +153,10 @@ class RetrainingFacts(Weighing, frozen=True):
 
 
 class AlarmFacts(Evidence, frozen=True):
-    """The e-processes of a lineage, one for all rows and one for each segment; `began` and `until` are instants."""
+    """The e-processes of a lineage, one for all rows and one for each segment; `began` and `until` are instants.
+
+    `changes` counts the alarms that were reached, ended or withdrawn.
+    """
 
     lineage: int
     began: str
@@ -155,3 +166,4 @@ class AlarmFacts(Evidence, frozen=True):
     tolerance: float
     loss_scale: float | None
     e_processes: tuple[dict[str, Any], ...]
+    changes: int = 0

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from homeostat.batch_test import Group, gather
 from homeostat.metrics import CLIP, chance_of_truth, chances_and_truth
 from homeostat.project import Task
 from homeostat.sequential import CELLS
@@ -136,6 +137,23 @@ def describe_losses(
             for _, column, value in sorted(sizes)[:MAX_SEGMENTS]
         },
     }
+
+
+def gather_batches(
+    losses: Array, segments: Mapping[str, Sequence[str]], batches: Array, described: Mapping[str, Any]
+) -> dict[str, Group]:
+    """How far the batches of a sample of losses (rows,) differ: of all rows, under an empty name, and of segments.
+
+    `batches` says to which batch each row belongs, `described` (see `describe_losses`) which segments are watched.
+    """
+    import numpy as np
+
+    groups = {"": gather(losses, batches)}
+    for name in described["segments"]:
+        column, value = name.split("=", 1)
+        mine = np.asarray(segments[column], dtype=object) == value
+        groups[name] = gather(losses[mine], batches[mine])
+    return groups
 
 
 def segment_values(frame: pl.DataFrame, columns: Sequence[str]) -> dict[str, list[str]]:

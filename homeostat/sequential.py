@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 PATIENCE = 100
 SIZES = tuple(0.01 * 30 ** (i / 7) for i in range(8))
 CELLS = 32
-_NOTHING = -1e300  # the logarithm of no e-value: finite, for JSON knows no infinity
+NOTHING = -1e300  # the logarithm of no e-value: finite, for JSON knows no infinity
 _VARIANCES = tuple(4.0 ** -(i + 1) for i in range(5))
 
 
@@ -50,12 +50,13 @@ class EProcess:
     batches: int = 0
     rows: int = 0
     growth: tuple[float, ...] = (0.0,) * len(SIZES)
-    stakes: tuple[float, ...] = (_NOTHING,) * len(SIZES)
+    stakes: tuple[float, ...] = (NOTHING,) * len(SIZES)
     log_e_value: float = 0.0
     peak: float = 0.0
     excess: float = 0.0
     lowest: float = 0.0
     since: int = 0
+    patience: float = PATIENCE
 
     @property
     def mean(self) -> float | None:
@@ -79,7 +80,9 @@ class EProcess:
             return self
         if not (losses.min() >= 0 and losses.max() <= 1):
             raise ValueError("a loss lies outside of 0 to 1, or is none")
-        growth, stakes, now = play(np.array(self.growth), np.array(self.stakes), self.batches, losses, self.limit)
+        growth, stakes, now = play(
+            np.array(self.growth), np.array(self.stakes), self.batches, losses, self.limit, self.patience
+        )
         log_e_value, lower = float(now), self.excess < self.lowest
         return EProcess(
             limit=self.limit,
@@ -92,10 +95,13 @@ class EProcess:
             excess=self.excess + float(np.sum(losses - self.limit)),
             lowest=self.excess if lower else self.lowest,
             since=self.rows if lower else self.since,
+            patience=self.patience,
         )
 
 
-def play(growth: Array, stakes: Array, batches: int, losses: Array, limit: Any) -> tuple[Array, Array, Array]:
+def play(
+    growth: Array, stakes: Array, batches: int, losses: Array, limit: Any, patience: float = PATIENCE
+) -> tuple[Array, Array, Array]:
     """Bet on a batch of losses (n, ...) against `limit` (a number, or one for each of ...), after so many batches.
 
     `growth` and `stakes` are (sizes, ...), as in `EProcess`. Returns both after the batch, and the logarithm of the
@@ -103,12 +109,25 @@ def play(growth: Array, stakes: Array, batches: int, losses: Array, limit: Any) 
     """
     import numpy as np
 
-    put_down = math.log(PATIENCE / ((batches + PATIENCE) * (batches + PATIENCE + 1)))
-    cash = math.log(PATIENCE / (batches + 1 + PATIENCE))
-    stakes = np.logaddexp(stakes, put_down - growth)
     over = losses - limit
-    growth = growth + np.array([np.log1p(size / limit * over).sum(axis=0) for size in SIZES])
-    in_play = np.logaddexp.reduce(growth + stakes, axis=0) - math.log(len(SIZES))
+    grown = np.array([np.log1p(size / limit * over).sum(axis=0) for size in SIZES])
+    return spread_bets(growth, stakes, batches, grown, patience)
+
+
+def spread_bets(
+    growth: Array, stakes: Array, batches: int, grown: Array, patience: float = PATIENCE
+) -> tuple[Array, Array, Array]:
+    """Bet on one more batch, spread over beginnings and sizes; `grown` (sizes, ...) is the logarithm of each factor.
+
+    The rest is as of `play`. With less `patience` more is put down early.
+    """
+    import numpy as np
+
+    put_down = math.log(patience / ((batches + patience) * (batches + patience + 1)))
+    cash = math.log(patience / (batches + 1 + patience))
+    stakes = np.logaddexp(stakes, put_down - growth)
+    growth = growth + grown
+    in_play = np.logaddexp.reduce(growth + stakes, axis=0) - math.log(len(growth))
     return growth, stakes, np.logaddexp(in_play, cash)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
+from homeostat.monitoring.drift.verdict import judge_columns
 from homeostat.records import ColumnDrift, DriftResult, UnseenValues
 from homeostat.sections.steering import Monitoring
 
@@ -25,9 +26,7 @@ def count_as_drift(result: DriftResult, facts: Sequence[UnseenValues], settings:
         return result
     unseen = {f.column: f for f in sorted(facts, key=lambda f: f.share) if f.share > settings.drift_threshold}
     columns = tuple(_counted(column, unseen.get(column.column)) for column in result.columns)
-    measured = [column for column in columns if column.drifted is not None]
-    share = sum(bool(column.drifted) for column in measured) / len(measured) if measured else None
-    status = "unknown" if share is None else "drift" if share >= settings.drift_share else "stable"
+    status, share = judge_columns(columns, settings)
     return dataclasses.replace(result, columns=columns, share=share, status=status)
 
 

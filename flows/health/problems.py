@@ -164,7 +164,7 @@ def _blocked(subject: Subject) -> Iterator[Problem]:
 
 
 def _alarm(subject: Subject) -> Iterator[Problem]:
-    if subject.champion is None or subject.decided.get("alarm", AlarmKind.QUIET) == AlarmKind.QUIET:
+    if subject.champion is None or not AlarmKind(subject.decided.get("alarm", AlarmKind.QUIET)).stands:
         return
     raised = subject.store.list_decisions("alarm", kinds=(AlarmKind.ALARM.value,), newest=1)
     if raised and raised[0].evidence.get("lineage", subject.champion.root_version) != subject.champion.root_version:

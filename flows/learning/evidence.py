@@ -97,7 +97,7 @@ def _learning(
         whole=base.labels,
         labels=accounts.labels,
         rows_a_tick=a_tick,
-        alarmed=alarm.kind != AlarmKind.QUIET,
+        alarmed=AlarmKind(alarm.kind).stands,
     )
     learning = Learning(
         plans=plans,

@@ -17,6 +17,7 @@ import polars as pl
 
 from homeostat.durations import instant
 from homeostat.flows.facts import ATTEMPTS, ENSEMBLE, OUTCOMES, PROBATION, TRAINING
+from homeostat.flows.held_labels import held_batches
 from homeostat.flows.labels import count_labels, find_delays, measured_labels, row_tick, with_chances
 from homeostat.flows.learning.holds import list_champions, word_of
 from homeostat.flows.learning.port import Accounts, Attempt, Measured, Progress, Rows, Span, Training, Word
@@ -153,12 +154,12 @@ class LoopPort:
         return {}
 
     def broken_batches(self) -> set[str]:
-        """The batches of ticks in which a column that was there has gone."""
+        """The batches of ticks in which a column that was there has gone, or whose labels are odd and held back."""
         return self._broken
 
     @cached_property
     def _broken(self) -> set[str]:
-        return broken_batches(self.loop)
+        return broken_batches(self.loop) | held_batches(self.loop)
 
     @cached_property
     def _checks(self) -> list[CheckResult]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from homeostat.decisions import AlarmKind, PromotionKind, RetrainingFacts
+from homeostat.decisions import PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
 from homeostat.flows.learning.consent import heed
 from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
@@ -158,7 +158,7 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind, "share": fresh.share})
     verdict = _heed(port, at, verdict, decision, record, apart)
     facts = RetrainingFacts.of(decision.evidence)
-    anew = base.anew or (decision.kind == RETRAIN and facts.alarm != AlarmKind.QUIET)
+    anew = base.anew or (decision.kind == RETRAIN and facts.alarm.stands)
     reference = dict(comparison.challenger_metrics) or record.reference
     record = dataclasses.replace(record, lineage=None if anew else champion.root_version, reference=reference)
     promoted = verdict.kind == PromotionKind.PROMOTE
@@ -190,7 +190,7 @@ def _train_anew(port: LearningPort, at: datetime, champion: ModelRecord, decisio
     comparison = compare_rows(port, champion.version, record.version, rows, batches)
     verdict = _judge(port, at, comparison, champion, spans[-1])
     verdict = _heed(port, at, verdict, decision, record, rows)
-    lineage = champion.root_version if RetrainingFacts.of(decision.evidence).alarm == AlarmKind.QUIET else None
+    lineage = None if RetrainingFacts.of(decision.evidence).alarm.stands else champion.root_version
     reference = dict(comparison.challenger_metrics) or record.reference
     return Step(dataclasses.replace(record, lineage=lineage, reference=reference), verdict)
 
@@ -245,7 +245,7 @@ def _heed(
         fresh = rows if rows.is_empty() or known is None else rows.filter(pl.col("event_at") > known)
         return compare_rows(port, version, record.version, fresh, ())
 
-    alarmed = RetrainingFacts.of(decision.evidence).alarm != AlarmKind.QUIET
+    alarmed = RetrainingFacts.of(decision.evidence).alarm.stands
     return heed(verdict, port.word(at), port.project, alarmed=alarmed, against=against)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from homeostat.errors import DataError
+from homeostat.flows.held_labels import held_batches
 from homeostat.flows.labels import find_delays, row_tick, sample_of
 from homeostat.flows.loop import Loop, end_of_tick, tick_index
 from homeostat.flows.roles import AS_SCORED
@@ -44,16 +45,16 @@ def training_frame(
     corrected last.
     Only rows that were scored, or came before the first champion; of batches that ended by `until` and events after
     `since`, where these are given; no row whose key is in `without`, none whose label people are to look at again, and
-    none of a batch in which a column has gone. No label that an action on the model's score caused, and no row whose
-    labels are not a fair sample yet (see `homeostat.pipelines.labels.delays`; `delays` are estimated where they are not
-    given). `_provenance` says where each label comes from, `_weight` how much each counts where they differ, and
+    none of a batch in which a column has gone, or whose labels are odd. No label that an action on the model's score
+    caused, and no row whose labels are not a fair sample yet (see `homeostat.pipelines.labels.delays`; `delays` are
+    estimated where they are not given). `_provenance` says where each label comes from, `_weight` how much each counts where they differ, and
     `_measured` whether a model may be measured on it where not every row had the same chance. Raises DataError where
     there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
         learned |= {BatchState.VALIDATED}
-    batches, broken = loop.store.list_batches(), broken_batches(loop)
+    batches, broken = loop.store.list_batches(), broken_batches(loop) | held_batches(loop)
     usable = [b.id for b in batches if b.state in learned and b.end_at <= (until or at) and b.id not in broken]
     where = pl.col("_batch").is_in(usable)
     if loop.project.data.inputs.corrections == "first":

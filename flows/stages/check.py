@@ -15,11 +15,13 @@ from homeostat.durations import format_duration, instant
 from homeostat.errors import RegistryError
 from homeostat.flows.facts import ALARM
 from homeostat.flows.labels import find_delays, with_labels
-from homeostat.flows.loop import Loop, alert
+from homeostat.flows.loop import Loop, alert, group_by_tick
 from homeostat.flows.roles import AS_SCORED, scored_as
 from homeostat.flows.stages.alarm_state import follow
 from homeostat.flows.stages.estimates import with_estimates
+from homeostat.flows.stages.label_check import judge
 from homeostat.monitoring.drift import check_drift
+from homeostat.monitoring.drift.verdict import moved_far
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
 from homeostat.monitoring.performance.realized import count_misdated, measure_window
@@ -39,6 +41,9 @@ from homeostat.records import (
     WindowStatus,
 )
 
+CALM_CHECKS, CALM_FACTS = 3, 10
+"""After so many checks without drift, or without an unseen value, the next one is told again."""
+
 
 def check(loop: Loop, at: datetime) -> Document:
     """Measure the windows that are open or got labels, feed the alarm, and check the newest inputs for drift.
@@ -46,11 +51,13 @@ def check(loop: Loop, at: datetime) -> Document:
     The newest are those of this tick, and of the batches that came between it and the one before.
     """
     late, delays = _batches_with_new_labels(loop, at), find_delays(loop, at)
-    measured = {role: _measure(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    due = {role: _labelled(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
+    measured = {role: _measure(loop, role, parts, at) for role, parts in due.items()}
     windows = {role: [one.window for one in found] for role, found in measured.items()}
+    labels = judge(loop, at, due[Role.CHAMPION], delays)
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at, delays)
     foreboding = warn_of_estimate(loop.champion(), _root(loop), windows[Role.CHAMPION], loop.project, at)
-    watch = follow(loop, at, windows[Role.CHAMPION], delays)
+    watch = follow(loop, at, windows[Role.CHAMPION], delays, late, without=labels.without_meaning(loop))
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
     earlier = [] if result is None else _of_line(loop, result, at)
@@ -64,6 +71,7 @@ def check(loop: Loop, at: datetime) -> Document:
             write.append_alert(_passed_alert(loop, passed, at))
         if watch is not None:
             write.put_fact(ALARM.of(watch.lineage), watch)
+        labels.keep(write)
         if foreboding is not None:
             write.append_alert(foreboding)
         if result is not None:
@@ -91,21 +99,30 @@ class _Measured:
     passed: int = 0
 
 
-def _measure(loop: Loop, role: Role, late: set[str], at: datetime) -> list[_Measured]:
+def _labelled(loop: Loop, role: Role, late: set[str], at: datetime) -> list[tuple[Batch, pl.DataFrame]]:
+    """The batches whose windows are open or got labels, with all others of their ticks.
+
+    Each comes with its predictions and the labels known at `at`.
+    """
     if role is Role.BASELINE and loop.version_of(role.value) is None:
         return []
     known = {w.batch: w for w in loop.store.list_windows(role)}
     scored = [b for b in loop.store.list_batches(BatchState.SCORED) if b.rows]
-    due = [b for b in scored if b.id in late or b.id not in known or known[b.id].status is not WindowStatus.FINAL]
+    ids = {b.id for b in scored if b.id in late or b.id not in known or known[b.id].status is not WindowStatus.FINAL}
+    due = [b for came in group_by_tick(loop.project, scored) if not ids.isdisjoint(b.id for b in came) for b in came]
     if not due:
         return []
-    ids = [b.id for b in due]
-    rows = loop.lake.read("predictions", scored_as(role) & pl.col("batch").is_in(ids))
+    rows = loop.lake.read("predictions", scored_as(role) & pl.col("batch").is_in([b.id for b in due]))
     if rows is None or rows.is_empty():
         return []
     labelled = with_labels(loop, rows, at)
     parts = {name[0]: part for name, part in labelled.partition_by("batch", as_dict=True, maintain_order=True).items()}
-    return [_measured(loop, parts[b.id], b, known.get(b.id), at) for b in due if b.id in parts]
+    return [(b, parts[b.id]) for b in due if b.id in parts]
+
+
+def _measure(loop: Loop, role: Role, parts: list[tuple[Batch, pl.DataFrame]], at: datetime) -> list[_Measured]:
+    known = {w.batch: w for w in loop.store.list_windows(role)} if parts else {}
+    return [_measured(loop, rows, batch, known.get(batch.id), at) for batch, rows in parts]
 
 
 def _measured(loop: Loop, rows: pl.DataFrame, batch: Batch, before: Window | None, at: datetime) -> _Measured:
@@ -225,22 +242,35 @@ def _of_line(loop: Loop, result: CheckResult, at: datetime) -> list[CheckResult]
 
 
 def _newly_drifted(result: CheckResult, earlier: list[CheckResult]) -> bool:
-    """Whether this lineage's inputs are found drifted for the first time; said every time, nobody would read it."""
-    known = any(c.drift.status == "drift" for c in earlier)
-    return result.drift.status == "drift" and not known
+    """Whether drift of this lineage's inputs begins, or a column moves far that had not; said every time, nobody reads.
+
+    What the last `CALM_CHECKS` checks found has been told; after so many without it, it begins again.
+    """
+    if result.drift.status != "drift":
+        return False
+    recent = [check.drift for check in _recent(earlier, CALM_CHECKS) if check.drift.status == "drift"]
+    known = {column.column for drift in recent for column in drift.columns if column.drifted}
+    far = {column.column for column in result.drift.columns if moved_far(column)}
+    return not recent or not far <= known
 
 
 def _newly_strange(result: CheckResult, earlier: list[CheckResult]) -> tuple[UnseenValues, ...]:
-    """What this lineage meets for the first time; too few rows to measure drift on are too few to warn of."""
+    """What this lineage did not meet in its last `CALM_FACTS` checks; too few rows to measure drift on warn of none."""
     if result.drift.status == "unknown":
         return ()
-    known = [fact for check in earlier for fact in check.facts]
+    known = [fact for check in _recent(earlier, CALM_FACTS) for fact in check.facts]
     return newly_seen(result.facts, known)
 
 
+def _recent(checks: list[CheckResult], number: int) -> list[CheckResult]:
+    return [check for check in checks if check.drift.status != "unknown"][-number:]
+
+
 def _drift_alert(result: CheckResult) -> Any:
+    far = [column.column for column in result.drift.columns if moved_far(column)]
     columns = ", ".join(c.column for c in result.drift.columns if c.drifted)
     share = result.drift.share or 0.0
     body = f"{share:.0%} of the measured columns of batch {result.batch} moved away from the reference: {columns}."
+    body += f" So far that they count alone: {', '.join(far)}." if far else ""
     title = f"the inputs drifted from what version {result.model_version} learned"
     return alert(result.tick_at, Severity.WARNING, "drift", title, body)

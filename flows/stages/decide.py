@@ -16,7 +16,7 @@ from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import get_watch
 from homeostat.flows.stages.label_provenance import caused_share, warn_of_caused
 from homeostat.flows.stages.supply import find_shortages, tell_shortages
-from homeostat.monitoring.alarm.rule import decide_alarm
+from homeostat.monitoring.alarm.rule import decide_alarm, is_news
 from homeostat.records import Decision, Severity
 
 HARM = "harm"
@@ -24,6 +24,16 @@ PLEAS: dict[str, tuple[Severity, str]] = {
     RetrainingKind.FIX_DATA: (Severity.CRITICAL, "fix the data: nothing is learned from it until then"),
     RetrainingKind.LABEL: (Severity.WARNING, "labels are wanted"),
     HARM: (Severity.WARNING, "what serves is worse than the root version, and a rollback holds it in place"),
+}
+TIDINGS: dict[AlarmKind, tuple[Severity, str, str]] = {
+    AlarmKind.ALARM: (Severity.CRITICAL, "alarm", "version {version} has become worse"),
+    AlarmKind.STANDING: (Severity.INFO, "alarm-ended", "one alarm about version {version} is over, another stands"),
+    AlarmKind.ENDED: (Severity.INFO, "alarm-ended", "version {version} is no longer worse: the alarm is over"),
+    AlarmKind.WITHDRAWN: (
+        Severity.WARNING,
+        "alarm-withdrawn",
+        "the alarm about version {version} is withdrawn: labels were corrected",
+    ),
 }
 
 
@@ -34,17 +44,18 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
     """
     end_hold(loop, at)
     expire(loop, at)
-    alarm, deliberation = _weigh(loop, at)
+    alarm, news, deliberation = _weigh(loop, at)
     decision, probation = deliberation.decision, deliberation.probation
     if asked is not None and decision.kind in IDLE and decision.model_version is not None:
         decision = dataclasses.replace(decision, kind=RetrainingKind.RETRAIN, reasons=(asked,))
     shortages = find_shortages(loop.project, loop.store, at, replaying=loop.replaying)
     with loop.store.write("decide") as write:
         tell_shortages(loop.store, write, at, shortages)
-        if alarm.kind == AlarmKind.ALARM:
+        if news:
             write.append_decision(alarm)
-            title = f"version {alarm.model_version} has become worse"
-            write.append_alert(alert(at, Severity.CRITICAL, "alarm", title, "; ".join(alarm.reasons)))
+            severity, subject, title = TIDINGS[AlarmKind(alarm.kind)]
+            title = title.format(version=alarm.model_version)
+            write.append_alert(alert(at, severity, subject, title, "; ".join(alarm.reasons)))
         told = _told(loop, at)
         pleas = _pleas(decision, told)
         for subject in sorted(pleas.keys() - told):
@@ -82,12 +93,13 @@ def _pleas(decision: Decision, told: set[str]) -> dict[str, str]:
 
 def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
     """What the policies would decide at `at`, about the alarm and about retraining; writes nothing."""
-    alarm, deliberation = _weigh(loop, at)
+    alarm, _, deliberation = _weigh(loop, at)
     return alarm, deliberation.decision
 
 
-def _weigh(loop: Loop, at: datetime) -> tuple[Decision, Deliberation]:
+def _weigh(loop: Loop, at: datetime) -> tuple[Decision, bool, Deliberation]:
+    """Both decisions, and between them whether that about the alarm is news."""
     watch = get_watch(loop)
-    raised_before = watch is not None and loop.store.was_alarmed(watch.lineage, watch.began, at)
-    alarm = decide_alarm(loop.champion(), watch, raised_before=raised_before, now=at)
-    return alarm, deliberate(LoopPort(loop), at, alarm=alarm, caused=caused_share(loop, at))
+    told = 0 if watch is None else loop.store.count_told_changes(watch.lineage, at)
+    alarm = decide_alarm(loop.champion(), watch, told=told, now=at)
+    return alarm, is_news(watch, told), deliberate(LoopPort(loop), at, alarm=alarm, caused=caused_share(loop, at))

@@ -135,12 +135,21 @@ class NarrowReads:
         query = _between(query, table.tick_at, after, before)
         return [Gist(*row) for row in self._rows(query.order_by(table.tick_at, table.stage))]
 
-    def was_alarmed(self, lineage: int, began: str, before: datetime) -> bool:
-        """Whether an alarm was raised before a time, by the e-processes of a lineage that began at an instant."""
+    def count_told_changes(self, lineage: int, before: datetime) -> int:
+        """The number of the newest change of a lineage's alarm that a decision told of before a time; 0 for none.
+
+        An earlier release did not number them: there was one alarm.
+        """
         evidence = DecisionRow.evidence
-        alarms = (DecisionRow.owner == self.owner, DecisionRow.stage == "alarm", DecisionRow.kind == "alarm")
-        about = (evidence["lineage"].as_integer() == lineage, evidence["began"].as_string() == began)
-        return self._count(*alarms, *about, DecisionRow.tick_at < before) > 0
+        query = select(evidence["changes"].as_integer()).where(
+            DecisionRow.owner == self.owner,
+            DecisionRow.stage == "alarm",
+            DecisionRow.kind != "quiet",
+            evidence["lineage"].as_integer() == lineage,
+            DecisionRow.tick_at < before,
+        )
+        newest = self._rows(query.order_by(DecisionRow.tick_at.desc()).limit(1))
+        return max((changes or 1 for (changes,) in newest), default=0)
 
     def list_check_runs(self, ticks: Sequence[datetime]) -> dict[datetime, tuple[str, str]]:
         """Of the drift checks of some ticks, the MLflow run and the status."""

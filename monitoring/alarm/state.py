@@ -10,32 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS, profile
-from homeostat.sequential import CELLS, EProcess, upper_limit
+from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS
+from homeostat.monitoring.alarm.stream import (
+    REFERENCE_ROWS,
+    WHOLE,
+    Rules,
+    Stream,
+    feed,
+    from_holdout,
+    rested_on,
+    rewind,
+    threshold,
+    withdraw_newest,
+)
 
-WHOLE = ""
-REFERENCE_ROWS = 1000
-"""The batches with the first so many labels make a reference where there is none from a holdout."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stream:
-    """One e-process: over all rows (`name` is empty) or over a segment, named as in "carrier=AA".
-
-    `share` is its part of alpha. `profile` collects the reference until the e-process begins. `since_at` is the start
-    of the batch in which the loss most likely rose, `reached_at` the end of that in which the threshold was reached.
-    """
-
-    name: str
-    share: float
-    reference_rows: float = 0.0
-    reference_mean: float = 0.0
-    held_out: bool = False
-    zero_one: bool = True
-    profile: tuple[float, ...] = (0.0,) * (CELLS + 1)
-    e_process: EProcess | None = None
-    since_at: str | None = None
-    reached_at: str | None = None
+__all__ = ["REFERENCE_ROWS", "WHOLE", "Stream", "Watch", "begin", "doubt", "rested_on", "take", "withdraw"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +33,7 @@ class Watch:
 
     `began` and `until` are instants: when these e-processes began, and the end of the last batch that they have taken
     or left out for good. `waits_for` is the batch whose labels are waited for. `scale` is None until it is known.
+    `changes` counts the alarms that were reached, ended or withdrawn.
     """
 
     lineage: int
@@ -55,10 +45,21 @@ class Watch:
     scale: float | None = None
     streams: tuple[Stream, ...] = ()
     waits_for: str | None = None
+    changes: int = 0
+
+    @property
+    def last_change(self) -> int:
+        """The number of its last change; an alarm that an earlier release kept was the first."""
+        return max([self.changes, *(stream.last_change for stream in self.streams)])
+
+    @property
+    def rules(self) -> Rules:
+        """By what its streams are watched."""
+        return Rules(self.alpha, self.tolerance, self.last_change + 1)
 
     def threshold(self, stream: Stream) -> float:
-        """The logarithm of the e-value that is an alarm: half of the stream's alpha; the limit has the other half."""
-        return math.log(2 / (self.alpha * stream.share))
+        """The logarithm of the e-value that is an alarm."""
+        return threshold(self.alpha, stream)
 
 
 def begin(
@@ -79,8 +80,7 @@ def begin(
     for name, counts in first + known[:MAX_SEGMENTS]:
         stream = Stream(name, _share(len(watch.streams), bool(columns)))
         if counts is not None:
-            stream = dataclasses.replace(stream, held_out=True, zero_one=loss["zero_one"], profile=tuple(counts))
-            stream = _open(stream, watch)
+            stream = from_holdout(stream, loss, watch.rules)
         watch = dataclasses.replace(watch, streams=(*watch.streams, stream))
     return watch
 
@@ -108,35 +108,39 @@ def take(
     for name in members:
         if name not in have and len(streams) <= MAX_SEGMENTS:
             streams.append(Stream(name, _share(len(streams), True)))
-    fed = (_fed(s, losses[members[s.name]], watch, start, end, zero_one) if s.name in members else s for s in streams)
-    return dataclasses.replace(watch, streams=tuple(fed), until=end, waits_for=None)
+    rules = watch.rules
+    fed = tuple(
+        feed(s, losses[members[s.name]], rules, start=start, end=end, zero_one=zero_one) if s.name in members else s
+        for s in streams
+    )
+    changes = max([watch.last_change, *(stream.changed for stream in fed)])
+    return dataclasses.replace(watch, streams=fed, until=end, waits_for=None, changes=changes)
+
+
+def doubt(watch: Watch, stream: Stream) -> Watch:
+    """The watch of one stream alone, as it stood before its loss rose.
+
+    Fed with the batches of `rested_on` as their labels are known now, it tells `withdraw` whether the alarm had ground.
+    """
+    return dataclasses.replace(watch, streams=(rewind(stream),))
+
+
+def withdraw(watch: Watch, again: Watch, at: str) -> Watch:
+    """The watch without an alarm that would not have been, had labels been known as in `again`; see `doubt`."""
+    anew, rules = again.streams[0], watch.rules
+    if anew.reached_at is not None or anew.episode != _named(watch, anew.name).episode:
+        return watch
+    streams = tuple(
+        withdraw_newest(stream, rules, at) if stream.name == anew.name else stream for stream in watch.streams
+    )
+    return dataclasses.replace(watch, streams=streams, changes=rules.next_change)
+
+
+def _named(watch: Watch, name: str) -> Stream:
+    return next(stream for stream in watch.streams if stream.name == name)
 
 
 def _share(place: int, segmented: bool) -> float:
     if place == 0:
         return 0.5 if segmented else 1.0
     return 0.5 * 6 / (math.pi * place) ** 2
-
-
-def _fed(stream: Stream, losses: np.ndarray, watch: Watch, start: str, end: str, zero_one: bool) -> Stream:
-    if stream.e_process is None:
-        more = np.array(profile(losses)) + np.array(stream.profile)
-        stream = dataclasses.replace(stream, profile=tuple(more.tolist()), zero_one=stream.zero_one and zero_one)
-        return stream if round(more.sum()) < REFERENCE_ROWS else _open(stream, watch)
-    if not len(losses):
-        return stream
-    e_process = stream.e_process.bet(losses)
-    if stream.since_at is None or e_process.since != stream.e_process.since:
-        stream = dataclasses.replace(stream, since_at=start)
-    if stream.reached_at is None and e_process.peak >= watch.threshold(stream):
-        stream = dataclasses.replace(stream, reached_at=end)
-    return dataclasses.replace(stream, e_process=e_process)
-
-
-def _open(stream: Stream, watch: Watch) -> Stream:
-    """Fix the limit from the reference, and begin to bet."""
-    counts = np.array(stream.profile)
-    limit = upper_limit(counts, watch.alpha * stream.share / 2, stream.zero_one) + watch.tolerance
-    rows = float(round(counts.sum()))
-    mean = float(counts @ np.linspace(0, 1, len(counts))) / rows
-    return dataclasses.replace(stream, reference_rows=rows, reference_mean=mean, profile=(), e_process=EProcess(limit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,10 @@ from zlib import crc32
 
 import polars as pl
 
+from homeostat.monitoring.drift.chance import chance_limit
 from homeostat.monitoring.drift.measures import ColumnKind, DriftMeasure, find_measure, name_for_evidently
 from homeostat.monitoring.drift.page import column_metric, write_page
+from homeostat.monitoring.drift.verdict import judge_columns
 from homeostat.records import ColumnDrift, DriftResult
 from homeostat.sections.steering import Monitoring
 
@@ -21,17 +24,19 @@ if TYPE_CHECKING:
     from evidently.core.report import Snapshot
 
 _DIGITS = 9
+_SMALL_SCALE = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
-    """Present values of a column on both sides, and how it is measured."""
+    """Present values of a column on both sides, times `factor`, and how it is measured."""
 
     kind: ColumnKind
     name: str
     measure: DriftMeasure
     reference: pl.Series
     current: pl.Series
+    factor: float = 1.0
 
 
 def check_drift(
@@ -50,7 +55,9 @@ def check_drift(
     `event_at`, by which rows are put in order. At most `settings.sample` present values a column and side
     are used, evenly spaced, so the same frames always give the same answer. Unless the settings name other
     measures, numeric columns: Wasserstein distance over the reference's standard deviation; categorical:
-    Jensen-Shannon distance, the rarest values of a wide column taken together. A column that cannot be
+    Jensen-Shannon distance, the rarest values of a wide column taken together. A column has drifted where its
+    score is at least `settings.drift_threshold`, and more than chance gives with so few rows: where nothing
+    moved, any column is called drifted with a chance of about `settings.alpha`. A column that cannot be
     measured is reported with `drifted=None` and the reason, and the rest goes on. Under `settings.min_rows`
     rows on a side nothing is measured and no page is written. Raises ProjectError where the settings name a
     measure that is not known, or one fails.
@@ -64,7 +71,8 @@ def check_drift(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         scores, run = _measure(usable, settings.drift_threshold) if usable else ({}, None)
-        columns = tuple(_column(name, sample, scores, settings) for name, sample in samples.items())
+        level = settings.alpha / max(2 * len(usable), 1)
+        columns = tuple(_column(name, sample, scores, settings, level) for name, sample in samples.items())
         result = _result(columns, reference.height, current.height, settings)
         if page is not None and run is not None:
             write_page(page, title, run, result)
@@ -82,23 +90,24 @@ def _by_time(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.sort("event_at", maintain_order=True) if "event_at" in frame.columns else frame
 
 
-def _column(name: str, sample: _Sample | str, scores: Mapping[str, float], settings: Monitoring) -> ColumnDrift:
+def _column(
+    name: str, sample: _Sample | str, scores: Mapping[str, float], settings: Monitoring, level: float
+) -> ColumnDrift:
     if isinstance(sample, str):
         return ColumnDrift(name, None, None, None, None, sample)
-    score = round(scores[name], _DIGITS)
-    return ColumnDrift(name, sample.name, score, settings.drift_threshold, score >= settings.drift_threshold)
+    score, threshold = round(scores[name], _DIGITS), settings.drift_threshold
+    if score >= threshold:
+        by_chance = chance_limit(sample.reference, sample.current, sample.measure.chance, level)
+        threshold = max(threshold, round(by_chance, _DIGITS))
+    return ColumnDrift(name, sample.name, score, threshold, score >= threshold)
 
 
 def _result(
     columns: tuple[ColumnDrift, ...], reference_rows: int, current_rows: int, settings: Monitoring
 ) -> DriftResult:
-    measured = [column for column in columns if column.drifted is not None]
-    if not measured:
-        reason = "no column can be measured"
-        return DriftResult("unknown", None, columns, reference_rows, current_rows, reason)
-    share = sum(bool(column.drifted) for column in measured) / len(measured)
-    status = "drift" if share >= settings.drift_share else "stable"
-    return DriftResult(status, share, columns, reference_rows, current_rows)
+    status, share = judge_columns(columns, settings)
+    reason = None if share is not None else "no column can be measured"
+    return DriftResult(status, share, columns, reference_rows, current_rows, reason)
 
 
 def _prepare(
@@ -115,7 +124,17 @@ def _prepare(
     before, after = _spaced(before, settings.sample), _spaced(after, settings.sample)
     if measure.pools:
         before, after = _pool(before, after, settings.drift_threshold)
-    return _Sample(kind, name, measure, before, after)
+    if kind is ColumnKind.CATEGORICAL or measure.distance is not None:
+        return _Sample(kind, name, measure, before, after)
+    factor = _factor(before, after)
+    return _Sample(kind, name, measure, before * factor, after * factor, factor)
+
+
+def _factor(before: pl.Series, after: pl.Series) -> float:
+    """What brings a column of small scale to that of others: Evidently holds a deviation under 0.001 for 0.001."""
+    largest = max(before.abs().to_numpy().max(), after.abs().to_numpy().max())
+    deviation = largest if before.n_unique() == 1 else float(before.to_numpy().std())
+    return 1.0 if deviation >= _SMALL_SCALE or deviation == 0 else 10.0 ** -math.floor(math.log10(deviation))
 
 
 def _unusable(before: pl.Series, after: pl.Series, settings: Monitoring) -> str | None:
@@ -170,7 +189,12 @@ def _measure(samples: Mapping[str, _Sample], threshold: float) -> tuple[dict[str
 
     metric = column_metric()
     metrics = [
-        metric(column=name, method=name_for_evidently(sample.name, sample.measure), threshold=threshold)
+        metric(
+            column=name,
+            method=name_for_evidently(sample.name, sample.measure),
+            threshold=threshold,
+            factor=sample.factor,
+        )
         for name, sample in samples.items()
     ]
     definition = DataDefinition(

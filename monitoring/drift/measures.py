@@ -12,6 +12,7 @@ import polars as pl
 
 from homeostat.errors import ProjectError
 from homeostat.extensions import Extensions
+from homeostat.monitoring.drift.chance import Shuffled, shuffled_by, shuffled_jensenshannon, shuffled_wasserstein
 from homeostat.project import Project
 from homeostat.sections.steering import Monitoring
 
@@ -36,18 +37,38 @@ class DriftMeasure:
     `distance(reference, current)` takes two series of present values, Float64 of a numeric column and String of a
     categorical one. It must give the same number for the same values in any order. Without one, the measure is
     Evidently's method of the name that it is registered under. `title` is what the page calls it, `pools` says that
-    the rare values of a wide column are taken together first.
+    the rare values of a wide column are taken together first. `shuffled` gives the distances of shuffled samples, from
+    which the threshold learns what chance does; without one, `distance` is asked again and again. A column whose score
+    is `far` times its threshold counts as drift of the inputs alone.
     """
 
     title: str
     kinds: tuple[ColumnKind, ...]
     distance: Distance | None = None
     pools: bool = False
+    shuffled: Shuffled | None = None
+    far: float = 10.0
+
+    @property
+    def chance(self) -> Shuffled:
+        """What gives the distances of shuffled samples."""
+        if self.shuffled is not None:
+            return self.shuffled
+        assert self.distance is not None
+        return shuffled_by(self.distance)
 
 
 DRIFT_MEASURES: Extensions[DriftMeasure] = Extensions("drift measure")
-DRIFT_MEASURES.add("wasserstein", DriftMeasure("Wasserstein distance (normed)", (ColumnKind.NUMERIC,)))
-DRIFT_MEASURES.add("jensenshannon", DriftMeasure("Jensen-Shannon distance", (ColumnKind.CATEGORICAL,), pools=True))
+DRIFT_MEASURES.add(
+    "wasserstein",
+    DriftMeasure("Wasserstein distance (normed)", (ColumnKind.NUMERIC,), shuffled=shuffled_wasserstein),
+)
+DRIFT_MEASURES.add(
+    "jensenshannon",
+    DriftMeasure(
+        "Jensen-Shannon distance", (ColumnKind.CATEGORICAL,), pools=True, shuffled=shuffled_jensenshannon, far=5.0
+    ),
+)
 
 
 def require_measures(project: Project) -> None:

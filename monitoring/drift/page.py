@@ -14,14 +14,13 @@ if TYPE_CHECKING:
     from evidently.legacy.calculations.data_drift import ColumnDataDriftMetrics
     from evidently.legacy.metric_results import Distribution
     from evidently.legacy.renderers.html_widgets import BaseWidgetInfo, ColumnDefinition, RichTableDataRow
-    from evidently.metrics import ValueDrift
 
 _GREY, _BLUE = "#9aa3ad", "#2f6db3"
 
 
 @cache
-def column_metric() -> type[ValueDrift]:
-    """Evidently's drift metric of one column, drawn as a row of a table.
+def column_metric() -> type[Any]:
+    """Evidently's drift metric of one column, drawn as a row of a table; its values were multiplied by `factor`.
 
     Its own picture costs four times what the measurement costs, because Plotly objects are built one by
     one; here the same bars are written as plain data.
@@ -33,9 +32,12 @@ def column_metric() -> type[ValueDrift]:
         def _render(
             self, result: ColumnDataDriftMetrics, options: object, color_options: object
         ) -> list[BaseWidgetInfo]:
-            return [_table(result)]
+            assert isinstance(self.metric, ColumnDriftMetric)
+            return [_table(result, self.metric.factor)]
 
     class ColumnDriftMetric(ValueDrift):
+        factor: float = 1.0
+
         def to_calculation(self) -> ColumnDriftCalculation:
             return ColumnDriftCalculation(self.get_metric_id(), self)
 
@@ -48,16 +50,19 @@ def write_page(page: Path, title: str, run: Snapshot, result: DriftResult) -> No
     from evidently.legacy.renderers import html_widgets as ui
 
     tables = [widget for metric in run.metric_results.values() for widget in metric.get_widgets()]
-    widgets = [ui.header_text(label=title), _counters(result), _joined(tables)]
+    widgets = [ui.header_text(label=title), _counters(result), _joined(tables, result)]
     if unmeasured := [[column.column, column.reason] for column in result.columns if column.drifted is None]:
         widgets.append(ui.table_data(title="Not measured", column_names=["Column", "Why"], data=unmeasured))
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text(render_widgets([ui.group_widget(title="", widgets=widgets)]), encoding="utf-8")
 
 
-def _joined(tables: list[BaseWidgetInfo]) -> BaseWidgetInfo:
-    """One table of the rows of all."""
+def _joined(tables: list[BaseWidgetInfo], result: DriftResult) -> BaseWidgetInfo:
+    """One table of the rows of all, each with what was found of its column."""
     whole = tables[0]
+    drifted = {column.column: bool(column.drifted) for column in result.columns}
+    for row in (row for table in tables for row in (table.params or {})["data"]):
+        row["drift"] = "Detected" if drifted[row["column"]] else "Not detected"
     whole.params = {
         **(whole.params or {}),
         "rowsPerPage": len(tables),
@@ -80,7 +85,7 @@ def _counters(result: DriftResult) -> BaseWidgetInfo:
     return counter(counters=figures)
 
 
-def _table(drift: ColumnDataDriftMetrics) -> BaseWidgetInfo:
+def _table(drift: ColumnDataDriftMetrics, factor: float) -> BaseWidgetInfo:
     from evidently.legacy.renderers import html_widgets as ui
 
     columns = [
@@ -91,7 +96,7 @@ def _table(drift: ColumnDataDriftMetrics) -> BaseWidgetInfo:
         ui.ColumnDefinition("Method", "method"),
         ui.ColumnDefinition("Score", "score", sort=ui.SortDirection.DESC),
     ]
-    return ui.rich_table_data(columns=columns, data=[_row(drift)])
+    return ui.rich_table_data(columns=columns, data=[_row(drift, factor)])
 
 
 def _histogram(title: str, field: str, color: str) -> ColumnDefinition:
@@ -101,11 +106,13 @@ def _histogram(title: str, field: str, color: str) -> ColumnDefinition:
     return ui.ColumnDefinition(title, field, ui.ColumnType.HISTOGRAM, options=look)
 
 
-def _row(drift: ColumnDataDriftMetrics) -> RichTableDataRow:
+def _row(drift: ColumnDataDriftMetrics, factor: float) -> RichTableDataRow:
     from evidently.legacy.renderers import html_widgets as ui
 
     sides = (("reference", drift.reference, _GREY), ("current", drift.current, _BLUE))
-    bars = [_bars(name, side.distribution, color) for name, side, color in sides if side.distribution is not None]
+    bars = [
+        _bars(name, side.distribution, color, factor) for name, side, color in sides if side.distribution is not None
+    ]
     layout = {"barmode": "group", "bargap": 0.1, "yaxis": {"title": {"text": "share"}, "tickformat": ".0%"}}
     figure = ui.BaseWidgetInfo(type="big_graph", title="", size=2, params={"data": bars, "layout": layout})
     fields = {
@@ -118,10 +125,10 @@ def _row(drift: ColumnDataDriftMetrics) -> RichTableDataRow:
     return ui.RichTableDataRow(fields, ui.RowDetails().with_part("Distribution", figure))
 
 
-def _bars(name: str, side: Distribution, color: str) -> dict[str, Any]:
+def _bars(name: str, side: Distribution, color: str, factor: float) -> dict[str, Any]:
     """A Plotly bar chart of a distribution, as plain data."""
     counts = [float(count) for count in side.y]
-    places: list[Any] = [value if isinstance(value, str) else float(value) for value in side.x]
+    places: list[Any] = [value if isinstance(value, str) else float(value) / factor for value in side.x]
     if len(places) == len(counts) + 1:
         places = [(low + high) / 2 for low, high in pairwise(places)]
     by_place = sorted(zip(places, counts, strict=True), key=lambda pair: pair[0])

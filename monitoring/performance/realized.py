@@ -48,7 +48,6 @@ def measure_window(
     realized = metrics.get(project.metric)
     waits = len(truth) < scored.height and awaits_labels(scored, project, now, batch.start_at, batch.end_at)
     status = _status(realized, waits)
-    represented = float(len(truth)) if weights is None else min(float(weights.sum()), float(scored.height))
     bounds = _bounds(scored, weights is not None, status, project, positive)
     return Window(
         batch=batch.id,
@@ -56,7 +55,7 @@ def measure_window(
         end_at=batch.end_at,
         rows=scored.height,
         labels=len(truth),
-        coverage=represented / scored.height if scored.height else 0.0,
+        coverage=label_coverage(scored),
         status=status,
         metric=project.metric,
         realized=realized,
@@ -83,6 +82,17 @@ def _status(realized: float | None, waits: bool) -> WindowStatus:
     if realized is None:
         return WindowStatus.UNKNOWN
     return WindowStatus.PROVISIONAL if waits else WindowStatus.FINAL
+
+
+def label_coverage(scored: pl.DataFrame) -> float:
+    """The share of the rows that their labels stand for."""
+    labels = scored["label"]
+    rows = scored.filter((labels.fill_nan(None) if labels.dtype.is_float() else labels).is_not_null())
+    if not rows.height:
+        return 0.0
+    weights = stand_for(rows)
+    represented = float(rows.height) if weights is None else min(float(weights.sum()), float(scored.height))
+    return represented / scored.height
 
 
 def awaits_labels(scored: pl.DataFrame, project: Project, now: datetime, start_at: datetime, end_at: datetime) -> bool:

@@ -61,8 +61,10 @@ class Meaning:
 
 MEANINGS = {
     ("alarm", "alarm"): Meaning("Alarm: the model is getting worse", Sign.ALARM, marked=True),
+    ("alarm", "ended"): Meaning("The alarm is over: the model is well again", Sign.ALARM, marked=True),
     ("alarm", "quiet"): Meaning("No alarm", quiet=True),
     ("alarm", "standing"): Meaning("The alarm stands", Sign.ALARM, quiet=True),
+    ("alarm", "withdrawn"): Meaning("The alarm is withdrawn: labels were corrected", Sign.ALARM, marked=True),
     ("labeling", "ask"): Meaning("Asked people for labels", Sign.PERSON),
     ("labeling", "wait"): Meaning("Asked nobody for labels", quiet=True),
     ("promotion", "ask"): Meaning("Asked for approval of version {version}", Sign.PERSON),

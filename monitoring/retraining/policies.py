@@ -62,7 +62,7 @@ def threshold(evidence: RetrainingEvidence, project: Project, now: datetime) -> 
         return wait("the cooldown after the last training is not over")
     new = evidence.labels - evidence.labels_at_last_attempt
     wanted = project.retraining.growth * evidence.labels_at_last_attempt
-    if evidence.alarm.kind != AlarmKind.QUIET:
+    if AlarmKind(evidence.alarm.kind).stands:
         return Verdict(RetrainingKind.RETRAIN, evidence.alarm.reasons)
     if new >= max(wanted, 1):
         return _retrain(f"{new} new labels since the last training; {wanted:.0f} were waited for")

@@ -138,9 +138,8 @@ def _prepare(frame: pl.DataFrame, project: Project, hooks: Hooks) -> _Lesson:
 
 
 def _loss(lesson: _Lesson, fit: Fit, project: Project) -> dict[str, Any]:
-    _, valid, holdout = _parts(lesson.frame, project.task)
-    positive = lesson.manifest["positive"]
-    return reference_loss(lesson.frame, lambda part: lesson.score(fit, part), valid, holdout, project, positive)
+    parts, positive = _parts(lesson.frame, project.task), lesson.manifest["positive"]
+    return reference_loss(lesson.frame, lambda part: lesson.score(fit, part), parts, project, positive)
 
 
 def _compare(lesson: _Lesson, project: Project, hooks: Hooks, say: Report) -> tuple[list[Fit], list[CandidateResult]]:

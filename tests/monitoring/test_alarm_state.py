@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from typing import Any
@@ -11,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from homeostat.batch_test import gather
 from homeostat.losses import LEAST_ROWS, MAX_SEGMENTS, describe_losses
-from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Stream, Watch, begin, take
+from homeostat.monitoring.alarm.state import REFERENCE_ROWS, Stream, Watch, begin, doubt, rested_on, take, withdraw
 from homeostat.sequential import upper_limit
 from homeostat.store.facts import Fact
 
@@ -50,7 +52,7 @@ def shares(state: Watch) -> dict[str, float]:
 
 def test_without_segments_the_whole_has_all_of_alpha() -> None:
     assert shares(watch()) == {"": 1.0}
-    assert watch().threshold(watch().streams[0]) == pytest.approx(math.log(40))
+    assert watch().threshold(watch().streams[0]) == pytest.approx(math.log(40 * math.pi**2 / 6))
 
 
 def test_with_segments_alpha_is_shared_the_largest_come_first_and_new_ones_last() -> None:
@@ -92,18 +94,24 @@ def test_a_segment_alone_may_become_worse_and_is_named() -> None:
 def test_without_a_holdout_the_first_labels_are_the_reference() -> None:
     state = watch({})
     state = fed(state, losses(REFERENCE_ROWS - 1, 0.3))
+    state = fed(state, losses(50, 0.3))
     assert state.streams[0].e_process is None
-    state = fed(state, losses(100, 0.3))
+    state = fed(state, losses(50, 0.3))
     (stream,) = state.streams
     assert stream.e_process and stream.e_process.rows == 0 and not stream.held_out
     assert stream.reference_rows == pytest.approx(REFERENCE_ROWS + 99)
     assert stream.reference_mean == pytest.approx(0.3, abs=0.01)
-    assert fed(state, losses(900, 0.5)).streams[0].reached_at == DAY[1]
+    for seed in range(4):
+        state = fed(state, losses(900, 0.5, seed))
+    assert state.streams[0].reached_at == DAY[1]
 
 
 def test_predictions_without_scores_make_an_exact_reference_and_a_mixture_does_not() -> None:
     errors = (losses(REFERENCE_ROWS, 0.5) > 0.5).astype(float)
-    pure, mixed = fed(watch({}), errors, zero_one=True), fed(fed(watch({}), errors[:9]), errors, zero_one=True)
+    pure, mixed = (
+        fed(fed(fed(watch({}), errors[:9], zero_one=kind), errors[:9], zero_one=True), errors, zero_one=True)
+        for kind in (True, False)
+    )
     assert pure.streams[0].zero_one and not mixed.streams[0].zero_one
 
 
@@ -116,7 +124,8 @@ def test_a_row_without_a_label_is_left_out() -> None:
 
 
 def test_a_rise_is_dated_by_the_batch_it_began_in() -> None:
-    state = take(watch(), losses(500, 0.2), {}, start="d0", end="d1")
+    batches = {"": dataclasses.asdict(gather(losses(2000, 0.2), np.arange(2000) % 10))}
+    state = take(watch(root() | {"batches": batches}), losses(500, 0.2), {}, start="d0", end="d1")
     state = take(state, np.full(500, 0.2), {}, start="d1", end="d2")
     state = take(state, losses(500, 0.4), {}, start="d2", end="d3")
     state = take(state, losses(500, 0.4), {}, start="d3", end="d4")
@@ -132,3 +141,56 @@ def test_a_state_survives_json(batch: list[float], founded: bool) -> None:
 def test_a_segment_with_a_small_share_needs_more_capital() -> None:
     state = watch()
     assert state.threshold(Stream("c=z", 0.01)) > state.threshold(state.streams[0])
+
+
+def stormy(*means: float) -> Watch:
+    """A watch whose reference has ten days, after days of such mean losses."""
+    batches = {"": dataclasses.asdict(gather(losses(2000, 0.2), np.arange(2000) % 10))}
+    state = watch(root() | {"batches": batches})
+    for day, mean in enumerate(means):
+        state = take(state, losses(500, mean, day), {}, start=f"d{day}", end=f"d{day + 1}")
+    return state
+
+
+def test_the_episodes_of_an_alarm_share_alpha() -> None:
+    state = stormy()
+    streams = [dataclasses.replace(state.streams[0], episode=k) for k in range(1, 2000)]
+    spent = sum(math.exp(-state.threshold(stream)) for stream in streams)
+    assert 0.99 * state.alpha / 2 < spent <= state.alpha / 2
+
+
+@pytest.mark.parametrize("bad", [1, 2, 4])
+def test_an_alarm_ends_when_health_is_back_and_speaks_again(bad: int) -> None:
+    state = stormy(0.2, *[0.5] * bad, *[0.2] * 4)
+    (stream,) = state.streams
+    assert stream.reached_at is None and stream.episode == 2 and state.changes == 2
+    assert stream.past is not None and (stream.past.since_at, stream.past.reached_at) == ("d1", "d2")
+    again = stormy(0.2, *[0.5] * bad, *[0.2] * 4, 0.5, 0.5)
+    assert again.streams[0].reached_at is not None and again.changes == 3
+
+
+def test_an_alarm_does_not_end_while_it_is_still_worse() -> None:
+    assert stormy(*[0.3] * 30).streams[0].reached_at == "d1"
+
+
+def test_with_corrected_labels_an_alarm_is_withdrawn_and_else_it_stands() -> None:
+    state = stormy(0.2, 0.5)
+    span = rested_on(state.streams[0])
+    assert span == ("d1", "d2")
+    for mean, episode in ((0.5, 1), (0.2, 2)):
+        again = take(doubt(state, state.streams[0]), losses(500, mean), {}, start="d1", end="d2")
+        left = withdraw(state, again, "d9")
+        assert left.streams[0].episode == episode and (left == state) == (episode == 1)
+
+
+def test_what_an_earlier_release_kept_goes_on_and_learns_how_batches_differ() -> None:
+    old = watch()
+    kept = KEPT.dump(old)
+    for name in ("reference", "others", "batches", "before", "back", "episode", "past", "changed"):
+        del kept["streams"][0][name]
+    state = KEPT.load(kept)
+    for day in range(4):
+        state = take(state, losses(300, 0.2, day), {}, start=f"d{day}", end=f"d{day + 1}")
+    (stream,) = state.streams
+    assert stream.batches is not None and stream.batches.knows and stream.reached_at is None
+    assert take(state, losses(300, 0.6), {}, start="d4", end="d5").streams[0].peak > 0

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.monitoring.drift import check_drift
+from homeostat.monitoring.drift.chance import chance_limit, shuffled_wasserstein
 from homeostat.sections.steering import Monitoring
 
 SETTINGS = Monitoring()
@@ -111,3 +112,70 @@ def test_the_page_is_whole_and_needs_no_network(tmp_path):
 def test_the_order_of_rows_changes_nothing(seed):
     current = frame(seed=2)
     assert check(current.sample(fraction=1.0, shuffle=True, seed=seed)) == check(current)
+
+
+def drawn(kind, rows, random):
+    made = {
+        "normal": lambda: random.normal(size=rows),
+        "heavy": lambda: random.standard_t(3, rows),
+        "skewed": lambda: random.exponential(size=rows),
+        "rare": lambda: (random.random(rows) < 0.02).astype(float),
+    }
+    return pl.Series(made[kind]())
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "skewed", "rare"])
+@pytest.mark.parametrize(("before", "after"), [(2000, 230), (200, 200)])
+def test_what_chance_gives_at_such_sizes_is_seldom_above_the_limit(kind, before, after):
+    random, above = np.random.default_rng(3), 0
+    for _ in range(60):
+        together = [drawn(kind, before, random), drawn(kind, after, random)]
+        score = shuffled_distance(*together)
+        above += score >= 0.1 and score > chance_limit(*together, shuffled_wasserstein, 0.005)
+    assert above <= 2
+
+
+def shuffled_distance(before, after):
+    from scipy.stats import wasserstein_distance
+
+    return wasserstein_distance(before, after) / max(before.to_numpy().std(), 1e-9)
+
+
+def test_small_batches_of_the_same_distribution_have_no_drifted_column():
+    def wide(rows, seed):
+        random = np.random.default_rng(seed)
+        return pl.DataFrame({f"f{i}": random.exponential(size=rows) for i in range(10)})
+
+    results = [check(wide(230, seed), wide(2000, 99), numeric=wide(1, 0).columns, categorical=[]) for seed in range(4)]
+    assert [found.column for result in results for found in result.columns if found.drifted] == []
+    assert max(found.score for result in results for found in result.columns) > SETTINGS.drift_threshold
+
+
+@pytest.mark.parametrize("size", [1e-12, 2e-5, 1.0, 1e9])
+def test_the_scale_of_a_column_changes_nothing(size, tmp_path):
+    moved = frame(shift=1.0, seed=2).with_columns(pl.col("x") * size)
+    result = check(moved, frame(seed=1).with_columns(pl.col("x") * size), page=tmp_path / "page.html")
+    assert column(result, "x").score == pytest.approx(column(check(frame(shift=1.0, seed=2)), "x").score, rel=1e-6)
+
+
+def test_a_small_constant_that_changes_is_drift():
+    result = check(frame(seed=2).with_columns(steady=2e-9), frame(seed=1).with_columns(steady=1e-9))
+    assert column(result, "steady").drifted
+
+
+def test_one_column_of_many_that_moved_far_is_drift_of_the_inputs():
+    def many(shift, seed):
+        random = np.random.default_rng(seed)
+        return pl.DataFrame({f"c{i}": random.normal(shift if i == 0 else 0, 1, 300) for i in range(12)})
+
+    for shift, status in ((0.5, "stable"), (10.0, "drift")):
+        result = check(many(shift, 2), many(0, 1), numeric=many(0, 0).columns, categorical=[])
+        assert (result.status, result.share) == (status, pytest.approx(1 / 12))
+        assert column(result, "c0").drifted
+
+
+def test_the_page_says_of_a_column_what_was_found(tmp_path):
+    small, page = frame(200, seed=4), tmp_path / "page.html"
+    result = check(small, frame(200, seed=1), settings=Monitoring(drift_threshold=0.01), page=page)
+    assert max(found.score for found in result.columns) > 0.01 and not any(found.drifted for found in result.columns)
+    assert '"drift": "Detected"' not in page.read_text() and '"drift": "Not detected"' in page.read_text()

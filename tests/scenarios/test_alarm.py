@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pytest
 from worlds import DAY, PROJECT, START, after, draw, live, write
 
+from homeostat.flows.alerts import acknowledge
 from homeostat.flows.facts import ALARM
+from homeostat.flows.held_labels import held_batches
 from homeostat.flows.loop import Loop, forget_open_loops, open_loop
 from homeostat.flows.operations import manual
 from homeostat.flows.replay.run import replay
@@ -136,6 +139,90 @@ def test_a_new_alpha_begins_a_new_wager_and_old_labels_are_not_taken_again(tmp_p
     taken = [s.e_process.rows for watch in (before, now) for s in watch.streams if s.e_process]
     windows = [w.labels for w in opened(folder, Scope.LIVE).store.list_windows() if w.status == "final"]
     assert sum(taken) == sum(windows)
+
+
+def corrected(folder: Path, made: pl.DataFrame, wrong: pl.DataFrame, day: float) -> Path:
+    """A world in which some labels came wrong, and were put right so many days after the start."""
+    right = made.filter(pl.col("known_at") <= START + TICKS * DAY)
+    of = right["id"].is_in(wrong["id"].implode())
+    mended = right.filter(of).with_columns(known_at=START + day * DAY)
+    return write(folder, made, pl.concat([right.filter(~of), wrong, mended]), PROJECT + NEVER)
+
+
+def test_drift_is_told_when_it_begins_and_again_when_it_comes_back(tmp_path: Path) -> None:
+    day = (pl.col("at") - START).dt.total_days()
+    moved = pl.when(day.is_in([1, 2]) | (day >= 7)).then(pl.col("z") + 12).otherwise("z")
+    replay(world(tmp_path / "small", rows=260, z=moved))
+    loop = opened(tmp_path / "small")
+    told = [(alert.at, alert.body) for alert in loop.store.list_alerts() if alert.key.endswith("/drift")]
+    assert [at for at, _ in told] == [after(2), after(8)]
+    assert all("z" in body and "count alone: z" in body for _, body in told)
+
+
+@pytest.mark.parametrize(("day", "kinds"), [(6.2, ["alarm", "withdrawn"]), (8.2, ["alarm", "ended", "withdrawn"])])
+def test_an_alarm_about_labels_that_are_corrected_later_is_withdrawn(
+    tmp_path: Path, day: float, kinds: list[str]
+) -> None:
+    made = draw(300, START - 6 * DAY, TICKS + 6, seed=5)
+    turned = made.filter((pl.col("at") >= START + 4 * DAY) & (pl.col("at") < START + 5 * DAY))
+    replay(corrected(tmp_path / "small", made, turned.with_columns(y=1 - pl.col("y")), day))
+    loop = opened(tmp_path / "small")
+    decisions = loop.store.list_decisions("alarm")
+    assert [decision.kind for decision in decisions] == kinds
+    assert "with the labels as they have been corrected" in decisions[-1].reasons[0]
+    subjects = {alert.key.split("/")[-1]: alert for alert in loop.store.list_alerts()}
+    assert "batch 2020-01-12T00:00:00Z: labels go against the scores" in subjects["labels"].body
+    assert subjects["labels-mended"].title == "the labels of batch 2020-01-12T00:00:00Z are no longer odd"
+    assert "labels were corrected" in subjects["alarm-withdrawn"].title
+    assert (loop.store.get_stage(after(10), "decide") or {})["alarm"] == "quiet"
+
+
+def test_labels_that_are_all_the_same_are_told_and_neither_learned_from_nor_an_alarm(tmp_path: Path) -> None:
+    made = draw(300, START - 6 * DAY, TICKS + 6, seed=5)
+    constant = pl.when(pl.col("at") >= START + 4 * DAY).then(0).otherwise("y")
+    labels = made.with_columns(y=constant).filter(pl.col("known_at") <= START + TICKS * DAY)
+    replay(write(tmp_path / "small", made, labels, PROJECT))
+    loop = opened(tmp_path / "small")
+    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/labels")]
+    assert len(told) == 1 and "labels are '0'" in told[0].body
+    held = {f"2020-01-{day:02}T00:00:00Z" for day in range(12, 17)}
+    assert held_batches(loop) == held and not alarms(loop)
+    learned = [model.trained_until for model in loop.store.list_models()]
+    assert max(until for until in learned if until is not None) <= after(4)
+    acknowledge(loop, after(9.5), "ann", told[0].key, "right, a recall")
+    assert not held_batches(loop)
+
+
+def test_where_only_positives_are_reported_that_is_told_and_is_no_alarm(tmp_path: Path) -> None:
+    noise = (pl.col("id") * 7919 % 101 - 50) / 20
+    made = draw(400, START - 6 * DAY, TICKS + 6, seed=5).with_columns(y=(pl.col("x") + noise > 2.5).cast(pl.Int64))
+    reported = (pl.col("at") < START) | (pl.col("y") == 1)
+    labels = made.filter(pl.col("known_at") <= START + TICKS * DAY).filter(reported)
+    replay(write(tmp_path / "small", made, labels, PROJECT + NEVER))
+    loop = opened(tmp_path / "small")
+    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/labels")]
+    assert len(told) == 1 and "labels are '1'" in told[0].body and not alarms(loop)
+
+
+def test_a_turn_of_the_world_is_learned_from_when_the_next_batch_shows_the_same(tmp_path: Path) -> None:
+    turned = pl.when(pl.col("at") >= START + 4 * DAY).then(1 - pl.col("y")).otherwise("y")
+    replay(world(tmp_path / "small", y=turned, rows=300))
+    loop = opened(tmp_path / "small")
+    subjects = [alert.key.split("/")[-1] for alert in loop.store.list_alerts()]
+    assert subjects.count("labels") == subjects.count("labels-confirmed") == subjects.count("alarm") == 1
+    assert not held_batches(loop)
+
+
+def test_a_storm_of_a_day_does_not_use_the_alarm_up(tmp_path: Path) -> None:
+    made = draw(200, START - 20 * DAY, TICKS + 20, seed=5)
+    storm = (pl.col("at") >= START + 1 * DAY) & (pl.col("at") < START + 2 * DAY)
+    later = pl.col("at") >= START + 6 * DAY
+    turned = (pl.col("z") > 0).cast(pl.Int64)
+    made = made.with_columns(y=pl.when(storm).then(pl.col("id") % 2).when(later).then(turned).otherwise("y"))
+    replay(write(tmp_path / "small", made, made.filter(pl.col("known_at") <= START + TICKS * DAY), PROJECT + NEVER))
+    loop = opened(tmp_path / "small")
+    assert [decision.kind for decision in loop.store.list_decisions("alarm")] == ["alarm", "ended", "alarm"]
+    assert [stream.episode for stream in watched(loop).streams] == [2]
 
 
 def regression(folder: Path, *, worse: bool) -> Path:

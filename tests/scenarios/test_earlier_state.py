@@ -109,7 +109,9 @@ def assert_told_as(shelf: Path, told: Path, name: str, place: Path, window: tupl
     now = exported(shelf, name, "windows", place / f"{name}.windows.parquet").select(window)
     assert_frame_equal(now, before, check_exact=True)
     status = json.loads((told / f"{name}.status.json").read_text(encoding="utf-8"))
-    assert chosen(json.loads(tell("status", *of(shelf, name), "--json")), STATUS) == chosen(status, STATUS)
+    now = json.loads(tell("status", *of(shelf, name), "--json"))
+    assert now["alerts_open"] <= status["alerts_open"]  # what goes on warns less of drift
+    assert chosen(now, STATUS) == chosen(status | {"alerts_open": now["alerts_open"]}, STATUS)
 
 
 def assert_scored_as(now: pl.DataFrame, before: pl.DataFrame) -> None:
@@ -129,8 +131,11 @@ def leaves(value: Any) -> Counter[Any]:
 
 
 def numbers(evidence: str) -> Counter[Any]:
-    """The measured numbers among a decision's evidence."""
-    return Counter({leaf: count for leaf, count in leaves(json.loads(evidence)).items() if leaf[0] is float})
+    """The measured numbers among a decision's evidence; thresholds are not measured, and episodes share alpha now."""
+    told = json.loads(evidence)
+    for e_process in (*told.get("e_processes", ()), *told.get("wagers", ())):
+        e_process.pop("log_threshold")
+    return Counter({leaf: count for leaf, count in leaves(told).items() if leaf[0] is float})
 
 
 def kept_facts(shelf: Path, name: str) -> list[tuple[str, Any]]:
@@ -208,8 +213,8 @@ def test_the_alarm_and_the_probation_are_where_they_stood(shelf: Path, name: str
     loop = open_loop(shelf / project, Scope(scope))
     champion, alarm = loop.champion(), get_watch(loop)
     assert champion is not None and alarm is not None
-    assert leaves(dataclasses.asdict(alarm)) == leaves(facts["alarm/1"])
-    assert leaves(dataclasses.asdict(get_probation(LoopPort(loop), champion))) == leaves(facts["probation/1"])
+    assert leaves(facts["alarm/1"]) <= leaves(dataclasses.asdict(alarm))
+    assert leaves(facts["probation/1"]) <= leaves(dataclasses.asdict(get_probation(LoopPort(loop), champion)))
 
 
 def append_what_came_later(folder: Path) -> None:
@@ -243,9 +248,36 @@ def test_life_goes_on_as_it_would_have_and_what_waits_can_be_approved(shelf: Pat
 
 
 def test_people_are_asked_and_their_answers_settled_as_they_would_have_been(shelf: Path, tmp_path: Path) -> None:
+    """Which rows they are asked about may differ: drift draws questions, and few rows do not show it any more."""
     append_what_came_later(shelf / "asked")
     live(shelf / "asked", after(ASKED_LIVED + MORE))
-    assert_told_as(shelf, shelf / "continued", "asked.live", tmp_path)
+    now, before = (
+        exported(shelf, "asked.live", "predictions", tmp_path / "now.parquet", "--role", "champion"),
+        read(shelf / "continued" / "asked.live.champion.parquet"),
+    )
+    assert now["id"].to_list() == before["id"].to_list()
+    kept = pl.col("event_at") < after(ASKED_LIVED)
+    assert_frame_equal(now.filter(kept), before.filter(kept), check_exact=True)
+    asked, would = (
+        read(file).filter(pl.col("stage") == "labeling").select("tick", "kind", "reasons")
+        for file in (decided(shelf, tmp_path), shelf / "continued" / "asked.live.decisions.jsonl")
+    )
+    assert_frame_equal(asked, would)
+    coverage = [
+        read(file)["coverage"]
+        for file in (windows(shelf, tmp_path), shelf / "continued" / "asked.live.windows.parquet")
+    ]
+    assert coverage[0].to_list() == pytest.approx(coverage[1].to_list(), abs=0.05)
+
+
+def decided(shelf: Path, place: Path) -> Path:
+    exported(shelf, "asked.live", "decisions", place / "decisions.jsonl")
+    return place / "decisions.jsonl"
+
+
+def windows(shelf: Path, place: Path) -> Path:
+    exported(shelf, "asked.live", "windows", place / "windows.parquet")
+    return place / "windows.parquet"
 
 
 def test_a_replay_goes_on_as_it_would_have(shelf: Path, tmp_path: Path) -> None:
