@@ -47,9 +47,9 @@ def training_frame(
     `since`, where these are given; no row whose key is in `without`, none whose label people are to look at again, and
     none of a batch in which a column has gone, or whose labels are odd. No label that an action on the model's score
     caused, and no row whose labels are not a fair sample yet (see `homeostat.pipelines.labels.delays`; `delays` are
-    estimated where they are not given). `_provenance` says where each label comes from, `_weight` how much each counts where they differ, and
-    `_measured` whether a model may be measured on it where not every row had the same chance. Raises DataError where
-    there is no row.
+    estimated where they are not given). `_provenance` says where each label comes from, `_weight` how much each counts
+    where they differ, and `_measured` whether a model may be measured on it where not every row had the same chance.
+    Raises DataError where there is no row.
     """
     learned = {BatchState.SCORED, BatchState.HISTORY}
     if loop.version_of("champion") is None:
