@@ -10,7 +10,7 @@ from enum import StrEnum
 from homeostat.decisions import AlarmKind, RetrainingFacts, RetrainingKind
 from homeostat.flows.facts import ALARM, CHAMPION, TRAINING
 from homeostat.flows.schedule import find_overdue
-from homeostat.flows.stages.supply import find_shortages
+from homeostat.flows.stages.supply import Feed, Shortage, find_shortages
 from homeostat.monitoring.supply import LEAST_TICKS
 from homeostat.pipelines.data.sources import FOREVER
 from homeostat.project import Project
@@ -201,8 +201,9 @@ _PLEAS = {
 
 
 def _pleas(subject: Subject) -> Iterator[Problem]:
+    """What the loop asks somebody to see to; of labels that stopped, `_shortages` says more."""
     kind = str(subject.decided.get("decision"))
-    if kind not in _PLEAS:
+    if kind not in _PLEAS or (kind == RetrainingKind.LABEL and Feed.LABELS in {s.feed for s in _missed(subject)}):
         return
     code, advice = _PLEAS[RetrainingKind(kind)]
     newest = subject.store.list_decisions("retraining", newest=1)
@@ -238,8 +239,12 @@ def _failed(subject: Subject) -> Iterator[Problem]:
         yield Problem(ProblemCode.TRAINING_FAILED, f"a training failed{times}: {reason}", since, advice)
 
 
+def _missed(subject: Subject) -> list[Shortage]:
+    return find_shortages(subject.project, subject.store, subject.seen, replaying=subject.replaying)
+
+
 def _shortages(subject: Subject) -> Iterator[Problem]:
-    for found in find_shortages(subject.project, subject.store, subject.seen, replaying=subject.replaying):
+    for found in _missed(subject):
         yield Problem(ProblemCode(found.feed.value), found.message, found.since, found.advice)
 
 

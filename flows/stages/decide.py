@@ -15,7 +15,7 @@ from homeostat.flows.learning.live import LoopPort
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.alarm_state import get_watch
 from homeostat.flows.stages.label_provenance import caused_share, warn_of_caused
-from homeostat.flows.stages.supply import find_shortages, tell_shortages
+from homeostat.flows.stages.supply import Feed, find_shortages, tell_shortages
 from homeostat.monitoring.alarm.rule import decide_alarm, is_news
 from homeostat.records import Decision, Severity
 
@@ -50,15 +50,16 @@ def decide(loop: Loop, at: datetime, asked: str | None = None) -> dict[str, Any]
         decision = dataclasses.replace(decision, kind=RetrainingKind.RETRAIN, reasons=(asked,))
     shortages = find_shortages(loop.project, loop.store, at, replaying=loop.replaying)
     with loop.store.write("decide") as write:
-        tell_shortages(loop.store, write, at, shortages)
+        told = _told(loop, at)
+        tell_shortages(loop.store, write, at, shortages, known={Feed.LABELS} if RetrainingKind.LABEL in told else ())
         if news:
             write.append_decision(alarm)
             severity, subject, title = TIDINGS[AlarmKind(alarm.kind)]
             title = title.format(version=alarm.model_version)
             write.append_alert(alert(at, severity, subject, title, "; ".join(alarm.reasons)))
-        told = _told(loop, at)
         pleas = _pleas(decision, told)
-        for subject in sorted(pleas.keys() - told):
+        missed = {RetrainingKind.LABEL} if any(found.feed is Feed.LABELS for found in shortages) else set[str]()
+        for subject in sorted(pleas.keys() - told - missed):
             severity, title = PLEAS[subject]
             write.append_alert(alert(at, severity, subject, title, pleas[subject]))
         deliberation.ledger.write(write, at)

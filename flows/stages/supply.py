@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -50,12 +50,17 @@ def find_shortages(project: Project, store: Store, now: datetime, *, replaying: 
     return [found for feed in chosen if (found := looks[feed](project, store, now)) is not None]
 
 
-def tell_shortages(store: Store, write: Writer, at: datetime, found: list[Shortage]) -> None:
-    """One alert for each shortage that was not told yet, in the transaction that remembers it."""
+def tell_shortages(
+    store: Store, write: Writer, at: datetime, found: list[Shortage], *, known: Collection[Feed] = ()
+) -> None:
+    """One alert for each shortage that was not told yet, in the transaction that remembers it.
+
+    What is `known` of these feeds by another alert that stands is remembered alone.
+    """
     before = (store.get_fact(SUPPLY) or ToldOfSupply()).since
     now: Mapping[str, str] = {item.feed.value: instant(item.since) for item in found}
     for item in found:
-        if before.get(item.feed.value) != instant(item.since):
+        if before.get(item.feed.value) != instant(item.since) and item.feed not in known:
             body = f"Since {_day(item.since)}. {item.advice}"
             write.append_alert(alert(at, Severity.WARNING, item.feed, item.message, body))
     if now != before:
