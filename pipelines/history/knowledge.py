@@ -126,7 +126,7 @@ class Known:
         return new[~np.isin(new, rows[ticks < self.tick])]
 
     def recent(self, ticks: int) -> np.ndarray:
-        """Labelled rows of the newest `ticks` batches of which any label is known."""
+        """Labelled rows of the newest `ticks` batches that may be learned from."""
         rows = self.rows
         return rows[self.history.tick[rows] > self.history.tick[rows].max(initial=0) - ticks]
 

@@ -54,7 +54,7 @@ def in_a_backtest(folder: Path) -> tuple[Stepping, str]:
 
 @pytest.mark.parametrize("late", [0, 5], ids=["labels come soon", "labels come late"])
 def test_a_replay_and_a_backtest_decide_the_same_at_the_same_ticks(tmp_path: Path, late: int) -> None:
-    made = draw(160, START - (6 + late) * DAY, TICKS + 6 + late, seed=5, drift_after=8 + late)
+    made = draw(160, START - (6 + late) * DAY, TICKS + 6 + late, seed=11, drift_after=8 + late)
     labels = made.with_columns(known_at=pl.col("known_at") + timedelta(days=late))
     labels = labels.filter(pl.col("known_at") <= START + TICKS * DAY)
     folder = write(tmp_path / "small", made, labels, PROJECT.replace('"3d"', f'"{3 + late}d"') + QUIET)
