@@ -75,6 +75,8 @@ def training_frame(
         labels = labels.filter(~pl.col("caused").fill_null(False))
     labels = labels.select(loop.key, "label", "propensity", _provenance="provenance")
     frame = inputs.join(labels, on=loop.key, how="inner").sort("event_at", loop.key)
+    if loop.project.data.inputs.corrections == "newest":
+        frame = _as_they_came(loop, frame, at)
     known = find_delays(loop, at) if delays is None else delays
     return _weighed(loop, _settled(loop, frame, at, known))
 
@@ -84,6 +86,16 @@ def broken_batches(loop: Loop) -> set[str]:
     ticks = {check.tick_at for check in loop.store.list_checks() if gone_columns(check.facts)}
     batches = loop.store.list_batches() if ticks else []
     return {batch.id for batch in batches if end_of_tick(loop.project, batch.end_at) in ticks}
+
+
+def _as_they_came(loop: Loop, frame: pl.DataFrame, at: datetime) -> pl.DataFrame:
+    """Corrected rows with the time at which they were first known, which their labels are waited for from."""
+    first = loop.lake.latest("inputs", loop.key, at, AS_SCORED, keys=frame[loop.key])
+    if first is None:
+        return frame
+    came = first.select(loop.key, _first="known_at")
+    joined = frame.join(came, on=loop.key, how="left", maintain_order="left")
+    return joined.with_columns(known_at=pl.coalesce("_first", "known_at")).drop("_first")
 
 
 def _settled(loop: Loop, frame: pl.DataFrame, at: datetime, delays: LabelDelays) -> pl.DataFrame:
