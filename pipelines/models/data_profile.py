@@ -35,6 +35,8 @@ class DataProfile(TypedDict):
 
 MOST_CATEGORIES = 10_000
 NULL_RATE_STEP = 0.1
+CHANCE = 1e-4
+"""Missing values that chance gives as often as this are nothing new."""
 
 
 def learn_facts(rows: pl.DataFrame, project: Project) -> DataProfile:
@@ -55,8 +57,8 @@ def learn_facts(rows: pl.DataFrame, project: Project) -> DataProfile:
 def compare_facts(facts: DataProfile, rows: pl.DataFrame, project: Project) -> tuple[UnseenValues, ...]:
     """Name what of an INPUTS-like frame the learned facts had never shown, in the order of the project's columns.
 
-    Kinds: "range" and "category" with their share of the non-null values, "null_rate" (where it is more than
-    0.1 above the learned one) with the rate.
+    Kinds: "range" and "category" with their share of the non-null values, "null_rate" (where it is more than 0.1 above
+    the learned one, and more than chance gives among so many rows) with the rate.
     """
     news: list[UnseenValues | None] = []
     for column in project.data.features:
@@ -64,9 +66,9 @@ def compare_facts(facts: DataProfile, rows: pl.DataFrame, project: Project) -> t
             continue
         values = rows[column]
         if column in project.data.numeric and (number := facts["numeric"].get(column)):
-            news += [_outside(values, number), _more_nulls(values, number)]
+            news += [_outside(values, number), _more_nulls(values, number, facts["rows"])]
         elif column in project.data.categorical and (category := facts["categorical"].get(column)):
-            news += [_unseen(values, category), _more_nulls(values, category)]
+            news += [_unseen(values, category), _more_nulls(values, category, facts["rows"])]
     return tuple(fact for fact in news if fact is not None)
 
 
@@ -105,7 +107,16 @@ def _unseen(values: pl.Series, learned: CategoricalProfile) -> UnseenValues | No
     return UnseenValues(values.name, "category", share, detail) if share > 0 else None
 
 
-def _more_nulls(values: pl.Series, learned: NumericProfile | CategoricalProfile) -> UnseenValues | None:
+def _more_nulls(values: pl.Series, learned: NumericProfile | CategoricalProfile, rows: int) -> UnseenValues | None:
     rate, was = _null_rate(values), learned["null_rate"]
+    if rate <= was + NULL_RATE_STEP or _by_chance(values.null_count(), len(values), was, rows) > CHANCE:
+        return None
     detail = f"{values.name}: {rate:.1%} of the values are missing; it was {was:.1%} in what it learned from"
-    return UnseenValues(values.name, "null_rate", rate, detail, was) if rate > was + NULL_RATE_STEP else None
+    return UnseenValues(values.name, "null_rate", rate, detail, was)
+
+
+def _by_chance(missing: int, values: int, rate: float, rows: int) -> float:
+    """The chance of so many missing values or more, where the rate was learned from so many rows."""
+    from scipy.special import bdtrc
+
+    return float(bdtrc(missing - 1, values, (rate * rows + 1) / (rows + 2)))

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from homeostat.pipelines.models.data_profile import compare_facts, learn_facts
 from homeostat.project import Project
@@ -30,8 +31,8 @@ def test_training_data_hold_nothing_new_to_themselves():
 
 
 def test_wider_ranges_new_categories_and_more_nulls_are_named_with_their_share():
-    facts = json.loads(json.dumps(learn_facts(frame([1.0, 2.0], ["a", "b"]), PROJECT)))
-    found = compare_facts(facts, frame([0.0, 1.5, 2.0, 9.0, None], ["a", "z", None, "b", "a"]), PROJECT)
+    facts = json.loads(json.dumps(learn_facts(frame([1.0, 2.0] * 50, ["a", "b"] * 50), PROJECT)))
+    found = compare_facts(facts, frame([0.0, 1.5, 2.0, 9.0, None] * 6, ["a", "z", None, "b", "a"] * 6), PROJECT)
     assert [(fact.column, fact.kind, fact.share) for fact in found] == [
         ("x", "range", 0.5),
         ("x", "null_rate", 0.2),
@@ -45,3 +46,16 @@ def test_empty_and_all_null_columns_are_no_facts():
     facts = learn_facts(frame([None], [None]), PROJECT)
     assert compare_facts(facts, frame([3.0], [None]), PROJECT) == ()
     assert compare_facts(facts, frame([], []), PROJECT) == ()
+
+
+@pytest.mark.parametrize(("rows", "told"), [(1, False), (2, False), (7, False), (9, True), (200, True)])
+def test_a_column_that_lacks_some_values_has_not_gone_where_a_few_rows_happen_to_lack_them(rows, told):
+    learned = learn_facts(frame([None, 1.0, 2.0] * 500, ["a"] * 1500), PROJECT)
+    found = compare_facts(learned, frame([None] * rows, ["a"] * rows), PROJECT)
+    assert [fact.kind for fact in found] == (["null_rate"] if told else [])
+
+
+@pytest.mark.parametrize(("rows", "told"), [(1, False), (2, True)])
+def test_a_column_that_was_always_there_has_gone_after_two_rows(rows, told):
+    learned = learn_facts(frame([1.0, 2.0] * 500, ["a"] * 1000), PROJECT)
+    assert bool(compare_facts(learned, frame([None] * rows, ["a"] * rows), PROJECT)) is told
