@@ -23,6 +23,9 @@ from homeostat.project import Task
 from homeostat.records import Alert, Batch, Severity
 from homeostat.store import Writer
 
+ODD = "odd-labels"
+"""What an alert about such labels is named by."""
+
 
 @dataclass(frozen=True, slots=True)
 class LabelCheck:
@@ -63,7 +66,7 @@ def judge(loop: Loop, at: datetime, labelled: Sequence[tuple[Batch, pl.DataFrame
             memory, news = judge_labels(memory, sums)
             happened.append(news)
     alerts = tuple(_alerts(loop, at, happened))
-    keys = {news.odd.batch: f"{instant(at)}/labels" for news in happened if news.odd is not None}
+    keys = {news.odd.batch: f"{instant(at)}/{ODD}" for news in happened if news.odd is not None}
     held = tuple(replace(odd, alert=keys.get(odd.batch, odd.alert)) for odd in memory.held)
     memory = replace(memory, held=_with_alerts(held))
     return LabelCheck(memory, memory != before, alerts)
@@ -94,14 +97,14 @@ def _alerts(loop: Loop, at: datetime, happened: Sequence[LabelNews]) -> list[Ale
     told = []
     if odd:
         what = "; ".join(f"batch {each.batch}: {each.detail}" for each in odd)
-        key = f"{instant(at)}/labels"
+        key = f"{instant(at)}/{ODD}"
         body = (
             f"{what}. Nothing is learned from such a batch until its labels change"
             f"{'' if all(each.oddity is Oddity.CONSTANT for each in odd) else ', or the next one shows the same'}. "
             f"Correct the labels at their source; if they are right, say so: "
             f"homeostat alerts {loop.project.folder} --acknowledge {key} --note {RIGHT}"
         )
-        told.append(alert(at, Severity.WARNING, "labels", f"the labels of {_named(odd)} are odd", body))
+        told.append(alert(at, Severity.WARNING, ODD, f"the labels of {_named(odd)} are odd", body))
     if confirmed:
         body = "Later labels show the same, so they are taken for a real change, and are learned from."
         title = f"the labels of {_named(confirmed)} are no accident"

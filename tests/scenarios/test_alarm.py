@@ -171,7 +171,7 @@ def test_an_alarm_about_labels_that_are_corrected_later_is_withdrawn(
     assert [decision.kind for decision in decisions] == kinds
     assert "with the labels as they have been corrected" in decisions[-1].reasons[0]
     subjects = {alert.key.split("/")[-1]: alert for alert in loop.store.list_alerts()}
-    assert "batch 2020-01-12T00:00:00Z: labels go against the scores" in subjects["labels"].body
+    assert "batch 2020-01-12T00:00:00Z: labels go against the scores" in subjects["odd-labels"].body
     assert subjects["labels-mended"].title == "the labels of batch 2020-01-12T00:00:00Z are no longer odd"
     assert "labels were corrected" in subjects["alarm-withdrawn"].title
     assert (loop.store.get_stage(after(10), "decide") or {})["alarm"] == "quiet"
@@ -183,7 +183,7 @@ def test_labels_that_are_all_the_same_are_told_and_neither_learned_from_nor_an_a
     labels = made.with_columns(y=constant).filter(pl.col("known_at") <= START + TICKS * DAY)
     replay(write(tmp_path / "small", made, labels, PROJECT))
     loop = opened(tmp_path / "small")
-    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/labels")]
+    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/odd-labels")]
     assert len(told) == 1 and "labels are '0'" in told[0].body
     held = {f"2020-01-{day:02}T00:00:00Z" for day in range(12, 17)}
     assert held_batches(loop) == held and not alarms(loop)
@@ -200,7 +200,7 @@ def test_where_only_positives_are_reported_that_is_told_and_is_no_alarm(tmp_path
     labels = made.filter(pl.col("known_at") <= START + TICKS * DAY).filter(reported)
     replay(write(tmp_path / "small", made, labels, PROJECT + NEVER))
     loop = opened(tmp_path / "small")
-    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/labels")]
+    told = [alert for alert in loop.store.list_alerts() if alert.key.endswith("/odd-labels")]
     assert len(told) == 1 and "labels are '1'" in told[0].body and not alarms(loop)
 
 
@@ -209,7 +209,7 @@ def test_a_turn_of_the_world_is_learned_from_when_the_next_batch_shows_the_same(
     replay(world(tmp_path / "small", y=turned, rows=300))
     loop = opened(tmp_path / "small")
     subjects = [alert.key.split("/")[-1] for alert in loop.store.list_alerts()]
-    assert subjects.count("labels") == subjects.count("labels-confirmed") == subjects.count("alarm") == 1
+    assert subjects.count("odd-labels") == subjects.count("labels-confirmed") == subjects.count("alarm") == 1
     assert not held_batches(loop)
 
 
