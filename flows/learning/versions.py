@@ -103,12 +103,12 @@ def _settled(loop: Loop, frame: pl.DataFrame, at: datetime, delays: LabelDelays)
 
     For a first model all that there is must do where that would be too little.
     """
-    aged = frame.with_columns(_age=tick_index(loop.project, at) - row_tick(loop))
+    aged = frame.with_columns(_age=(tick_index(loop.project, at) - row_tick(loop)).clip(0))
     observed = aged["_provenance"] == OBSERVED
     old = aged.filter((pl.col("_age") >= delays.settled_after) | ~observed)
     if loop.version_of("champion") is None and old.height < loop.project.training.min_rows:
         return aged.with_columns(_chance=pl.lit(1.0)).drop("_age")
-    chances = delays.chances(old["label"], old["_age"].clip(0).to_numpy().astype(np.int64))
+    chances = delays.chances(old["label"], old["_age"].to_numpy().astype(np.int64))
     chance = pl.when(old["_provenance"] == OBSERVED).then(pl.Series(chances)).otherwise(1.0)
     return old.with_columns(_chance=chance)
 

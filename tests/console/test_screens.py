@@ -76,7 +76,7 @@ def test_without_a_project_a_command_says_how_to_get_one(tmp_path: Path, command
         (["export", "predictionz"], "'predictions', 'decisions', 'windows'"),
         (["export", "predictions"], "Give --out FILE"),
         (["export", "predictions", "--out", "p.xlsx"], ".parquet, .csv or .jsonl"),
-        (["export", "predictions", "--out", "p.csv", "--role", "king"], "champion, challenger or baseline"),
+        (["export", "predictions", "--out", "p.csv", "--role", "king"], "champion, challenger, baseline or correction"),
         (["journal", "burn"], "neither show nor verify"),
         (["quarantine", "release"], "Give --id, --batch, --rule or --all"),
         (["replay", "--until", "tomorrow"], "Expected ISO"),

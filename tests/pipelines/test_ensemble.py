@@ -15,7 +15,7 @@ from homeostat.hooks import Hooks
 from homeostat.pipelines.inference import GoldenMismatch, Predictor
 from homeostat.pipelines.inference.manifest import Manifest, manifest_of
 from homeostat.pipelines.models.ensemble import Ensemble, open_members, refresh_ensemble, weights_of
-from homeostat.pipelines.models.members import list_specs
+from homeostat.pipelines.models.members import Window, list_specs
 from homeostat.pipelines.models.training import train_model
 
 TASKS = ("binary", "multiclass", "regression")
@@ -37,13 +37,13 @@ def project(task: str) -> Any:
 def refreshed(
     origin: Path, to: Path, task: str, names: tuple[str, ...] = EVERY, frame: pl.DataFrame | None = None
 ) -> Ensemble:
-    """A saved ensemble; a window of n ticks is 50 n rows here."""
+    """A saved ensemble; a window of n ticks is 50 n rows here, and its least number of rows counts for nothing."""
     whole = frame_of(FRAME_ROWS, task) if frame is None else frame
     specs = tuple(spec for spec in list_specs(project(task)) if spec.name in names)
     before = weights_of(open_members(origin)[0])
 
-    def rows(ticks: int | None) -> pl.DataFrame:
-        return whole if ticks is None else whole.tail(50 * ticks)
+    def rows(window: Window | None) -> pl.DataFrame:
+        return whole if window is None else whole.tail(50 * window.ticks)
 
     made = refresh_ensemble(origin, specs, before, rows, project(task), Hooks())
     made.save(to)
