@@ -101,7 +101,7 @@ def _learning(
     )
     learning = Learning(
         plans=plans,
-        outcomes=ledger.outcomes,
+        outcomes=ledger.outcomes(at, port.project.loop.tick),
         rows_a_tick=a_tick,
         new_labels=count_labels(fresh.new),
         spent=port.spent(),

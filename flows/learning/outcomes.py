@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from homeostat.durations import instant
 from homeostat.errors import RegistryError
@@ -30,10 +30,9 @@ class Ledger:
     new: Sequence[Measured] = ()
     lost: int = 0
 
-    @property
-    def outcomes(self) -> tuple[Outcome, ...]:
-        """The outcomes as a forecast reads them."""
-        return tuple(Outcome(outcome.kind, outcome.forecast, outcome.gained) for outcome in self.known)
+    def outcomes(self, at: datetime, tick: timedelta) -> tuple[Outcome, ...]:
+        """The outcomes as a forecast at `at` reads them."""
+        return tuple(Outcome(o.kind, o.forecast, o.gained, o.rows, max((at - o.at) / tick, 0.0)) for o in self.known)
 
     def write(self, write: Writer, at: datetime) -> None:
         """Keep the ledger, and say each new outcome in the journal."""
@@ -51,7 +50,7 @@ def settle_accounts(port: LearningPort, at: datetime) -> Ledger:
     new: list[Measured] = []
     left: list[Attempt] = []
     broken = port.broken_batches() if waiting else set()
-    spans = [span for span in port.spans(at) if span.batch not in broken] if waiting else []
+    spans = [span for span in port.spans(at) if broken.isdisjoint(span.batches)] if waiting else []
     for attempt in waiting:
         span = _first_after(spans, attempt)
         if span is None or len(new) >= MOST_A_TICK:

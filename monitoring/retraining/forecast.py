@@ -3,8 +3,10 @@
 A decision to retrain buys a lower loss on the rows of the next ticks at the price of a fit. What it will gain is not
 known, but what the last ones gained is: the same rows were scored by the model before and after. So the forecast is the
 shrunken mean of those gains, newest first, and, since nothing is learned by waiting, with one standard error of
-optimism. More data counts by the learning curve. After Regol et al., "When to retrain a machine learning model" (ICML
-2025), and Mahadevan and Mathioudakis, "Cost-aware retraining" (2024).
+optimism. What was long ago says less, so optimism comes back with time, as in a discounted bandit (Garivier and
+Moulines, "On upper-confidence bound policies for switching bandit problems", 2011). More data counts by the learning
+curve. After Regol et al., "When to retrain a machine learning model" (ICML 2025), and Mahadevan and Mathioudakis,
+"Cost-aware retraining" (2024).
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ LEAST_TICK_COST = 30_000
 SECONDS_A_MILLION = 0.16
 HORIZON_TICKS = 5
 DECAY = 0.9
+ENOUGH_ROWS, HALF_LIFE_TICKS = 100, 10.0
+"""An outcome on fewer rows counts for less, and so does one of long ago: where no step paid, one is tried again."""
 PRIOR_GAIN, PRIOR_WEIGHT, PRIOR_SPREAD = 0.01, 2.0, 0.02
 RECALIBRATE, REFRESH, RETRAIN = RetrainingKind.RECALIBRATE, RetrainingKind.REFRESH, RetrainingKind.RETRAIN
 
@@ -40,11 +44,21 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one act: its forecast, and the mean loss a row it saved on rows that came after."""
+    """What came of one act: its forecast, and the mean loss a row it saved on rows that came after.
+
+    `rows` are those that it was measured on, and `age` how many ticks ago.
+    """
 
     kind: str
     forecast: float
     gained: float
+    rows: int = ENOUGH_ROWS
+    age: float = 0.0
+
+    @property
+    def weight(self) -> float:
+        """How much it says of what the next one would save: less the fewer its rows are, and the longer it is ago."""
+        return min(1.0, self.rows / ENOUGH_ROWS) * 0.5 ** (self.age / HALF_LIFE_TICKS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +95,9 @@ def forecast_plan(
     >>> round(made.worth, 2), round(made.cost, 2), made.affordable
     (60.36, 0.1, True)
     """
-    gains = [outcome.gained for outcome in outcomes if outcome.kind == plan.kind][::-1]
-    weights = [DECAY**age for age in range(len(gains))]
+    mine = [outcome for outcome in outcomes if outcome.kind == plan.kind][::-1]
+    gains = [outcome.gained for outcome in mine]
+    weights = [DECAY**place * outcome.weight for place, outcome in enumerate(mine)]
     total = PRIOR_WEIGHT + sum(weights)
     mean = (PRIOR_WEIGHT * PRIOR_GAIN + sum(w * g for w, g in zip(weights, gains, strict=True))) / total
     squares = PRIOR_WEIGHT * PRIOR_SPREAD**2 + sum(w * (g - mean) ** 2 for w, g in zip(weights, gains, strict=True))

@@ -108,6 +108,7 @@ def eventful(folder: Path, *, rows: int = 240, ticks: int = TICKS, project: str 
     broken = ((day == 2) & (nth < 26)) | ((day > -4) & (nth == 7))
     inputs = made.with_columns(
         x=pl.when(broken).then(99.0).otherwise("x"),
+        c=pl.when((day == 5) & (pl.col("c") != "c0")).then(pl.lit("new")).otherwise("c"),
         seen_at=pl.when(nth == 11).then(pl.col("seen_at") + 2 * DAY).otherwise("seen_at"),
     )
     corrected = inputs.filter(nth == 13).with_columns(
@@ -282,6 +283,7 @@ HUMAN = """
 [gates]
 approval = "human"
 approval_within = "2d"
+rollback_holds = "1d"
 min_rows = 30
 [monitoring]
 min_rows = 30
@@ -426,6 +428,20 @@ def _roll_back(folder: str) -> None:
         rollback(_open(folder), after(7.3), None, "ann", "")
 
 
+def _lift(folder: str) -> None:
+    from homeostat.flows.learning.holds import lift, standing_hold
+
+    if standing_hold(_open(folder), after(7.4)) is not None:
+        lift(_open(folder), after(7.4), "ann", "it was the data")
+
+
+def _roll_back_for_a_day(folder: str) -> None:
+    from homeostat.flows.operations.manual import rollback
+
+    if _open(folder).version_of("champion") != 1:
+        rollback(_open(folder), after(9.3), 1, "ann", "until tomorrow")
+
+
 def _move_the_alias(folder: str) -> None:
     _open(folder).models.set_alias("champion", 2)
 
@@ -456,6 +472,7 @@ HAND: list[Callable[[str], Any]] = [
     _approve,
     _train,
     _roll_back,
+    _lift,
     _move_the_alias,
     lambda folder: live(folder, after(8)),
     _rescore,
@@ -464,6 +481,7 @@ HAND: list[Callable[[str], Any]] = [
     lambda folder: live(folder, after(9)),
     _reject,
     _acknowledge,
+    _roll_back_for_a_day,
     _anchor,
     lambda folder: caught_up(folder, after(12), "scores"),
 ]
