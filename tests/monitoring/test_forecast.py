@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,11 @@ def bad(kind: str, gained: float = -0.5, times: int = 10) -> tuple[Outcome, ...]
     return (Outcome(kind, 0.01, gained),) * times
 
 
+def old(outcomes: tuple[Outcome, ...], **more: Any) -> tuple[Outcome, ...]:
+    """The same, so many ticks ago, or measured on so many rows."""
+    return tuple(replace(outcome, **more) for outcome in outcomes)
+
+
 TABLE: dict[str, tuple[str | None, tuple[Plan, ...], tuple[Outcome, ...], dict[str, Any], dict[str, Any]]] = {
     "everything pays, so the most thorough": ("retrain", PLANS, (), {}, {}),
     "the labels have not doubled": ("refresh", PLANS[:2], (), {}, {}),
@@ -63,6 +69,12 @@ TABLE: dict[str, tuple[str | None, tuple[Plan, ...], tuple[Outcome, ...], dict[s
         None, PLANS, bad("recalibrate") + bad("refresh") + bad("retrain"), {}, {}),
     "that was long ago": (
         "refresh", PLANS[:2], bad("refresh", -0.1, 3) + bad("refresh", 0.1, 10), {}, {}),
+    "windows made things worse, but that was long ago": (
+        "refresh", PLANS[:2], old(bad("refresh", -0.02), age=40), {}, {}),
+    "windows made things worse lately": (
+        "recalibrate", PLANS[:2], old(bad("refresh", -0.02), age=2), {}, {}),
+    "windows made things worse on a handful of rows": (
+        "refresh", PLANS[:2], old(bad("refresh", -0.02, 5), rows=10), {}, {}),
     "a doubt alone is no reason to wait": ("refresh", PLANS[:2], bad("refresh", 0.0, 1), {}, {}),
 }  # fmt: skip
 
