@@ -24,7 +24,7 @@ from homeostat.monitoring.drift import check_drift
 from homeostat.monitoring.drift.verdict import moved_far
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import count_as_drift, describe, newly_seen
-from homeostat.monitoring.performance.realized import count_misdated, measure_window
+from homeostat.monitoring.performance.realized import count_misdated, is_closed, measure_window
 from homeostat.pipelines.models.data_profile import compare_facts, learn_facts
 from homeostat.records import (
     Alert,
@@ -108,7 +108,8 @@ def _labelled(loop: Loop, role: Role, late: set[str], at: datetime) -> list[tupl
         return []
     known = {w.batch: w for w in loop.store.list_windows(role)}
     scored = [b for b in loop.store.list_batches(BatchState.SCORED) if b.rows]
-    ids = {b.id for b in scored if b.id in late or b.id not in known or known[b.id].status is not WindowStatus.FINAL}
+    done = {batch for batch, window in known.items() if is_closed(window, loop.project, at)}
+    ids = {b.id for b in scored if b.id in late or b.id not in done}
     due = [b for came in group_by_tick(loop.project, scored) if not ids.isdisjoint(b.id for b in came) for b in came]
     if not due:
         return []

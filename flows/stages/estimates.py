@@ -13,7 +13,8 @@ from homeostat.flows.loop import Loop
 from homeostat.flows.roles import AS_SCORED
 from homeostat.monitoring.estimation.estimate import INPUT, PAST, ScoredWindow, estimate_window, spaced
 from homeostat.pipelines.labels.delays import LabelDelays
-from homeostat.records import Window, WindowStatus
+from homeostat.monitoring.performance.realized import is_closed
+from homeostat.records import Window
 
 COLUMNS = ("event_at", "scored_at", "batch", "prediction", "score", "classes", "scores")
 
@@ -26,7 +27,7 @@ def with_estimates(loop: Loop, measured: Sequence[Window], at: datetime, delays:
     """
     kept = {w.batch: w for w in loop.store.list_windows()}
     wanted = [w for w in measured if w.batch not in kept or kept[w.batch].estimated is None]
-    finals = {w.batch: w for w in [*kept.values(), *measured] if w.status is WindowStatus.FINAL}
+    finals = {w.batch: w for w in [*kept.values(), *measured] if is_closed(w, loop.project, at)}
     past = {w.batch: _before(w, list(finals.values())) for w in wanted}
     past = {batch: before for batch, before in past.items() if before}
     rows = _scored(loop, {*past, *(w.batch for before in past.values() for w in before)}, at, delays) if past else {}

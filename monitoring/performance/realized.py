@@ -95,6 +95,17 @@ def label_coverage(scored: pl.DataFrame) -> float:
     return represented / scored.height
 
 
+def is_closed(window: Window, project: Project, now: datetime) -> bool:
+    """Whether no label of a window is waited for any more.
+
+    That of one whose metric is unknown too, because its labels are all the same: a window is not chosen by its labels.
+    """
+    if window.status is not WindowStatus.UNKNOWN or not window.labels:
+        return window.status is WindowStatus.FINAL
+    longest = project.data.inputs.ahead + project.data.feedback.horizon
+    return window.labels == window.rows or now >= window.end_at + longest
+
+
 def awaits_labels(scored: pl.DataFrame, project: Project, now: datetime, start_at: datetime, end_at: datetime) -> bool:
     """Whether some label of the batch of a slot could still come, because its row's horizon has not passed at `now`.
 

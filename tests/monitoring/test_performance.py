@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from homeostat.errors import ProjectError
-from homeostat.monitoring.performance.realized import awaits_labels, measure_window
+from homeostat.monitoring.performance.realized import awaits_labels, is_closed, measure_window
 from homeostat.project import Project, Task
 from homeostat.records import Batch, BatchState, WindowStatus
 from homeostat.sections.data import Data
@@ -77,6 +77,21 @@ def test_a_window_without_labels_is_unknown_even_after_the_horizon():
 def test_a_window_whose_watched_metric_is_undefined_is_unknown():
     window = measure(["1", "1", "1", "1"], END + HORIZON)
     assert window.status is WindowStatus.UNKNOWN and window.metrics["accuracy"] == 0.25
+
+
+@pytest.mark.parametrize(
+    ("labels", "now", "closed"),
+    [
+        (["0", "0", "0"], END, True),
+        (["0", "0", None], END, False),
+        (["0", "0", None], END + 2 * HORIZON, True),
+        (["0", "1", None], END, False),
+        (["0", "1", None], END + HORIZON, True),
+        ([None, None, None], END + 2 * HORIZON, False),
+    ],
+)
+def test_a_window_is_closed_by_what_is_waited_for_and_not_by_what_its_labels_say(labels, now, closed):
+    assert is_closed(measure(labels, now), PROJECT, now) is closed
 
 
 def test_an_empty_batch_is_unknown():
