@@ -12,8 +12,8 @@ from homeostat.flows.labels import with_fair_labels
 from homeostat.flows.loop import Loop
 from homeostat.flows.roles import AS_SCORED
 from homeostat.monitoring.estimation.estimate import INPUT, PAST, ScoredWindow, estimate_window, spaced
-from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.monitoring.performance.realized import is_closed
+from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.records import Window
 
 COLUMNS = ("event_at", "scored_at", "batch", "prediction", "score", "classes", "scores")
