@@ -14,20 +14,27 @@ import numpy as np
 import polars as pl
 
 from homeostat.flows.loop import Loop, slot, tick_index
-from homeostat.pipelines.labels.delays import LabelDelays, estimate_delays, lookback, slot_of
+from homeostat.pipelines.labels.delays import LabelDelays, estimate_delays, lookback, slot_of, unknown_delays
 from homeostat.pipelines.labels.sampling import fair_share
 
 OBSERVED = pl.col("provenance") == "observed"
 
 
 def find_delays(loop: Loop, at: datetime) -> LabelDelays:
-    """How long the labels of the source have taken to come, by what is known at `at`."""
+    """How long the labels of the source have taken to come, by what is known at `at`.
+
+    Those that a live loop took in while it was catching up may have been there for long, and say nothing of it.
+    """
     now = tick_index(loop.project, at)
     since = slot(loop.project, now - lookback(loop.project))
     came = _came(loop, since, at)
     known = _became_known(loop, since, at)
     if came is None or known is None:
         return estimate_delays(pl.Series([], dtype=pl.String), _NONE, _NONE, loop.project)
+    prompt = known.filter(~pl.col("_ingested").is_in(loop.store.list_belated_label_ticks(since)))
+    if prompt.is_empty() and not known.is_empty():
+        return unknown_delays(loop.project)
+    known = prompt
     both = known.join(came, on=loop.key, how="inner").filter(pl.col("_came") > now - lookback(loop.project))
     delays = (both["_known"] - both["_came"]).clip(0).to_numpy().astype(np.int64)
     ages = (now - both["_came"]).to_numpy().astype(np.int64)
@@ -78,7 +85,12 @@ def _became_known(loop: Loop, since: datetime, at: datetime) -> pl.DataFrame | N
         .filter(pl.lit(dated) | ~began)
         .sort("known_at", "ingested_at")
         .group_by(loop.key)
-        .agg(pl.col("label").last(), _known=slot_of(known, loop.project, closed_left=False).min())
+        .agg(
+            pl.col("label").last(),
+            _known=slot_of(known, loop.project, closed_left=False).min(),
+            _ingested=pl.col("ingested_at").min(),
+        )
+        .filter(pl.col("label").is_not_null())
     )
     return loop.lake.collect("feedback", chosen).sort(loop.key)
 

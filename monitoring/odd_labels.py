@@ -64,6 +64,7 @@ class OddLabels:
     p_value: float
     detail: str
     alert: str = ""
+    sums: LabelSums | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,9 +113,13 @@ def sum_labels(batch: str, end: str, scored: pl.DataFrame, task: Task, positive:
 def judge_labels(memory: LabelMemory, sums: LabelSums) -> tuple[LabelMemory, LabelNews]:
     """The memory after one batch, and what is new about it; pure. A batch whose labels changed may come again."""
     held = next((odd for odd in memory.held if odd.batch == sums.batch), None)
+    if held is not None and held.sums == sums:
+        return memory, LabelNews()
     usual = tuple(known for known in memory.usual if known.batch != sums.batch)
     earlier = [known for known in usual if known.end < sums.end]
     others = tuple(other for other in memory.held if other.batch != sums.batch)
+    if held is not None and len(earlier) < LEAST_BATCHES and held.oddity is not Oddity.CONSTANT:
+        return memory, LabelNews()
     stuck = any(other.oddity is Oddity.CONSTANT and other.end < sums.end for other in others)
     odd = None if sums.batch in memory.accepted else find_oddity(sums, earlier, stuck=stuck)
     if odd is None:
@@ -124,7 +129,7 @@ def judge_labels(memory: LabelMemory, sums: LabelSums) -> tuple[LabelMemory, Lab
     if same and odd.oddity is not Oddity.CONSTANT:
         accepted = memory.accept([*(other.batch for other in same), sums.batch])
         return replace(accepted, usual=(sums,)), LabelNews(confirmed=(*same, odd))
-    odd = replace(odd, alert=held.alert if held else "")
+    odd = replace(odd, alert=held.alert if held else "", sums=sums)
     news = LabelNews(odd=odd) if held is None and not same else LabelNews()
     return replace(memory, usual=usual, held=(*others, odd)), news
 

@@ -19,6 +19,7 @@ from homeostat.store import Store
 
 SKEW = timedelta(minutes=1)
 """By how much a clock may lie behind the newest tick."""
+MOST_ALARMS = 50
 MANY_TIMES = 4
 """How many times the labels that a comparison needs must have come before learning counts as due."""
 
@@ -166,11 +167,13 @@ def _blocked(subject: Subject) -> Iterator[Problem]:
 def _alarm(subject: Subject) -> Iterator[Problem]:
     if subject.champion is None or not AlarmKind(subject.decided.get("alarm", AlarmKind.QUIET)).stands:
         return
-    raised = subject.store.list_decisions("alarm", kinds=(AlarmKind.ALARM.value,), newest=1)
-    if raised and raised[0].evidence.get("lineage", subject.champion.root_version) != subject.champion.root_version:
+    lineage = subject.champion.root_version
+    raised = subject.store.list_decisions("alarm", kinds=(AlarmKind.ALARM.value,), newest=MOST_ALARMS)
+    mine = [decision for decision in raised if decision.evidence.get("lineage", lineage) == lineage]
+    if raised and not mine:
         return
-    since = raised[0].tick_at if raised else None
-    version = raised[0].model_version if raised else subject.champion.version
+    since = mine[-1].tick_at if mine else None
+    version = mine[-1].model_version if mine else subject.champion.version
     message = f"an alarm stands: version {version} has become worse"
     advice = (
         "'homeostat journal' says what was measured. The loop learns where that pays; 'homeostat retrain' does so now, "

@@ -148,7 +148,8 @@ def _stopped(port: LearningPort, due: Sequence[Span]) -> str | None:
 
 def _due(port: LearningPort, at: datetime) -> list[Span]:
     """The batches whose labels should be there by now."""
-    return port.spans(at - port.project.data.feedback.horizon)
+    horizon = port.project.data.feedback.horizon
+    return [span for span in port.spans(at) if span.end_at <= at - horizon]
 
 
 def _never_came(port: LearningPort, due: Sequence[Span]) -> bool:

@@ -152,7 +152,8 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
     kept = kept_apart(rows[port.project.data.key], fresh.share)
     apart = rows.filter(kept)
-    record = port.made(at) or _make(port, at, base, spans, rows.filter(~kept), apart, decision)
+    without = pl.concat([apart[port.project.data.key], _apart_later(port, fresh, apart, at)])
+    record = port.made(at) or _make(port, at, base, spans, rows.filter(~kept), without, decision)
     comparison = compare_rows(port, champion.version, record.version, apart, batches)
     verdict = _judge(port, at, comparison, champion, spans[-1])
     verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind, "share": fresh.share})
@@ -255,19 +256,28 @@ def _make(
     base: Base,
     spans: Sequence[Span],
     learn: pl.DataFrame,
-    apart: pl.DataFrame,
+    without: pl.Series,
     decision: Decision,
 ) -> ModelRecord:
     """Make the challenger: its weights follow the new batches, its members learn from all but the rows kept apart."""
     names, end = RetrainingFacts.of(decision.evidence).members, spans[-1].end_at
     specs = tuple(spec for spec in list_specs(port.project) if names is None or spec.name in names)
     weights = _followed(port, weights_of(base.manifest), spans, learn)
-    return port.make(at, base.version, specs, weights, _rows_until(port, at, end, apart), end)
+    return port.make(at, base.version, specs, weights, _rows_until(port, at, end, without), end)
 
 
-def _rows_until(port: LearningPort, at: datetime, end: datetime, apart: pl.DataFrame) -> Rows:
-    """What may be learned from: labelled rows of a window up to `end`, without those kept apart."""
-    without = apart[port.project.data.key]
+def _apart_later(port: LearningPort, fresh: Fresh, apart: pl.DataFrame, at: datetime) -> pl.Series:
+    """The keys of rows that will be kept apart once their batches are mature, which is not yet."""
+    key, since = port.project.data.key, fresh.compared[0].end_at - port.project.loop.tick
+    young = [span for span in port.spans(at, since) if not span.mature and span.labels]
+    rows = port.labelled_rows(_batches(young), at) if young else None
+    if rows is None or rows.is_empty():
+        return apart[key].clear()
+    return rows.filter(kept_apart(rows[key], fresh.share))[key]
+
+
+def _rows_until(port: LearningPort, at: datetime, end: datetime, without: pl.Series) -> Rows:
+    """What may be learned from: labelled rows of a window up to `end`, but for those of some keys."""
 
     def rows(window: Window | None) -> pl.DataFrame:
         ticks = None if window is None else window.ticks

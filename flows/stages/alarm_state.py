@@ -77,10 +77,13 @@ def _reconsidered(loop: Loop, watch: Watch, corrected: Collection[str], at: date
         batches = [b for b in batches if span[0] <= instant(b.start_at) and instant(b.end_at) <= span[1]]
         if not any(batch.id in corrected for batch in batches):
             continue
+        ticks = group_by_tick(loop.project, batches)
+        known = [rows for came in ticks if (rows := _matured(loop, came, at, delays)) is not None]
+        if len(known) < len(ticks):
+            continue
         again = doubt(watch, stream)
-        for came in group_by_tick(loop.project, batches):
-            rows = _matured(loop, came, at, delays)
-            again = again if rows is None else _taken(loop, again, came, rows)
+        for came, rows in zip(ticks, known, strict=True):
+            again = _taken(loop, again, came, rows)
         watch = withdraw(watch, again, instant(at))
     return watch
 

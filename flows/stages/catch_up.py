@@ -16,6 +16,7 @@ from enum import StrEnum
 from homeostat.decisions import IDLE
 from homeostat.flows.loop import Loop, alert
 from homeostat.flows.stages.arrivals import list_arrivals
+from homeostat.flows.stages.check import check_inputs
 from homeostat.flows.stages.decide import weigh
 from homeostat.flows.stages.sequence import STAGES, list_due, run_stage
 from homeostat.records import Batch, BatchState, Document, Purpose, Severity
@@ -109,8 +110,8 @@ def _was_still(loop: Loop, at: datetime) -> bool:
 
 def _settled_at(loop: Loop) -> datetime:
     """When the horizon of the newest rows is over, after which no window changes by time alone."""
-    newest = loop.store.list_arrivals(newest=1)
-    return newest[-1] + loop.project.data.feedback.horizon if newest else loop.project.start_at
+    newest = loop.store.last_arrival()
+    return loop.project.start_at if newest is None else newest + loop.project.data.feedback.horizon
 
 
 def _said(loop: Loop, at: datetime) -> tuple[str, str]:
@@ -146,6 +147,7 @@ def _score(loop: Loop, now: datetime, slots: Sequence[str]) -> Passed:
             continue
         rows += run_stage(folder, scope, "ingest", slot)["rows"]
         run_stage(folder, scope, "predict", slot)
+        check_inputs(loop, at)
         before = at
     message = f"{_slots(slots)} were not run: the {rows} rows that came in them were scored, and nothing was decided"
     with loop.store.write("passed") as write:

@@ -40,6 +40,7 @@ from homeostat.records import (
     Window,
     WindowStatus,
 )
+from homeostat.store import Writer
 
 CALM_CHECKS, CALM_FACTS = 3, 10
 """After so many checks without drift, or without an unseen value, the next one is told again."""
@@ -60,9 +61,6 @@ def check(loop: Loop, at: datetime) -> Document:
     watch = follow(loop, at, windows[Role.CHAMPION], delays, late, without=labels.without_meaning(loop))
     result = _check_drift(loop, at, windows[Role.CHAMPION])
     outcome = {"windows": len(windows[Role.CHAMPION]), "drift": result.drift.status if result else None}
-    earlier = [] if result is None else _of_line(loop, result, at)
-    warn = result is not None and _newly_drifted(result, earlier)
-    strange = () if result is None else _newly_strange(result, earlier)
     with loop.store.write("check") as write:
         for role, found in windows.items():
             for window in found:
@@ -75,15 +73,28 @@ def check(loop: Loop, at: datetime) -> Document:
         if foreboding is not None:
             write.append_alert(foreboding)
         if result is not None:
-            write.put_check(result)
-            if warn:
-                write.append_alert(_drift_alert(result))
-            if strange:
-                body = "; ".join(describe(fact) for fact in strange)
-                title = f"version {result.model_version} is given unseen values"
-                write.append_alert(alert(at, Severity.WARNING, "facts", title, body))
+            _keep(loop, write, result)
         write.put_stage(at, "check", outcome)
     return outcome
+
+
+def check_inputs(loop: Loop, at: datetime) -> None:
+    """Check the inputs of one slot for drift and columns that have gone, where its tick is not run."""
+    result = _check_drift(loop, at, [])
+    if result is not None:
+        with loop.store.write("check") as write:
+            _keep(loop, write, result)
+
+
+def _keep(loop: Loop, write: Writer, result: CheckResult) -> None:
+    earlier = _of_line(loop, result, result.tick_at)
+    write.put_check(result)
+    if _newly_drifted(result, earlier):
+        write.append_alert(_drift_alert(result))
+    if strange := _newly_strange(result, earlier):
+        body = "; ".join(describe(fact) for fact in strange)
+        title = f"version {result.model_version} is given unseen values"
+        write.append_alert(alert(result.tick_at, Severity.WARNING, "facts", title, body))
 
 
 def _root(loop: Loop) -> ModelRecord | None:
@@ -145,7 +156,9 @@ def _passed_alert(loop: Loop, passed: list[_Measured], at: datetime) -> Alert:
 
 
 def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
-    since = (pl.col("ingested_at") > at - loop.project.loop.tick) & (pl.col("ingested_at") <= at)
+    before = loop.store.last_tick("check")
+    after = at - loop.project.loop.tick if before is None or before >= at else min(before, at - loop.project.loop.tick)
+    since = (pl.col("ingested_at") > after) & (pl.col("ingested_at") <= at)
     fresh = loop.lake.read("feedback", since, [loop.key])
     if fresh is None or fresh.is_empty():
         return set()
@@ -161,7 +174,7 @@ def _batches_with_new_labels(loop: Loop, at: datetime) -> set[str]:
 def _check_drift(loop: Loop, at: datetime, windows: list[Window]) -> CheckResult | None:
     batch = loop.store.get_batch(instant(at))
     champion = loop.version_of("champion")
-    if champion is None or batch is None or batch.state is BatchState.HELD:
+    if champion is None or batch is None:
         return None
     since = loop.store.list_batches(BatchState.SCORED, after=at - loop.project.loop.tick)
     ids = [b.id for b in since if b.end_at <= at and b.rows]

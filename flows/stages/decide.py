@@ -101,6 +101,6 @@ def weigh(loop: Loop, at: datetime) -> tuple[Decision, Decision]:
 def _weigh(loop: Loop, at: datetime) -> tuple[Decision, bool, Deliberation]:
     """Both decisions, and between them whether that about the alarm is news."""
     watch = get_watch(loop)
-    told = 0 if watch is None else loop.store.count_told_changes(watch.lineage, at)
+    told = 0 if watch is None else loop.store.count_told_changes(watch.lineage, watch.began, at)
     alarm = decide_alarm(loop.champion(), watch, told=told, now=at)
     return alarm, is_news(watch, told), deliberate(LoopPort(loop), at, alarm=alarm, caused=caused_share(loop, at))

@@ -42,6 +42,8 @@ def feedback(loop: Loop, at: datetime) -> Document:
         "withdrawn": withdrawn,
         "quarantined": 0 if rejected is None else rejected.height,
     }
+    if _is_belated(loop, at):
+        outcome["belated"] = True
     with loop.store.write("feedback") as write:
         if rejected is not None and rejected.height:
             counts = rejected.group_by("rule").agg(pl.len(), pl.col("key").min()).sort("rule")
@@ -53,6 +55,14 @@ def feedback(loop: Loop, at: datetime) -> Document:
         write.take_releases(_taken(loop, at, labels), batch)
         write.put_stage(at, "feedback", outcome)
     return outcome
+
+
+def _is_belated(loop: Loop, at: datetime) -> bool:
+    """Whether labels that are taken in now may have been there for long: the loop is catching up, or did not run."""
+    before = loop.store.last_tick("feedback")
+    if loop.replaying or before is None:
+        return False
+    return loop.is_past(at) or at - before > 2 * loop.project.loop.tick
 
 
 def _withdrawal(withdrawn: pl.DataFrame, at: datetime) -> Alert:

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from homeostat.durations import instant, say_duration
 from homeostat.flows.facts import SUPPLY, ToldOfSupply
-from homeostat.flows.loop import alert
+from homeostat.flows.loop import alert, end_of_tick
 from homeostat.monitoring.supply import LEAST_TICKS, Lag, Silence, find_lag, find_silence
 from homeostat.project import Project
 from homeostat.records import Severity
 from homeostat.store import Store, Writer
 
-NEWEST = 400
-"""Of how many arrivals the gaps are looked at."""
+SPAN_TICKS, SPAN = 400, timedelta(days=35)
+"""The gaps of so many ticks are looked at, and of so long at least, which holds a few weekends."""
 ROWS_PATIENCE_TICKS = 10
 
 
@@ -69,9 +69,8 @@ def tell_shortages(
 
 def _of_rows(project: Project, store: Store, now: datetime) -> Shortage | None:
     tick = project.loop.tick
-    if _is_fresh(store.list_arrivals(newest=1), now, tick):
-        return None
-    silence = find_silence(store.list_arrivals(newest=NEWEST), now, tick, ROWS_PATIENCE_TICKS * tick)
+    rows = _last_of_ticks(project, store.list_arrivals(_since(project, store.last_arrival() or now)))
+    silence = find_silence(rows, now, tick, ROWS_PATIENCE_TICKS * tick)
     if silence is None:
         return None
     advice = "See that what writes them runs, and that data.inputs names where they come now."
@@ -81,13 +80,12 @@ def _of_rows(project: Project, store: Store, now: datetime) -> Shortage | None:
 def _of_labels(project: Project, store: Store, now: datetime) -> Shortage | None:
     """Labels are missed only where rows came since that could have had theirs by now."""
     tick, horizon = project.loop.tick, project.data.feedback.horizon
-    came = store.list_label_ticks(newest=1)
-    if _is_fresh(came, now, tick):
-        return None
+    since = _since(project, store.last_label_tick() or now)
+    came = _last_of_ticks(project, store.list_label_ticks(since))
     if not came:
         return _of_first_labels(project, store, now)
-    rows, patience = store.list_arrivals(newest=NEWEST), horizon + LEAST_TICKS * tick
-    silence = find_silence(store.list_label_ticks(newest=NEWEST), now, tick, patience, cause=rows)
+    rows, patience = _last_of_ticks(project, store.list_arrivals(since)), horizon + LEAST_TICKS * tick
+    silence = find_silence(came, now, tick, patience, cause=rows)
     if silence is None:
         return None
     wait = min(horizon, silence.longest) if silence.longest is not None else horizon
@@ -112,15 +110,26 @@ def _of_first_labels(project: Project, store: Store, now: datetime) -> Shortage 
 
 
 def _of_delay(project: Project, store: Store, now: datetime) -> Shortage | None:
-    lag = find_lag(store.list_newest_events(newest=NEWEST), project.loop.tick)
+    newest = store.list_newest_events(_since(project, store.last_arrival() or now))
+    events = dict[datetime, tuple[datetime, datetime]]()
+    for at, event in newest:
+        end = end_of_tick(project, at)
+        events[end] = (at, max(event, events[end][1]) if end in events else event)
+    lag = find_lag(list(events.values()), project.loop.tick)
     if lag is None:
         return None
     advice = "They are scored when they come. See what holds them up on their way to data.inputs."
     return Shortage(Feed.LATE, lag.since, _late(lag), advice)
 
 
-def _is_fresh(newest: list[datetime], now: datetime, tick: timedelta) -> bool:
-    return bool(newest) and now - newest[-1] < LEAST_TICKS * tick
+def _since(project: Project, newest: datetime) -> datetime:
+    """From when on what came is looked at, by when something came last."""
+    return newest - max(SPAN_TICKS * project.loop.tick, SPAN)
+
+
+def _last_of_ticks(project: Project, times: Iterable[datetime]) -> list[datetime]:
+    """Of times in order the last of each tick: how often a machine looks between ticks says nothing of a rhythm."""
+    return list({end_of_tick(project, at): at for at in times}.values())
 
 
 def _in_words(what: str, silence: Silence) -> str:

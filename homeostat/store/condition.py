@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import func, or_, select
 
 from homeostat.records import BatchState
 from homeostat.store.narrow import NarrowReads
@@ -19,22 +18,38 @@ MADE_GOOD = ("promotion", "rollback")
 class ConditionReads(NarrowReads):
     """A few columns of the records of `owner`, for whoever asks whether all is well."""
 
-    def list_arrivals(self, *, newest: int) -> list[datetime]:
-        """The ends of the newest batches that brought rows, oldest first."""
-        mine = (BatchRow.owner == self.owner, BatchRow.rows > 0)
-        return self._newest(select(BatchRow.end_at).where(*mine), BatchRow.end_at, newest)
+    def list_arrivals(self, after: datetime) -> list[datetime]:
+        """The ends of the batches after a time that brought rows, oldest first."""
+        mine = (BatchRow.owner == self.owner, BatchRow.rows > 0, BatchRow.end_at > after)
+        return [at for (at,) in self._rows(select(BatchRow.end_at).where(*mine).order_by(BatchRow.end_at))]
 
-    def list_label_ticks(self, *, newest: int) -> list[datetime]:
-        """The newest ticks, or times between ticks, at which labels came from their source; oldest first."""
+    def last_arrival(self) -> datetime | None:
+        """The end of the newest batch that brought rows."""
+        return self._value(select(func.max(BatchRow.end_at)).where(BatchRow.owner == self.owner, BatchRow.rows > 0))
+
+    def list_label_ticks(self, after: datetime) -> list[datetime]:
+        """The ticks after a time, or times between ticks, at which labels came from their source; oldest first."""
         mine = (StageRow.owner == self.owner, StageRow.stage == "feedback", StageRow.outcome["labels"].as_integer() > 0)
-        return self._newest(select(StageRow.tick_at).where(*mine), StageRow.tick_at, newest)
+        query = select(StageRow.tick_at).where(*mine, StageRow.tick_at > after).order_by(StageRow.tick_at)
+        return [at for (at,) in self._rows(query)]
 
-    def list_newest_events(self, *, newest: int) -> list[tuple[datetime, datetime]]:
-        """Of the newest times at which rows came, each with the newest event that they brought, oldest first."""
+    def list_belated_label_ticks(self, after: datetime) -> list[datetime]:
+        """The ticks after a time at which labels were taken in late, by a loop that was catching up."""
+        mine = (StageRow.owner == self.owner, StageRow.stage == "feedback", StageRow.tick_at > after)
+        belated = StageRow.outcome["belated"].as_boolean()
+        return [at for (at,) in self._rows(select(StageRow.tick_at).where(*mine, belated).order_by(StageRow.tick_at))]
+
+    def last_label_tick(self) -> datetime | None:
+        """When labels came from their source last."""
+        mine = (StageRow.owner == self.owner, StageRow.stage == "feedback", StageRow.outcome["labels"].as_integer() > 0)
+        return self._value(select(func.max(StageRow.tick_at)).where(*mine))
+
+    def list_newest_events(self, after: datetime) -> list[tuple[datetime, datetime]]:
+        """The times after one at which rows came, each with the newest event that they brought, oldest first."""
         event = StageRow.outcome["newest"].as_string()
         mine = (StageRow.owner == self.owner, StageRow.stage == "ingest", event.is_not(None))
-        query = select(StageRow.tick_at, event).where(*mine).order_by(StageRow.tick_at.desc()).limit(newest)
-        return [(at, datetime.fromisoformat(text)) for at, text in self._rows(query)][::-1]
+        query = select(StageRow.tick_at, event).where(*mine, StageRow.tick_at > after).order_by(StageRow.tick_at)
+        return [(at, datetime.fromisoformat(text)) for at, text in self._rows(query)]
 
     def has_rows_between(self, after: datetime, until: datetime) -> bool:
         """Whether a batch with rows ended after a time and by another."""
@@ -78,6 +93,3 @@ class ConditionReads(NarrowReads):
         mine = (table.owner == self.owner, table.delivered_at.is_(None), table.snoozed_until.is_(None), due)
         rows = self._rows(select(table.at, table.problem).where(*mine).order_by(table.at))
         return len(rows), rows[0][0] if rows else None, rows[-1][1] if rows else None
-
-    def _newest(self, query: Select[Any], column: Any, newest: int) -> list[datetime]:
-        return [at for (at,) in self._rows(query.order_by(column.desc()).limit(newest))][::-1]

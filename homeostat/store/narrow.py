@@ -135,13 +135,13 @@ class NarrowReads:
         query = _between(query, table.tick_at, after, before)
         return [Gist(*row) for row in self._rows(query.order_by(table.tick_at, table.stage))]
 
-    def count_told_changes(self, lineage: int, before: datetime) -> int:
+    def count_told_changes(self, lineage: int, began: str, before: datetime) -> int:
         """The number of the newest change of a lineage's alarm that a decision told of before a time; 0 for none.
 
-        An earlier release did not number them: there was one alarm.
+        An earlier release did not number them: there was one alarm since the instant at which the watch `began`.
         """
         evidence = DecisionRow.evidence
-        query = select(evidence["changes"].as_integer()).where(
+        query = select(evidence["changes"].as_integer(), evidence["began"].as_string()).where(
             DecisionRow.owner == self.owner,
             DecisionRow.stage == "alarm",
             DecisionRow.kind != "quiet",
@@ -149,7 +149,7 @@ class NarrowReads:
             DecisionRow.tick_at < before,
         )
         newest = self._rows(query.order_by(DecisionRow.tick_at.desc()).limit(1))
-        return max((changes or 1 for (changes,) in newest), default=0)
+        return max((int(since == began) if changes is None else changes for changes, since in newest), default=0)
 
     def list_check_runs(self, ticks: Sequence[datetime]) -> dict[datetime, tuple[str, str]]:
         """Of the drift checks of some ticks, the MLflow run and the status."""

@@ -76,10 +76,14 @@ def horizon_ticks(project: Project) -> int:
 def estimate_delays(labels: pl.Series, delays: np.ndarray, ages: np.ndarray, project: Project) -> LabelDelays:
     """Estimate the delays of the labels (rows,) that have come, from their delays and their rows' ages now, in ticks.
 
+    Labels that were withdrawn are null, and say nothing.
+
     Rows that are too young to have shown a long delay are allowed for: the product-limit estimate in reversed time for
     right-truncated delays (Lagakos, Barraj and De Gruttola, "Nonparametric analysis of truncated survival data, with
     application to AIDS", 1988). Where the delays of some class are not known, its labels settle with the horizon.
     """
+    there = labels.is_not_null().to_numpy()
+    labels, delays, ages = labels.filter(pl.Series(there)), delays[there], ages[there]
     edges = _edges(labels, project.task)
     groups = _groups(labels, edges)
     names = sorted(set(groups.tolist()))
@@ -95,6 +99,12 @@ def estimate_delays(labels: pl.Series, delays: np.ndarray, ages: np.ndarray, pro
         curves |= dict.fromkeys(few, curve)
     least = project.monitoring.min_coverage
     return LabelDelays(curves, edges, _settled_after(curves, names, project), horizon_ticks(project), least)
+
+
+def unknown_delays(project: Project) -> LabelDelays:
+    """Delays of which nothing is known: labels settle with the horizon."""
+    longest = horizon_ticks(project)
+    return LabelDelays({}, (), longest, longest, project.monitoring.min_coverage)
 
 
 def _pooled(groups: np.ndarray, few: list[str], delays: np.ndarray, ages: np.ndarray, task: Task) -> np.ndarray | None:

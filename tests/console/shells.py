@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -53,6 +54,8 @@ threads = 1
 candidates = ["xgboost"]
 """
 
+PROGRESS = re.compile(r"replay \S+: \d+ of \d+, ")
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -64,8 +67,8 @@ class Answer:
 
     @property
     def told(self) -> list[str]:
-        """The lines on standard error."""
-        return self.err.splitlines()
+        """The lines on standard error, without those that a slow machine tells of how far a replay has come."""
+        return [line for line in self.err.splitlines() if not PROGRESS.match(line)]
 
 
 def homeostat(*args: object, cwd: Path | None = None, **environ: str) -> Answer:

@@ -8,7 +8,15 @@ import numpy as np
 import polars as pl
 import pytest
 
-from homeostat.monitoring.odd_labels import LabelMemory, LabelSums, Oddity, find_oddity, judge_labels, sum_labels
+from homeostat.monitoring.odd_labels import (
+    LabelMemory,
+    LabelNews,
+    LabelSums,
+    Oddity,
+    find_oddity,
+    judge_labels,
+    sum_labels,
+)
 from homeostat.project import Task
 from homeostat.store.facts import Fact
 
@@ -100,6 +108,17 @@ def test_a_few_labels_that_are_all_the_same_are_held_too_where_those_before_were
     assert not judge_labels(memory, few)[0].held
     memory, _ = judge_labels(memory, sums(20, binary(400, 0.4, 20, "one")))
     assert [odd.batch for odd in judge_labels(memory, few)[0].held] == ["b20", "b21"]
+
+
+def test_labels_that_are_judged_again_stay_held_however_much_comes_after_them() -> None:
+    odd = sums(20, binary(400, 0.4, 20, "flip"))
+    memory, _ = judge_labels(usual(400, 0.4, 1)[0], odd)
+    for day in range(21, 21 + 40):
+        memory, news = judge_labels(memory, odd)
+        assert news == LabelNews() and [held.batch for held in memory.held] == ["b20"]
+        memory, _ = judge_labels(memory, sums(day, binary(400, 0.4, day)))
+    memory, _ = judge_labels(memory, sums(20, binary(390, 0.4, 20, "flip")))
+    assert [held.batch for held in memory.held] == ["b20"]
 
 
 def test_labels_that_change_are_odd_no_more_and_accepted_ones_are_not_odd_again() -> None:

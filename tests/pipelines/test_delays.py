@@ -29,7 +29,7 @@ def seen(
 ) -> tuple[LabelDelays, np.ndarray]:
     """What is estimated from the labels that have come by now, and which those are."""
     came = delays <= ages
-    known = pl.Series(labels[came])
+    known = pl.Series(labels[came].tolist(), dtype=pl.String if labels.dtype.kind in "UO" else None)
     return estimate_delays(known, delays[came], ages[came], project(task)), came
 
 
@@ -53,6 +53,13 @@ def test_a_batch_waits_for_the_class_whose_labels_take_longest() -> None:
     delays, _ = seen(labels, np.where(labels == "yes", 5, 1), ages)
     assert delays.settled_after == 5
     assert [delays.are_fair_sample(age=age, labels=90, coverage=0.9) for age in (1, 4, 5)] == [False, False, True]
+
+
+def test_a_label_that_was_withdrawn_says_nothing_of_delays() -> None:
+    labels, ages, _ = world()
+    withdrawn = np.where(np.arange(len(labels)) % 50 == 0, None, labels)
+    delays, _ = seen(withdrawn, np.zeros(len(ages), dtype=np.int64), ages)
+    assert delays.settled_after == 0
 
 
 def test_a_small_batch_of_quick_labels_does_not_count_before_the_slow_ones_of_others_have_come() -> None:

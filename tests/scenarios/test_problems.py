@@ -14,6 +14,7 @@ from homeostat.durations import instant
 from homeostat.flows.facts import CHAMPION, TRAINING, Standing
 from homeostat.flows.health.problems import Problem, ProblemCode, find_problems
 from homeostat.flows.learning.port import Training
+from homeostat.flows.stages.supply import Feed, find_shortages
 from homeostat.project import Project, load_project
 from homeostat.records import Alert, Batch, BatchState, Decision, FitCost, ModelRecord, Severity
 from homeostat.store import Store, Writer
@@ -82,6 +83,34 @@ def test_rows_and_labels_that_stop_are_problems_since_the_last_that_came(project
     problem = only(project, store)
     assert (problem.code, problem.since) == (ProblemCode.ROWS_STOPPED, after(14))
     assert "no rows have come for 6 days; the longest gap before was 1 day" in problem.message
+
+
+def test_how_often_a_machine_looks_for_rows_says_nothing_of_weekends(project: Project, store: Store) -> None:
+    hourly = project.model_copy(update={"loop": project.loop.model_copy(update={"tick": timedelta(hours=1)})})
+    last = START + timedelta(days=31, hours=17)
+    with store.write("test") as write:
+        champion(write)
+        for quarter in range(33 * 96):
+            at = START + quarter * timedelta(minutes=15)
+            if at.weekday() < 5 and 9 <= at.hour <= 17 and at <= last:
+                write.put_batch(Batch(instant(at), at, at, BatchState.SCORED, 3, model_version=1, scored_at=at))
+        write.put_stage(last, "ingest", {"rows": 3})
+    assert last.weekday() == 4  # a Friday
+    sunday = last + timedelta(hours=40)
+    assert Feed.ROWS not in {found.feed for found in find_shortages(hourly, store, sunday, replaying=False)}
+    later = last + timedelta(days=8)
+    assert Feed.ROWS in {found.feed for found in find_shortages(hourly, store, later, replaying=False)}
+
+
+def test_an_alarm_of_this_lineage_stands_though_another_one_was_raised_later(project: Project, store: Store) -> None:
+    def another(write: Writer) -> None:
+        write.append_decision(Decision(after(16), "alarm", "alarm", ("worse",), {"lineage": 1}, 1))
+        write.append_decision(Decision(after(18), "alarm", "alarm", ("worse",), {"lineage": 2}, 2))
+        tick(write, 20, alarm="standing")
+
+    lived(store, another)
+    problem = only(project, store)
+    assert (problem.code, problem.since) == (ProblemCode.ALARM, after(16))
 
 
 def test_labels_that_stop_are_missed_while_rows_come(project: Project, store: Store) -> None:
