@@ -10,7 +10,7 @@ from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -24,11 +24,13 @@ from homeostat.monitoring.drift import require_measures
 from homeostat.monitoring.retraining.policies import get_policy
 from homeostat.pipelines.models.families import check_candidates
 from homeostat.project import Project, load_project
-from homeostat.records import Alert, Batch, ModelRecord, Scope, Severity
+from homeostat.records import Alert, Batch, ModelRecord, Scope, Severity, Window
 from homeostat.registry.models import Models
 from homeostat.settings import ProjectPaths, find_paths
 from homeostat.store import Store
 from homeostat.store.facts import Fact
+
+Ended = TypeVar("Ended", Batch, Window)
 
 _ROLES: dict[str, Fact[Any]] = {f.name: f for f in (CHAMPION, CHALLENGER, BASELINE)}
 
@@ -172,9 +174,9 @@ def end_of_tick(project: Project, at: datetime) -> datetime:
     return at if slot(project, index) >= at else slot(project, index + 1)
 
 
-def group_by_tick(project: Project, batches: Iterable[Batch]) -> list[list[Batch]]:
-    """Batches in order of their end, those that came within one tick together."""
-    return [list(came) for _, came in groupby(batches, lambda batch: end_of_tick(project, batch.end_at))]
+def group_by_tick(project: Project, items: Iterable[Ended]) -> list[list[Ended]]:
+    """Batches or windows in order of their end, those that came within one tick together."""
+    return [list(came) for _, came in groupby(items, lambda item: end_of_tick(project, item.end_at))]
 
 
 def with_tick_mates(loop: Loop, ids: Collection[str]) -> set[str]:

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from homeostat.flows.learning.versions import (
     read_record,
     training_frame,
 )
-from homeostat.flows.loop import Loop, end_of_tick, tick_index
+from homeostat.flows.loop import Loop, end_of_tick, group_by_tick, tick_index
 from homeostat.flows.roles import AS_SCORED
 from homeostat.hooks import Hooks
 from homeostat.monitoring.estimation.warning import warn_of_estimate
@@ -132,8 +131,8 @@ class LoopPort:
     def spans(self, at: datetime, after: datetime | None = None) -> list[Span]:
         """What was scored in each tick that ended by `at`, after `after` where it is given, oldest first."""
         windows = [w for w in self.loop.store.list_windows(after=after) if w.rows]
-        by_tick = groupby(sorted(windows, key=lambda w: w.end_at), lambda w: end_of_tick(self.project, w.end_at))
-        return [self._span(list(group), end, at) for end, group in by_tick if end <= at]
+        ended = ((end_of_tick(self.project, came[0].end_at), came) for came in group_by_tick(self.project, windows))
+        return [self._span(came, end, at) for end, came in ended if end <= at]
 
     def _span(self, windows: list[Window], end: datetime, at: datetime) -> Span:
         rows, labels = sum(w.rows for w in windows), sum(w.labels for w in windows)

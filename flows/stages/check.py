@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -52,8 +53,12 @@ def check(loop: Loop, at: datetime) -> Document:
     The newest are those of this tick, and of the batches that came between it and the one before.
     """
     late, delays = _batches_with_new_labels(loop, at), find_delays(loop, at)
-    due = {role: _labelled(loop, role, late, at) for role in (Role.CHAMPION, Role.BASELINE)}
-    measured = {role: _measure(loop, role, parts, at) for role, parts in due.items()}
+    known = {role: {w.batch: w for w in loop.store.list_windows(role)} for role in (Role.CHAMPION, Role.BASELINE)}
+    due = {role: _labelled(loop, role, known[role], late, at) for role in known}
+    measured = {
+        role: [_measured(loop, rows, batch, known[role].get(batch.id), at) for batch, rows in parts]
+        for role, parts in due.items()
+    }
     windows = {role: [one.window for one in found] for role, found in measured.items()}
     labels = judge(loop, at, due[Role.CHAMPION], delays)
     windows[Role.CHAMPION] = with_estimates(loop, windows[Role.CHAMPION], at, delays)
@@ -110,14 +115,15 @@ class _Measured:
     passed: int = 0
 
 
-def _labelled(loop: Loop, role: Role, late: set[str], at: datetime) -> list[tuple[Batch, pl.DataFrame]]:
+def _labelled(
+    loop: Loop, role: Role, known: Mapping[str, Window], late: set[str], at: datetime
+) -> list[tuple[Batch, pl.DataFrame]]:
     """The batches whose windows are open or got labels, with all others of their ticks.
 
     Each comes with its predictions and the labels known at `at`.
     """
     if role is Role.BASELINE and loop.version_of(role.value) is None:
         return []
-    known = {w.batch: w for w in loop.store.list_windows(role)}
     scored = [b for b in loop.store.list_batches(BatchState.SCORED) if b.rows]
     done = {batch for batch, window in known.items() if is_closed(window, loop.project, at)}
     ids = {b.id for b in scored if b.id in late or b.id not in done}
@@ -130,11 +136,6 @@ def _labelled(loop: Loop, role: Role, late: set[str], at: datetime) -> list[tupl
     labelled = with_labels(loop, rows, at)
     parts = {name[0]: part for name, part in labelled.partition_by("batch", as_dict=True, maintain_order=True).items()}
     return [(b, parts[b.id]) for b in due if b.id in parts]
-
-
-def _measure(loop: Loop, role: Role, parts: list[tuple[Batch, pl.DataFrame]], at: datetime) -> list[_Measured]:
-    known = {w.batch: w for w in loop.store.list_windows(role)} if parts else {}
-    return [_measured(loop, rows, batch, known.get(batch.id), at) for batch, rows in parts]
 
 
 def _measured(loop: Loop, rows: pl.DataFrame, batch: Batch, before: Window | None, at: datetime) -> _Measured:
