@@ -48,6 +48,8 @@ class Loop:
     models: Models
     clock: datetime | None = None
     """What the clock says while a tick is run, where it is known to be later than the tick; never in a replay."""
+    begun_at: datetime | None = None
+    """What the clock said when the ticks that this one is run with were listed; never in a replay."""
 
     @property
     def key(self) -> str:
@@ -94,8 +96,12 @@ class Loop:
         return at if self.clock is None else max(at, self.clock)
 
     def is_past(self, at: datetime) -> bool:
-        """Whether a newer slot than that of the tick at `at` is due by the clock, so that the loop is catching up."""
-        return self.clock is not None and at + self.project.loop.tick <= self.clock
+        """Whether a newer slot than that of the tick at `at` was due when this work began, so that the loop catches up.
+
+        The newest of them counts as of now however long the others took: who is always behind is told all the same.
+        """
+        begun_at = self.begun_at if self.begun_at is not None else self.clock
+        return begun_at is not None and at + self.project.loop.tick <= begun_at
 
     def previous_tick(self, at: datetime) -> datetime | None:
         """The end of the newest slot ingested before `at`."""

@@ -92,7 +92,8 @@ def _run_due(loop: Loop, how: How | None) -> tuple[dict[str, Document], list[Pas
     from homeostat.flows.stages.catch_up import CatchUp, due_ticks
     from homeostat.flows.stages.sequence import list_due, run_tick
 
-    due, chosen = list_due(loop, now()), CatchUp((how or How(loop.project.schedule.catch_up)).value)
+    begun_at = now()
+    due, chosen = list_due(loop, begun_at), CatchUp((how or How(loop.project.schedule.catch_up)).value)
     outcomes: dict[str, Document] = {}
     passed: list[Passed] = []
     if len(due) >= MANY and chosen is CatchUp.ALL:
@@ -102,9 +103,9 @@ def _run_due(loop: Loop, how: How | None) -> tuple[dict[str, Document], list[Pas
             "came before."
         )
     with progress_bar("tick") as tell:
-        for at in due_ticks(loop, now(), chosen, passed.append):
+        for at in due_ticks(loop, begun_at, chosen, passed.append):
             tell(due.index(at) if at in due else len(due), len(due), at)
-            outcomes[at] = run_tick(loop.project.folder, "live", at, clock=now())
+            outcomes[at] = run_tick(loop.project.folder, "live", at, clock=now(), begun_at=begun_at)
         tell(len(due), len(due), loop.project.name)
     return outcomes, passed
 

@@ -43,7 +43,7 @@ def may_pass(_task: object, _run: object, state: State) -> bool:
     return isinstance(fault, OSError) or type(fault).__module__ != "builtins"
 
 
-def _stage_task(stage: str) -> Callable[[str, str, str, str], Outcome]:
+def _stage_task(stage: str) -> Callable[..., Outcome]:
     @task(
         name=stage,
         task_run_name="{project} {at} " + stage,
@@ -52,8 +52,8 @@ def _stage_task(stage: str) -> Callable[[str, str, str, str], Outcome]:
         retry_condition_fn=may_pass,
         cache_policy=NO_CACHE,
     )
-    def run(folder: str, project: str, scope: str, at: str) -> Outcome:
-        outcome = run_stage(folder, scope, stage, at, datetime.now(UTC) if scope == LIVE else None)
+    def run(folder: str, project: str, scope: str, at: str, begun_at: datetime | None = None) -> Outcome:
+        outcome = run_stage(folder, scope, stage, at, datetime.now(UTC) if scope == LIVE else None, begun_at)
         get_run_logger().info("%s: %s", stage, describe_outcome(outcome, stage))
         if stage == "decide" and scope == LIVE and outcome.get("decision") != "wait":
             announce(RETRAINING_DECIDED, project, {"at": at, "kind": outcome.get("decision")})
@@ -66,18 +66,21 @@ STAGE_TASKS = {stage: _stage_task(stage) for stage in STAGES}
 
 
 @flow(name="tick", flow_run_name="{project} tick {at}")
-def tick(folder: str, project: str, scope: str, at: str) -> Outcome:
-    """Run the tick at `at` (an ISO instant), each stage a task; a stage that fails fails the run."""
-    outcomes = run_tick(folder, scope, at, lambda stage: STAGE_TASKS[stage](folder, project, scope, at))
+def tick(folder: str, project: str, scope: str, at: str, begun_at: datetime | None = None) -> Outcome:
+    """Run the tick at `at` (an ISO instant), each stage a task; a stage that fails fails the run.
+
+    `begun_at` is when the ticks that it is run with were listed.
+    """
+    outcomes = run_tick(folder, scope, at, lambda stage: STAGE_TASKS[stage](folder, project, scope, at, begun_at))
     if scope == LIVE:
         leave_artifacts(open_loop(folder, Scope.LIVE), at, outcomes)
     return outcomes
 
 
-def observed_tick(folder: str, project: str, scope: str, at: str) -> Outcome:
+def observed_tick(folder: str, project: str, scope: str, at: str, begun_at: datetime | None = None) -> Outcome:
     """Run a tick as a Prefect flow run that carries the project and the scope as tags."""
     with tags(project, scope):
-        return tick(folder, project, scope, at)
+        return tick(folder, project, scope, at, begun_at)
 
 
 def _due_at() -> datetime:
@@ -140,8 +143,9 @@ def _run_due(loop: Loop, folder: str, project: str, scope: str) -> list[str]:
         end_orphaned_ticks(project, scope)
     while list_due(loop, _now()):
         how = CatchUp(loop.project.schedule.catch_up)
-        for at in due_ticks(loop, _now(), how, lambda passed: get_run_logger().info("%s", passed.message)):
-            observed_tick(folder, project, scope, at)
+        now = _now()
+        for at in due_ticks(loop, now, how, lambda passed: get_run_logger().info("%s", passed.message)):
+            observed_tick(folder, project, scope, at, now)
             done.append(at)
         loop = open_loop(folder, Scope(scope))
     return done

@@ -35,16 +35,25 @@ WORK: dict[str, Callable[[Loop, datetime], Document]] = {
 STAGES = tuple(WORK)
 
 
-def run_stage(folder: Path | str, scope: str, stage: str, at: str, clock: datetime | None = None) -> Document:
+def run_stage(
+    folder: Path | str,
+    scope: str,
+    stage: str,
+    at: str,
+    clock: datetime | None = None,
+    begun_at: datetime | None = None,
+) -> Document:
     """Run one stage of the tick at `at` (an ISO instant); what is done already is not done again.
 
-    `clock` is what the clock says: who is asked or told at a tick of the past is asked and told as of then.
+    `clock` is what the clock says: who is asked or told at a tick of the past is asked and told as of then. `begun_at`
+    is what it said when the ticks to run were listed: only the newest of them tells.
     """
     loop, now = open_loop(folder, Scope(scope)), datetime.fromisoformat(at)
     done = loop.store.get_stage(now, stage)
     if done is not None:
         return done
-    return WORK[stage](loop if loop.replaying or clock is None else replace(loop, clock=clock), now)
+    timed = loop if loop.replaying or clock is None else replace(loop, clock=clock, begun_at=begun_at)
+    return WORK[stage](timed, now)
 
 
 def run_tick(
@@ -54,9 +63,10 @@ def run_tick(
     run: Callable[[str], Any] | None = None,
     *,
     clock: datetime | None = None,
+    begun_at: datetime | None = None,
 ) -> Document:
     """Run every stage of a tick in order; `run` runs one by its name, directly unless it is given."""
-    runner = run if run is not None else lambda stage: run_stage(folder, scope, stage, at, clock)
+    runner = run if run is not None else lambda stage: run_stage(folder, scope, stage, at, clock, begun_at)
     return {stage: runner(stage) for stage in STAGES}
 
 

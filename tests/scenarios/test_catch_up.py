@@ -122,6 +122,18 @@ def test_an_approval_asked_for_in_a_past_tick_may_be_given_from_now_on(tmp_path:
     assert (approval.asked_at, approval.due_at) == (after(2), now + loop.project.gates.approval_within)
 
 
+def test_the_newest_of_the_ticks_that_were_due_tells_though_more_fell_due_meanwhile(tmp_path: Path) -> None:
+    folder = interrupted(tmp_path / "small", "never")
+    live(folder, after(1))
+    loop = open_loop(folder, Scope.LIVE)
+    with loop.store.write("test") as write_:
+        write_.append_alert(Alert("3/x", after(3), Severity.WARNING, "trouble", "see"))
+    run_stage(folder, "live", "notify", instant(after(4)), clock=after(9), begun_at=after(5))
+    assert len(loop.store.list_alerts(undelivered=True)) == 1
+    run_stage(folder, "live", "notify", instant(after(5)), clock=after(9), begun_at=after(5))
+    assert loop.store.list_alerts(undelivered=True) == []
+
+
 def test_alerts_of_past_ticks_are_told_by_the_newest_in_one_message(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
