@@ -102,6 +102,7 @@ class PromotionEvidence(Evidence, frozen=True):
     gain: float | None = None
     gain_error: float | None = None
     step: str | None = None
+    refitted: bool = False
     by: str | None = None
     why: str | None = None
     asked_at: str | None = None
@@ -117,12 +118,14 @@ class PlanForecast(Evidence, frozen=True):
     cost: float
     row_rounds: int
     affordable: bool
+    seconds: float | None = None
 
 
 class Weighing(Evidence, frozen=True):
     """What a policy weighed: every way to learn, and the accounts in rows x rounds.
 
-    `members` are those that the chosen step refits, `gain` what it is forecast to save a row.
+    `members` are those that the chosen step refits, `gain` what it is forecast to save a row; `free` says that it costs
+    no more than may always be spent.
     """
 
     forecasts: tuple[PlanForecast, ...] = ()
@@ -131,6 +134,7 @@ class Weighing(Evidence, frozen=True):
     full_cost_per_tick: int | float = 0
     members: tuple[str, ...] | None = None
     gain: float = 0.0
+    free: bool = False
 
 
 class RetrainingFacts(Weighing, frozen=True):

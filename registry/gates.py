@@ -12,11 +12,17 @@ from homeostat.decisions import Gate
 from homeostat.extensions import Extensions
 from homeostat.metrics import gain
 from homeostat.project import Project
-from homeostat.registry.comparison import Comparison
+from homeostat.registry.comparison import MANY_LOOKS, Comparison, Gain
 from homeostat.registry.segments import SegmentGain
 
 GateRule = Callable[[Comparison, Project], Gate | None]
 GATES: Extensions[GateRule] = Extensions("gate")
+SURE = 2.0
+"""How many standard errors a challenger must be ahead. Of equal ones about 1 in 40 seems to be, at each comparison."""
+PROVEN = 1.0, 3.0
+"""From how many standard errors of gain on record a margin falls, and from how many on none is asked for."""
+MUCH_GROWTH = 1.5
+HORIZON_TICKS = 5
 
 
 def evaluate_gates(comparison: Comparison, project: Project) -> tuple[Gate, ...]:
@@ -64,12 +70,58 @@ def metric_is_defined(comparison: Comparison, project: Project) -> Gate | None:
 
 @GATES.register("loss")
 def loses_less(comparison: Comparison, project: Project) -> Gate | None:
-    """It loses less a row, unless `gates.min_gain` below 0 allows more."""
-    saved = comparison.gain
-    if saved is None or project.gates.min_gain < 0:
+    """It loses less a row, by more than chance explains, unless `gates.min_gain` below 0 allows more.
+
+    The margin is `SURE` standard errors, of the rows compared now, alone or together with the batches on which versions
+    on the way to it were ahead of the champion. Less is asked for where the challenger knows many more rows, and where
+    the last steps have been seen to pay, down to none. While an alarm stands, any gain is enough: what serves is known
+    to be worse than it was.
+    """
+    saved, found = comparison.gain, comparison.strongest
+    if saved is None or found is None or project.gates.min_gain < 0:
         return None
-    reason = f"a loss lower by {saved:.4f} a row, more than 0" if saved > 0 else "it is not better"
-    return _gate("Loss", saved, 0.0, saved > 0, reason)
+    if saved <= 0:
+        return _gate("Loss", saved, 0.0, False, "it is not better")
+    if comparison.alarmed:
+        return _gate("Loss", saved, 0.0, True, f"a loss lower by {saved:.4f} a row, while an alarm stands")
+    asked = margin(comparison.record, comparison.growth) * (1.0 if found.batches == 1 else MANY_LOOKS)
+    limit = asked * found.error
+    over = "" if found.batches == 1 else f" over {found.batches} batches"
+    if found.mean > limit:
+        enough = "more than chance explains" if asked >= SURE else "and the last steps did save what they promised"
+        reason = f"a loss lower by {found.mean:.4f} ± {found.error:.4f} a row{over}, {enough}"
+        return _gate("Loss", found.mean, limit, True, reason)
+    reason = f"it may be chance: {max(found.errors, 0):.1f} standard errors{over}, {asked:.2g} are asked for"
+    return _gate("Loss", found.mean, limit, False, reason)
+
+
+def margin(record: Gain | None, growth: float = 1.0) -> float:
+    """How many standard errors a challenger must be ahead, by what the last steps have saved.
+
+    One that has learned from many times the rows, by `growth`, is likely to be better: half of it is asked for from
+    `MUCH_GROWTH` on.
+
+    >>> margin(None), margin(Gain(0.02, 0.01)), margin(Gain(0.05, 0.01)), margin(None, growth=1.5)
+    (2.0, 1.0, 0.0, 1.0)
+    """
+    asked = SURE * (1 - min(max(growth - 1, 0.0) / (MUCH_GROWTH - 1), 1.0) / 2)
+    if record is None:
+        return asked
+    doubtful, proven = PROVEN
+    return asked * min(max((proven - record.errors) / (proven - doubtful), 0.0), 1.0)
+
+
+@GATES.register("change")
+def worth_a_change(comparison: Comparison, project: Project) -> Gate | None:
+    """What it saves on the rows of the next ticks is more than one more version costs people, `gates.change_price`."""
+    price, found = project.change_price, comparison.strongest
+    if not price or found is None or comparison.alarmed:
+        return None
+    worth = found.shrunk * comparison.rows_a_tick * HORIZON_TICKS
+    words = f"it would save {worth:.1f} in loss x rows in {HORIZON_TICKS} ticks"
+    if worth > price:
+        return _gate("Change", worth, price, True, f"{words}, more than a change costs ({price:g})")
+    return _gate("Change", worth, price, False, f"{words}, and a change costs {price:g} (gates.change_price)")
 
 
 @GATES.register("metric")

@@ -28,7 +28,7 @@ from homeostat.pipelines.history.refits import Refit
 from homeostat.pipelines.inference import ENSEMBLE, Predictor
 from homeostat.pipelines.inference.manifest import Manifest
 from homeostat.pipelines.labels.sampling import fair_share
-from homeostat.pipelines.models.ensemble import describe_ensemble, refit_members
+from homeostat.pipelines.models.ensemble import Ensemble, make_ensemble
 from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, part_of
 from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project
@@ -163,7 +163,9 @@ class Memory:
             return named
         return named.filter(pl.Series(fair_share(named, self.project.data.key, "_batch"))).drop("propensity")
 
-    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
+    def training_rows(
+        self, at: datetime, until: datetime, since: datetime | None, without: pl.Series | None
+    ) -> pl.DataFrame:
         """Labelled rows of batches that ended by `until`, events from `since` on, but not the keys `without`."""
         history = self.bench.learner.history
         rows = self.known.rows
@@ -171,31 +173,17 @@ class Memory:
         if since is not None:
             rows = rows[(history.frame["event_at"].gather(rows) >= since).to_numpy()]
         frame = self.known.lesson(rows)
-        return frame.filter(~pl.col(self.project.data.key).is_in(without.implode()))
+        return frame if without is None else frame.filter(~pl.col(self.project.data.key).is_in(without.implode()))
 
-    def made(self, at: datetime) -> ModelRecord | None:
-        """None: a backtest takes each step once."""
-        return None
-
-    def make(
-        self,
-        at: datetime,
-        base: int,
-        specs: tuple[MemberSpec, ...],
-        weights: Mapping[str, float],
-        rows: Rows,
-        until: datetime,
-    ) -> ModelRecord:
-        """Refit the members of `specs` of the version `base`, weigh all, and keep what comes of it as a version."""
+    def draft(self, base: int, specs: tuple[MemberSpec, ...], weights: Mapping[str, float], rows: Rows) -> Ensemble:
+        """The version `base` with the members of `specs` refitted and all weighed; it is not kept yet."""
         origin = self.versions[base]
-        manifest = origin.predictor.manifest
-        members, cost, frames = refit_members(
-            origin.members, specs, rows, manifest["classes"], self.project, self.hooks
-        )
-        whole = describe_ensemble(manifest, members, weights)
-        predictor = Predictor(whole, [member.model for member in members.values()], self.hooks.build_features)
-        most = max((frame.height for frame in frames.values()), default=0)
-        return self._keep(at, ENSEMBLE, most, cost, until, predictor, members)
+        return make_ensemble(origin.predictor.manifest, origin.members, specs, weights, rows, self.project, self.hooks)
+
+    def keep(self, at: datetime, made: Ensemble, until: datetime) -> ModelRecord:
+        """Keep a draft as a version."""
+        members = {member.name: member for member in made.members}
+        return self._keep(at, ENSEMBLE, made.rows, made.cost, until, made.predictor, members)
 
     def train(self, at: datetime, without: Sequence[str]) -> ModelRecord:
         """Train every candidate on what is labelled, but not on these batches, and keep the best as a version."""
@@ -228,7 +216,7 @@ class Memory:
         self.known = known
         self.scored.see(known, self.standing)
 
-    def keep(self, deliberation: Deliberation) -> None:
+    def remember(self, deliberation: Deliberation) -> None:
         """Keep what was found out when the tick was decided."""
         self.waiting, self.measured = list(deliberation.ledger.waiting), list(deliberation.ledger.known)
         self.account = deliberation.accounts

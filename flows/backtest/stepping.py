@@ -41,7 +41,7 @@ class Stepping:
         served, at = memory.standing, known.history.at(known.tick)
         alarm = Decision(at, "alarm", AlarmKind.QUIET, ("a backtest has no alarm",))
         deliberation = deliberate(memory, at, alarm=alarm)
-        memory.keep(deliberation)
+        memory.remember(deliberation)
         self.decisions.append(deliberation.decision)
         self._act(memory, at, deliberation.decision)
         return None if memory.standing == served else memory.model(memory.standing)

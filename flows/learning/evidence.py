@@ -43,7 +43,7 @@ def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: flo
     probation = follow_probation(port, at)
     harm = None if probation is None else probation.harm(port.project.monitoring.alpha)
     last, labels, due = port.training(), port.count_labels(at), _due(port, at)
-    accounts = _accounts(port, base, at, labels)
+    accounts = _accounts(port, at, labels)
     if base is not None:
         learning, fresh = _learning(port, base, at, ledger, accounts, alarm)
     else:
@@ -72,9 +72,9 @@ def _held(port: LearningPort, probation: Probation, at: datetime) -> str | None:
     return port.word(at).held or port.declared_bad(probation.lineage)
 
 
-def _accounts(port: LearningPort, base: Base | None, at: datetime, labels: int) -> Accounts:
+def _accounts(port: LearningPort, at: datetime, labels: int) -> Accounts:
     """The rows x rounds that a retraining on everything at every tick with new labels would have cost so far."""
-    before, a_tick = port.accounts(at), full_cost_per_tick(labels, None if base is None else base.manifest)
+    before, a_tick = port.accounts(at), full_cost_per_tick(labels, port.project)
     counts = port.champion() is not None and labels > before.labels
     full_cost = before.full_cost + (a_tick if counts else 0)
     return Accounts(labels=labels, full_cost=full_cost, full_cost_per_tick=a_tick)
@@ -93,7 +93,7 @@ def _learning(
     a_tick = _labels_a_tick(port.project, base, fresh.new)
     plans = list_plans(
         port.project,
-        members=len(base.manifest.get("members", (None,))),
+        manifest=base.manifest,
         whole=base.labels,
         labels=accounts.labels,
         rows_a_tick=a_tick,

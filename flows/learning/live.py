@@ -42,7 +42,6 @@ from homeostat.pipelines.labels.delays import LabelDelays
 from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.ensemble import Ensemble, refresh_ensemble
 from homeostat.pipelines.models.members import MemberSpec
-from homeostat.pipelines.models.members import Window as LearningWindow
 from homeostat.project import Project
 from homeostat.records import CheckResult, ModelRecord, Window
 from homeostat.registry.packing import read_manifest
@@ -182,46 +181,29 @@ class LoopPort:
         """The inputs of batches whose label counts and is known at `at`; see `labelled_rows` of this module."""
         return labelled_rows(self.loop, batches, at, self.delays(at), weighed=weighed)
 
-    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
+    def training_rows(
+        self, at: datetime, until: datetime, since: datetime | None, without: pl.Series | None
+    ) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
         delays = self.delays(at)
         return training_frame(self.loop, at, until=until, since=since, without=without, delays=delays)
 
-    def made(self, at: datetime) -> ModelRecord | None:
-        """The version that was registered at this tick already, before a kill."""
+    def draft(self, base: int, specs: tuple[MemberSpec, ...], weights: Mapping[str, float], rows: Rows) -> Ensemble:
+        """The version `base` with the members of `specs` refitted and all weighed; it is not registered yet."""
+        return refresh_ensemble(self.loop.models.folder(base), specs, weights, rows, self.project, self.hooks)
+
+    def keep(self, at: datetime, made: Ensemble, until: datetime) -> ModelRecord:
+        """Register a draft as the version of this tick; the one that was registered before a kill stays."""
         version = self.loop.models.find(key_of(self.loop, at))
-        return None if version is None else read_record(self.loop, version)
-
-    def make(
-        self,
-        at: datetime,
-        base: int,
-        specs: tuple[MemberSpec, ...],
-        weights: Mapping[str, float],
-        rows: Rows,
-        until: datetime,
-    ) -> ModelRecord:
-        """Refit the members of `specs` of the version `base`, weigh all, and register what comes of it."""
-        sources: dict[str, int] = {}
-
-        def counted(window: LearningWindow | None) -> pl.DataFrame:
-            frame = rows(window)
-            if frame.height > sum(sources.values()):
-                sources.clear()
-                sources.update(count_sources(frame))
-            return frame
-
-        origin = self.loop.models.folder(base)
-        made = refresh_ensemble(origin, specs, weights, counted, self.project, self.hooks)
-        return read_record(self.loop, _register(self.loop, at, made, until, sources))
+        return read_record(self.loop, _register(self.loop, at, made, until) if version is None else version)
 
     def train(self, at: datetime, without: Sequence[str]) -> ModelRecord:
         """Train every candidate on what is labelled, but not on these batches, and register the best; once a tick."""
         return make_version(self.loop, at, without)
 
 
-def _register(loop: Loop, at: datetime, made: Ensemble, until: datetime, sources: Mapping[str, int]) -> int:
-    """Register an ensemble with its record; `sources` counts its labels by provenance."""
+def _register(loop: Loop, at: datetime, made: Ensemble, until: datetime) -> int:
+    """Register an ensemble with its record."""
     key = key_of(loop, at)
     record = {
         "key": key,
@@ -231,7 +213,7 @@ def _register(loop: Loop, at: datetime, made: Ensemble, until: datetime, sources
         "reference": {},
         "cost": dataclasses.asdict(made.cost),
         "trained_until": instant(until),
-        SOURCES: sources,
+        SOURCES: {} if made.lesson is None else count_sources(made.lesson),
     }
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "model"

@@ -13,6 +13,7 @@ from homeostat.flows.learning.port import Attempt, LearningPort, Measured, Span
 from homeostat.flows.learning.rules import paired_gain
 from homeostat.monitoring.retraining.forecast import Outcome
 from homeostat.pipelines.models.features import raw_view
+from homeostat.registry.segments import mean_and_error
 from homeostat.store import Writer
 
 MOST_KEPT, MOST_A_TICK = 20, 5
@@ -82,10 +83,11 @@ def _measure(port: LearningPort, attempt: Attempt, span: Span, at: datetime) -> 
     saved = paired_gain(
         port.project.task, rows["label"], before=before.score(raw), after=after.score(raw), positive=after.positive
     )
-    gained = float(saved.mean())
+    gained, error = mean_and_error(saved, None)
     return Measured(
         **attempt.model_dump(),
         gained=gained,
+        error=error,
         rows=rows.height,
         batch=span.batch,
         message=_in_words(attempt, gained, rows.height),

@@ -16,6 +16,7 @@ from pydantic import AliasChoices, BaseModel, Field, PlainSerializer
 from homeostat.durations import instant
 from homeostat.hooks import Hooks
 from homeostat.monitoring.retraining.probation import Probation
+from homeostat.pipelines.models.ensemble import Ensemble
 from homeostat.pipelines.models.members import MemberSpec, Window
 from homeostat.project import Project
 from homeostat.records import ModelRecord
@@ -84,13 +85,14 @@ class Attempt(BaseModel, frozen=True):
 
 
 class Measured(Attempt, frozen=True):
-    """What a step really saved a row, on the `rows` labelled rows of the first batch after it.
+    """What a step really saved a row, on the `rows` labelled rows of the first batch after it, with its standard error.
 
     `message` is that in words; earlier releases kept it as `told`."""
 
     gained: float
     rows: int
     batch: str
+    error: float | None = None
     message: str = Field(validation_alias=AliasChoices("message", "told"))
 
 
@@ -215,27 +217,21 @@ class LearningPort(Protocol):
         """
         ...
 
-    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
+    def training_rows(
+        self, at: datetime, until: datetime, since: datetime | None, without: pl.Series | None
+    ) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`.
 
         Only rows that are old enough for their labels to be a fair sample (see `homeostat.pipelines.labels.delays`).
         """
         ...
 
-    def made(self, at: datetime) -> ModelRecord | None:
-        """The version that was made at this tick already, before a kill."""
+    def draft(self, base: int, specs: tuple[MemberSpec, ...], weights: Mapping[str, float], rows: Rows) -> Ensemble:
+        """The version `base` with the members of `specs` refitted and all weighed; it is not kept yet."""
         ...
 
-    def make(
-        self,
-        at: datetime,
-        base: int,
-        specs: tuple[MemberSpec, ...],
-        weights: Mapping[str, float],
-        rows: Rows,
-        until: datetime,
-    ) -> ModelRecord:
-        """Refit the members of `specs` of the version `base`, weigh all, and keep what comes of it as a version."""
+    def keep(self, at: datetime, made: Ensemble, until: datetime) -> ModelRecord:
+        """Keep a draft as the version of this tick, whose members know nothing after `until`; once a tick."""
         ...
 
     def train(self, at: datetime, without: Sequence[str]) -> ModelRecord:

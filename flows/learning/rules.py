@@ -23,13 +23,20 @@ from homeostat.monitoring.retraining.forecast import (
     Plan,
     growth_gain,
 )
-from homeostat.pipelines.models.members import Window, forecast_cost, list_specs
+from homeostat.pipelines.inference import MEMBERS
+from homeostat.pipelines.models.members import (
+    MemberSpec,
+    Window,
+    forecast_cost,
+    forecast_seconds,
+    list_specs,
+)
 from homeostat.project import Project, Task
 from homeostat.registry.comparison import Comparison
 from homeostat.registry.segments import compare_gaps, compare_groups, mean_and_error
 
 # Of an alarm that stands, everything is learned again once there is so much more to learn from.
-ALARMED_GROWTH, GROWTH = 1.5, 2.0
+FREE_GROWTH, ALARMED_GROWTH, GROWTH = 1.5, 1.5, 2.0
 MOST_APART = 0.5
 # So many more than the least are kept apart: each row is drawn by itself, so there may be fewer than expected.
 SPARE = 1.25
@@ -51,20 +58,45 @@ def groups_of(project: Project, rows: pl.DataFrame) -> Groups:
 
 
 def list_plans(
-    project: Project, *, members: int, whole: int, labels: int, rows_a_tick: float, alarmed: bool
+    project: Project,
+    *,
+    manifest: Mapping[str, Any],
+    whole: int,
+    labels: int,
+    rows_a_tick: float,
+    alarmed: bool,
 ) -> tuple[Plan, ...]:
-    """Weights alone; the windows too; and, once the labels have doubled or an alarm stands, everything.
+    """Weights alone; the short windows too; the long one and what grows too; and everything, once there is enough more.
 
-    `members` are those that there are: of one alone the weight is what it is. `whole` is the number of labels that
-    everything was last learned from, `labels` that of now.
+    `manifest` is that of the model to go on from: of one member alone the weight is what it is. `whole` is the number
+    of labels that everything was last learned from, `labels` that of now. That is enough more where it has grown by
+    `FREE_GROWTH` if that takes no more than `retraining.free_seconds`, else once it has doubled, and sooner while an
+    alarm stands.
     """
-    costs = {spec: forecast_cost(spec, rows_learned(spec.window, labels, rows_a_tick)) for spec in list_specs(project)}
-    windowed = {spec: cost for spec, cost in costs.items() if spec.window is not None}
-    plans = [Plan(RECALIBRATE, (), 0)] if members > 1 else []
-    plans.append(Plan(REFRESH, tuple(spec.name for spec in windowed), sum(windowed.values())))
-    if labels >= (ALARMED_GROWTH if alarmed else GROWTH) * whole:
-        growth = growth_gain(whole, labels)
-        plans.append(Plan(RETRAIN, tuple(spec.name for spec in costs), sum(costs.values()), growth))
+    specs = list_specs(project, manifest)
+    windowed = [spec for spec in specs if not spec.whole]
+    short = [spec for spec in windowed if spec.short]
+
+    def plan(kind: str, chosen: Sequence[MemberSpec], growth: float = 0.0) -> Plan:
+        learned = [(spec, rows_learned(spec.window, labels, rows_a_tick)) for spec in chosen]
+        columns, classes = len(manifest.get("features", ())), len(manifest.get("classes") or ())
+        outputs = classes if classes > 2 else 1
+        return Plan(
+            kind,
+            tuple(spec.name for spec in chosen),
+            sum(forecast_cost(spec, rows) for spec, rows in learned),
+            growth,
+            sum(forecast_seconds(spec, rows, columns, outputs) for spec, rows in learned),
+        )
+
+    plans = [Plan(RECALIBRATE, (), 0, seconds=0.0)] if len(manifest.get(MEMBERS, (None,))) > 1 else []
+    plans.append(plan(REFRESH, short))
+    if len(windowed) > len(short):
+        plans.append(plan(REFRESH, windowed))
+    everything = plan(RETRAIN, specs, growth_gain(whole, labels))
+    free = everything.seconds <= project.retraining.free_seconds
+    if labels >= (FREE_GROWTH if free else ALARMED_GROWTH if alarmed else GROWTH) * whole:
+        plans.append(everything)
     return tuple(plans)
 
 
@@ -73,15 +105,12 @@ def rows_learned(window: Window | None, labels: int, rows_a_tick: float) -> int:
     return labels if window is None else min(labels, max(int(rows_a_tick * window.ticks), window.rows))
 
 
-def full_cost_per_tick(labels: int, manifest: Mapping[str, Any] | None) -> int:
+def full_cost_per_tick(labels: int, project: Project) -> int:
     """What retraining on everything costs at one tick, in rows x rounds: the budget is a share of it.
 
-    The rounds are those of the lineage's first model, at most `FULL_ROUNDS`, and that many where it was not boosted,
-    whose passes are no rounds. It counts as `LEAST_TICK_COST` at least.
+    In `FULL_ROUNDS` rounds, or `training.rounds` where those are fewer. It counts as `LEAST_TICK_COST` at least.
     """
-    first = {} if manifest is None else next(iter(manifest.get("members", ())), manifest)
-    rounds = min(first["rounds"], FULL_ROUNDS) if first.get("family") == "xgboost" else FULL_ROUNDS
-    return max(labels * rounds, LEAST_TICK_COST)
+    return max(labels * min(project.training.rounds, FULL_ROUNDS), LEAST_TICK_COST)
 
 
 def count_labels(spans: Sequence[Span]) -> int:

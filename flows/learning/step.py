@@ -18,7 +18,7 @@ import polars as pl
 from homeostat.decisions import PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
 from homeostat.flows.learning.consent import heed
-from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Span
+from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Scoring, Span
 from homeostat.flows.learning.probation import get_probation
 from homeostat.flows.learning.rules import (
     compare_scores,
@@ -34,13 +34,15 @@ from homeostat.flows.loop import tick_index
 from homeostat.metrics import stand_for
 from homeostat.monitoring.retraining.forecast import RETRAIN
 from homeostat.pipelines.inference import MEMBERS
-from homeostat.pipelines.models.ensemble import weights_of
+from homeostat.pipelines.models.ensemble import Ensemble, refit_heard, weights_of
 from homeostat.pipelines.models.features import raw_view
-from homeostat.pipelines.models.members import FIRST, Window, follow, list_specs
+from homeostat.pipelines.models.members import BOOSTED, FIRST, MemberSpec, Window, follow, list_specs
+from homeostat.project import Project
 from homeostat.records import Decision, ModelRecord
-from homeostat.registry.comparison import Comparison
+from homeostat.registry.comparison import Comparison, Gain, track_record
 from homeostat.registry.promotion import decide_promotion
 
+MOST_EARLIER = 10
 MOST_ROWS, MOST_TICKS = 20_000, 500
 """A step looks at about so many of the newest labelled rows: with more it would only become slower."""
 
@@ -153,12 +155,24 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     kept = kept_apart(rows[port.project.data.key], fresh.share)
     apart = rows.filter(kept)
     without = pl.concat([apart[port.project.data.key], _apart_later(port, fresh, apart, at)])
-    record = port.made(at) or _make(port, at, base, spans, rows.filter(~kept), without, decision)
-    comparison = compare_rows(port, champion.version, record.version, apart, batches)
-    verdict = _judge(port, at, comparison, champion, spans[-1])
-    verdict = dataclasses.replace(verdict, evidence={**verdict.evidence, "step": decision.kind, "share": fresh.share})
-    verdict = _heed(port, at, verdict, decision, record, apart)
+    draft = _draft(port, at, base, spans, rows.filter(~kept), without, decision)
+    comparison = compare_draft(port, champion.version, draft, apart, batches)
+    comparison = dataclasses.replace(comparison, earlier=_ahead(port, comparison, base, rows.filter(~kept), spans))
+    verdict = _judge(port, at, comparison, champion, spans, decision, draft.rows / max(champion.rows, 1))
+    verdict = _heed(port, at, verdict, decision, draft, apart)
     facts = RetrainingFacts.of(decision.evidence)
+    refitted = verdict.kind == PromotionKind.PROMOTE and facts.free and _is_earned(port)
+    if refitted:
+        draft = refit_heard(
+            draft, _specs(port, base, decision, refit=True), _rows_until(port, at, spans[-1].end_at, None), port.project
+        )
+    record = port.keep(at, draft, spans[-1].end_at)
+    known = {"challenger": record.version, "step": decision.kind, "share": fresh.share}
+    verdict = dataclasses.replace(
+        verdict,
+        model_version=record.version,
+        evidence={**verdict.evidence, **known, **({"refitted": True} if refitted else {})},
+    )
     anew = base.anew or (decision.kind == RETRAIN and facts.alarm.stands)
     reference = dict(comparison.challenger_metrics) or record.reference
     record = dataclasses.replace(record, lineage=None if anew else champion.root_version, reference=reference)
@@ -189,8 +203,8 @@ def _train_anew(port: LearningPort, at: datetime, champion: ModelRecord, decisio
     rows = port.labelled_rows(batches, at, weighed=True)
     rows = pl.DataFrame() if rows is None else rows
     comparison = compare_rows(port, champion.version, record.version, rows, batches)
-    verdict = _judge(port, at, comparison, champion, spans[-1])
-    verdict = _heed(port, at, verdict, decision, record, rows)
+    verdict = _judge(port, at, comparison, champion, spans, decision)
+    verdict = _heed(port, at, verdict, decision, port.model(record.version), rows)
     lineage = None if RetrainingFacts.of(decision.evidence).alarm.stands else champion.root_version
     reference = dict(comparison.challenger_metrics) or record.reference
     return Step(dataclasses.replace(record, lineage=lineage, reference=reference), verdict)
@@ -225,18 +239,68 @@ def _batches(spans: Sequence[Span]) -> tuple[str, ...]:
     return tuple(batch for span in spans for batch in span.batches)
 
 
-def _judge(port: LearningPort, at: datetime, comparison: Comparison, champion: ModelRecord, newest: Span) -> Decision:
-    """The verdict on a challenger; refused too where trust must be earned first."""
+def _judge(
+    port: LearningPort,
+    at: datetime,
+    comparison: Comparison,
+    champion: ModelRecord,
+    spans: Sequence[Span],
+    decision: Decision,
+    growth: float = 1.0,
+) -> Decision:
+    """The verdict on a challenger that knows `growth` times the rows; refused too where trust must be earned first."""
+    comparison = dataclasses.replace(
+        comparison,
+        growth=growth,
+        record=track_record([outcome.gained for outcome in port.outcomes()]),
+        alarmed=RetrainingFacts.of(decision.evidence).alarm.stands,
+        rows_a_tick=labels_a_tick(port.project, spans),
+    )
     verdict = decide_promotion(comparison, port.project, at)
-    late = tick_index(port.project, at) - tick_index(port.project, newest.end_at)
+    late = tick_index(port.project, at) - tick_index(port.project, spans[-1].end_at)
     doubt = get_probation(port, champion).doubt(late)
     if doubt is None or verdict.kind == PromotionKind.REFUSE:
         return verdict
     return dataclasses.replace(verdict, kind=PromotionKind.REFUSE, reasons=(*verdict.reasons, doubt))
 
 
+def _ahead(
+    port: LearningPort, comparison: Comparison, base: Base, learn: pl.DataFrame, spans: Sequence[Span]
+) -> tuple[Gain, ...]:
+    """What versions on the way to the challenger saved over the champion, on rows other than those compared on now.
+
+    Of earlier steps, what came of them; of the newest version before it, on the rows that the challenger learned from
+    now, which were new to that version.
+    """
+    champion, batches = comparison.champion, _batches(spans)
+    earlier = [
+        Gain(outcome.gained, outcome.error)
+        for outcome in port.outcomes()
+        if outcome.before == champion and outcome.error and outcome.batch not in (*comparison.batches, *batches)
+    ]
+    fresh = learn.filter(pl.col("_batch").is_in(batches))
+    if base.version != champion and comparison.problem is None and fresh.height > 1:
+        newest = compare_rows(port, champion, base.version, fresh, batches)
+        if newest.gain is not None and newest.gain_error:
+            earlier.append(Gain(newest.gain, newest.gain_error))
+    return tuple(earlier[-MOST_EARLIER:])
+
+
+def labels_a_tick(project: Project, spans: Sequence[Span]) -> float:
+    """How many labelled rows a tick brings, by batches without a gap between them."""
+    if not spans:
+        return 0.0
+    ticks = tick_index(project, spans[-1].end_at) - tick_index(project, spans[0].end_at) + 1
+    return count_labels(spans) / max(ticks, 1)
+
+
 def _heed(
-    port: LearningPort, at: datetime, verdict: Decision, decision: Decision, record: ModelRecord, rows: pl.DataFrame
+    port: LearningPort,
+    at: datetime,
+    verdict: Decision,
+    decision: Decision,
+    challenger: Ensemble | Scoring,
+    rows: pl.DataFrame,
 ) -> Decision:
     """The verdict after what people have said; compared with what waits for them on rows that neither learned from."""
 
@@ -244,13 +308,26 @@ def _heed(
         other = port.record(version)
         known = None if other is None else other.trained_until or other.as_of
         fresh = rows if rows.is_empty() or known is None else rows.filter(pl.col("event_at") > known)
-        return compare_rows(port, version, record.version, fresh, ())
+        return compare_draft(port, version, challenger, fresh, ())
 
     alarmed = RetrainingFacts.of(decision.evidence).alarm.stands
     return heed(verdict, port.word(at), port.project, alarmed=alarmed, against=against)
 
 
-def _make(
+def _is_earned(port: LearningPort) -> bool:
+    """Whether the last steps have not been seen to harm: a refit on the rows compared on too is trusted until then."""
+    record = track_record([outcome.gained for outcome in port.outcomes()])
+    return record is None or record.mean > 0
+
+
+def _specs(port: LearningPort, base: Base, decision: Decision, *, refit: bool = False) -> tuple[MemberSpec, ...]:
+    """The members that a step fits; of a `refit` those that take few rounds, and lose most where rows are missing."""
+    names, specs = RetrainingFacts.of(decision.evidence).members, list_specs(port.project, base.manifest)
+    chosen = (spec for spec in specs if names is None or spec.name in names)
+    return tuple(spec for spec in chosen if not refit or (spec.family == BOOSTED and spec.short))
+
+
+def _draft(
     port: LearningPort,
     at: datetime,
     base: Base,
@@ -258,12 +335,11 @@ def _make(
     learn: pl.DataFrame,
     without: pl.Series,
     decision: Decision,
-) -> ModelRecord:
+) -> Ensemble:
     """Make the challenger: its weights follow the new batches, its members learn from all but the rows kept apart."""
-    names, end = RetrainingFacts.of(decision.evidence).members, spans[-1].end_at
-    specs = tuple(spec for spec in list_specs(port.project) if names is None or spec.name in names)
     weights = _followed(port, weights_of(base.manifest), spans, learn)
-    return port.make(at, base.version, specs, weights, _rows_until(port, at, end, without), end)
+    rows = _rows_until(port, at, spans[-1].end_at, without)
+    return port.draft(base.version, _specs(port, base, decision), weights, rows)
 
 
 def _apart_later(port: LearningPort, fresh: Fresh, apart: pl.DataFrame, at: datetime) -> pl.Series:
@@ -276,7 +352,7 @@ def _apart_later(port: LearningPort, fresh: Fresh, apart: pl.DataFrame, at: date
     return rows.filter(kept_apart(rows[key], fresh.share))[key]
 
 
-def _rows_until(port: LearningPort, at: datetime, end: datetime, without: pl.Series) -> Rows:
+def _rows_until(port: LearningPort, at: datetime, end: datetime, without: pl.Series | None) -> Rows:
     """What may be learned from: labelled rows of a window up to `end`, but for those of some keys."""
 
     def rows(window: Window | None) -> pl.DataFrame:
@@ -319,12 +395,30 @@ def compare(port: LearningPort, champion: int, challenger: int, batches: tuple[s
 def compare_rows(
     port: LearningPort, champion: int, challenger: int, rows: pl.DataFrame, batches: tuple[str, ...]
 ) -> Comparison:
-    """Score both versions, now, on labelled rows that neither learned from, and compare their losses row by row.
-
-    Where the rows have a `propensity`, each counts for as many as it stands for.
-    """
+    """Score both versions, now, on labelled rows that neither learned from; see `compare_draft`."""
     try:
-        challenging, standing = port.model(challenger), port.model(champion)
+        challenging = port.model(challenger)
+    except RegistryError as fault:
+        return Comparison(champion, challenger, 0, batches, {}, {}, str(fault))
+    return compare_draft(port, champion, challenging, rows, batches, challenger)
+
+
+def compare_draft(
+    port: LearningPort,
+    champion: int,
+    draft: Ensemble | Scoring,
+    rows: pl.DataFrame,
+    batches: tuple[str, ...],
+    challenger: int = 0,
+) -> Comparison:
+    """Score a version and a draft, now, on labelled rows that neither learned from, and compare losses row by row.
+
+    Where the rows have a `propensity`, each counts for as many as it stands for. `challenger` is the draft's version,
+    where it has one already.
+    """
+    challenging = draft.predictor if isinstance(draft, Ensemble) else draft
+    try:
+        standing = port.model(champion)
     except RegistryError as fault:
         return Comparison(champion, challenger, 0, batches, {}, {}, str(fault))
     if rows.is_empty():

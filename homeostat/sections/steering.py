@@ -49,6 +49,7 @@ class Gates(Section):
     approval_within: SomeTime = timedelta(days=7)
     rejection_cooldown: Duration | None = None
     rollback_holds: SomeTime | None = None
+    change_price: Annotated[Number, Field(ge=0)] | None = None
 
 
 class Monitoring(Section):
@@ -72,6 +73,7 @@ class Retraining(Section):
     """`[retraining]`: which policy decides, and its settings."""
 
     policy: str = "forecast"
+    free_seconds: Annotated[Number, Field(ge=0)] = 30
     budget: Annotated[Number, Field(gt=0)] = 0.22
     price: Annotated[Number, Field(ge=0)] = 1.0
     error_price: Annotated[Number, Field(ge=0)] = 1.0

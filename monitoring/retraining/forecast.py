@@ -22,24 +22,33 @@ from homeostat.sections.steering import Retraining
 FULL_ROUNDS = 60
 # Where labels are few, as those that people give, training is a matter of milliseconds: a tick counts as this at least.
 LEAST_TICK_COST = 30_000
-# Measured by the demo on two cores: CPU seconds per million rows x rounds; for people only.
-SECONDS_A_MILLION = 0.16
 HORIZON_TICKS = 5
 DECAY = 0.9
 ENOUGH_ROWS, HALF_LIFE_TICKS = 100, 10.0
 """An outcome on fewer rows counts for less, and so does one of long ago: where no step paid, one is tried again."""
+FREE_HOPE = 3.0
+"""Standard errors of optimism where trying costs nothing: it must be plain that a step does not pay."""
 PRIOR_GAIN, PRIOR_WEIGHT, PRIOR_SPREAD = 0.01, 2.0, 0.02
+WORDS = {
+    "recalibrate": "weighing the members anew",
+    "refresh": "refitting on recent rows",
+    "retrain": "learning everything anew",
+}
 RECALIBRATE, REFRESH, RETRAIN = RetrainingKind.RECALIBRATE, RetrainingKind.REFRESH, RetrainingKind.RETRAIN
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A way to learn: the members it refits, what that costs in rows x rounds, and what it learns from more data."""
+    """A way to learn: the members it refits, what that costs, and what it learns from more data.
+
+    `row_rounds` is the cost in rows x rounds, `seconds` in CPU seconds of one core, by what fits of its size take.
+    """
 
     kind: str
     members: tuple[str, ...]
     row_rounds: int
     growth: float = 0.0
+    seconds: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +95,17 @@ def growth_gain(rows_before: int, rows_now: int) -> float:
 
 
 def forecast_plan(
-    plan: Plan, outcomes: Sequence[Outcome], *, rows_a_tick: float, left: float, settings: Retraining
+    plan: Plan,
+    outcomes: Sequence[Outcome],
+    *,
+    rows_a_tick: float,
+    left: float,
+    settings: Retraining,
+    urgent: bool = False,
 ) -> Forecast:
     """Forecast one plan from the outcomes of its kind, oldest first. `left` is what the budget still allows.
+
+    What takes no more than `retraining.free_seconds` is free, and so is everything where it is `urgent`.
 
     >>> plan = Plan("refresh", ("recent",), 100_000)
     >>> made = forecast_plan(plan, (), rows_a_tick=500, left=1e6, settings=Retraining())
@@ -103,9 +120,10 @@ def forecast_plan(
     squares = PRIOR_WEIGHT * PRIOR_SPREAD**2 + sum(w * (g - mean) ** 2 for w, g in zip(weights, gains, strict=True))
     spread = math.sqrt(squares / total) / math.sqrt(total)
     gain = mean + plan.growth
-    worth = (gain + spread) * rows_a_tick * HORIZON_TICKS * settings.error_price
-    cost = plan.row_rounds / 1e6 * settings.price
-    return Forecast(plan, gain, spread, worth, cost, affordable=plan.row_rounds <= max(left, 0.0))
+    free = urgent or plan.seconds <= settings.free_seconds
+    worth = (gain + (FREE_HOPE if free else 1) * spread) * rows_a_tick * HORIZON_TICKS * settings.error_price
+    cost = 0.0 if free else plan.row_rounds / 1e6 * settings.price
+    return Forecast(plan, gain, spread, worth, cost, affordable=free or plan.row_rounds <= max(left, 0.0))
 
 
 def choose_plan(
@@ -117,6 +135,7 @@ def choose_plan(
     full_cost: float,
     full_cost_per_tick: float,
     settings: Retraining,
+    urgent: bool = False,
 ) -> tuple[Forecast | None, tuple[Forecast, ...]]:
     """Choose the most thorough plan that pays and that the budget allows; None where none does.
 
@@ -125,7 +144,8 @@ def choose_plan(
     `spent` and `full_cost` are rows x rounds: of the loop since its first model, and of a retraining on everything at
     every tick, of which the budget is a share; `full_cost_per_tick` is that of one more tick. Retraining on
     everything comes seldom, so it may run ahead of the budget, by what the ticks of the horizon will bring: further,
-    and small fits would be missed when the world turns. Returns the choice and every forecast.
+    and small fits would be missed when the world turns. Where it is `urgent`, since what serves is known to have become
+    worse, nothing is too dear. Returns the choice and every forecast.
     """
     left = settings.budget * full_cost - spent
     ahead = left + settings.budget * full_cost_per_tick * HORIZON_TICKS
@@ -136,18 +156,27 @@ def choose_plan(
             rows_a_tick=rows_a_tick,
             left=ahead if plan.kind == RETRAIN else left,
             settings=settings,
+            urgent=urgent,
         )
         for plan in plans
     )
-    paying = [forecast for forecast in forecasts if forecast.affordable and forecast.net > 0]
+    paying = [forecast for forecast in forecasts if forecast.affordable and (forecast.net > 0 or urgent)]
     return (paying[-1] if paying else None), forecasts
 
 
 def describe(forecast: Forecast) -> str:
     """A forecast as a person reads it."""
     plan = forecast.plan
-    what = f"{plan.kind} ({', '.join(plan.members)})" if plan.members else f"{plan.kind} (weights only)"
-    seconds = plan.row_rounds / 1e6 * SECONDS_A_MILLION
-    price = f"{plan.row_rounds / 1e6:.2f} M rows x rounds, about {seconds:.2g} s of training" if seconds else "nothing"
-    text = f"{what}: gain {forecast.gain:+.4f} ± {forecast.spread:.4f} a row, worth {forecast.worth:.1f}, costs {price}"
+    expected = f"is expected to save {forecast.gain:.4f} ± {forecast.spread:.4f} a row"
+    if forecast.gain < 0:
+        expected = f"is expected to cost {-forecast.gain:.4f} ± {forecast.spread:.4f} a row"
+    text = f"{WORDS.get(plan.kind, plan.kind)} {expected}; {_price(plan)}"
     return text if forecast.affordable else text + ", more than the budget allows now"
+
+
+def _price(plan: Plan) -> str:
+    if not plan.row_rounds:
+        return "it costs nothing"
+    if math.isinf(plan.seconds):
+        return f"it costs {plan.row_rounds / 1e6:.2f} M rows x rounds"
+    return f"it costs about {plan.seconds:.2g} s of training"

@@ -45,12 +45,15 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
         full_cost=learning.full_cost,
         full_cost_per_tick=learning.full_cost_per_tick,
         settings=project.retraining,
+        urgent=AlarmKind(evidence.alarm.kind).stands,
     )
     weighing = _weighing(learning, forecasts)
     if chosen is None:
         reason = "nothing pays: " + "; ".join(describe(item) for item in forecasts)
         return Verdict(RetrainingKind.WAIT, (reason,), weighing)
-    weighing = weighing.model_copy(update={"members": chosen.plan.members, "gain": chosen.gain})
+    weighing = weighing.model_copy(
+        update={"members": chosen.plan.members, "gain": chosen.gain, "free": chosen.cost == 0}
+    )
     return Verdict(RetrainingKind(chosen.plan.kind), (describe(chosen),), weighing)
 
 
@@ -155,6 +158,7 @@ def _weighing(learning: Learning, forecasts: Sequence[Forecast]) -> Weighing:
             worth=item.worth,
             cost=item.cost,
             row_rounds=item.plan.row_rounds,
+            seconds=None if math.isinf(item.plan.seconds) else item.plan.seconds,
             affordable=item.affordable,
         )
         for item in forecasts

@@ -34,6 +34,7 @@ class MemberManifest(TypedDict):
     classes: list[str] | None
     features: list[Feature]
     weight: NotRequired[float]
+    trust: NotRequired[float]
 
 
 class Manifest(TypedDict):

@@ -152,7 +152,7 @@ class Predictor:
     def _values(self, features: pl.DataFrame) -> np.ndarray:
         if MEMBERS not in self.manifest:
             return model_values(self.model, self.manifest, encode(features, self.manifest["features"]))
-        parts = [weight * self._member_values(features, own, model) for weight, own, model in self._members()]
+        parts = [weight * self._member_values(features, own, model) for weight, own, model in self._members() if weight]
         return np.sum(parts, axis=0)
 
     def _member_values(self, features: pl.DataFrame, own: Manifest, model: Any) -> np.ndarray:
@@ -170,6 +170,8 @@ class Predictor:
         names = [feature["name"] for feature in self.manifest["features"]]
         total: np.ndarray | None = None
         for weight, manifest, model in self._members():
+            if not weight:
+                continue
             parts = _own_contributions(features, manifest, model, predicted)
             if parts is not None:
                 own = [feature["name"] for feature in manifest["features"]]

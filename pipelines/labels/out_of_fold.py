@@ -14,7 +14,7 @@ from homeostat.pipelines.labels.sampling import key_numbers
 from homeostat.pipelines.models.candidates import Boosting, Fit, Table, fit_candidate
 from homeostat.pipelines.models.features import build_features
 from homeostat.pipelines.models.manifest import describe_model, encode_target, find_classes
-from homeostat.pipelines.models.members import STEP
+from homeostat.pipelines.models.members import MOST_STEP
 from homeostat.project import Project, Task
 from homeostat.records import FitCost
 
@@ -90,7 +90,7 @@ def _score_family(
         if len(np.unique(table.target[train])) < 2:
             chances[held] = _rates(table.target[train], manifest)
             continue
-        boosting = Boosting(STEP, project.training.max_depth)
+        boosting = Boosting(MOST_STEP, project.training.max_depth)
         fit = fit_candidate(family, table.part(train), manifest, project, hooks, rounds=ROUNDS, boosting=boosting)
         chances[held] = _chances(fit, table.matrix[held], manifest)
         cost += fit.cost

