@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import polars as pl
@@ -49,6 +50,7 @@ def summarize(loop: Loop, wall_seconds: float) -> Document:
         "recalibrations": sum(d.stage == "retraining" and d.kind == "recalibrate" for d in decisions),
         "promotions": sum(d.stage == "promotion" and d.kind == "promote" for d in decisions),
         "refusals": sum(d.stage == "promotion" and d.kind == "refuse" for d in decisions),
+        **_kept_promises(loop),
         "rollbacks": sum(d.stage == "rollback" for d in decisions),
         "alarms": sum(d.stage == "alarm" and d.kind == "alarm" for d in decisions),
         "alerts": len(store.list_alerts()),
@@ -56,6 +58,15 @@ def summarize(loop: Loop, wall_seconds: float) -> Document:
         "training_cpu_seconds": round(cost.cpu_seconds, 3),
         "wall_seconds": wall_seconds,
     }
+
+
+def _kept_promises(loop: Loop) -> Document:
+    """What promoted steps were promised to save a row and did save, on average; None where none was measured."""
+    bodies = [entry.body for entry in loop.store.list_journal() if entry.kind == "outcome"]
+    pairs = [(float(body["promised"]), float(body["gained"])) for body in bodies if body.get("promised") is not None]
+    if not pairs:
+        return {"promised_gain": None, "given_gain": None}
+    return {"promised_gain": mean(one for one, _ in pairs), "given_gain": mean(other for _, other in pairs)}
 
 
 def write_history(loop: Loop, summary: Document) -> Path:

@@ -87,7 +87,9 @@ class Gate(Evidence, frozen=True):
 class PromotionEvidence(Evidence, frozen=True):
     """What champion and challenger were compared on, and every gate. `gain` is loss a row saved, where it was compared.
 
-    `step` is the retraining decision that made the challenger; `by`, `why` and `asked_at` are a person's word on it.
+    `promised` is what it was found to save, shrunken for having been chosen. `step` is the retraining decision that
+    made the challenger, `refitted` says that it has since learned from the compared rows too; `by`, `why` and
+    `asked_at` are a person's word on it.
     """
 
     champion: int
@@ -101,6 +103,7 @@ class PromotionEvidence(Evidence, frozen=True):
     fairness: tuple[dict[str, Any], ...] = ()
     gain: float | None = None
     gain_error: float | None = None
+    promised: float | None = None
     step: str | None = None
     refitted: bool = False
     by: str | None = None

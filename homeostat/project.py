@@ -27,7 +27,6 @@ from homeostat.sections.steering import (
 from homeostat.sections.values import PlainName, Section
 
 PROJECT_FILE = "homeostat.toml"
-HUMAN_PRICE = 10.0
 
 
 class Task(StrEnum):
@@ -100,12 +99,6 @@ class Project(Section):
         """How long after one retraining attempt the next may come; by default a tick, two with policy "threshold"."""
         ticks = 2 if self.retraining.policy == "threshold" else 1
         return self.retraining.cooldown if self.retraining.cooldown is not None else ticks * self.loop.tick
-
-    @property
-    def change_price(self) -> float:
-        """What one more version costs people, in loss x rows; nothing unless stated where nobody is asked."""
-        price = self.gates.change_price
-        return price if price is not None else (HUMAN_PRICE if self.gates.approval == "human" else 0.0)
 
     @property
     def gap(self) -> timedelta:

@@ -23,6 +23,7 @@ PROVEN = 1.0, 3.0
 """From how many standard errors of gain on record a margin falls, and from how many on none is asked for."""
 MUCH_GROWTH = 1.5
 HORIZON_TICKS = 5
+ASKED_GAIN = 0.05
 
 
 def evaluate_gates(comparison: Comparison, project: Project) -> tuple[Gate, ...]:
@@ -113,15 +114,22 @@ def margin(record: Gain | None, growth: float = 1.0) -> float:
 
 @GATES.register("change")
 def worth_a_change(comparison: Comparison, project: Project) -> Gate | None:
-    """What it saves on the rows of the next ticks is more than one more version costs people, `gates.change_price`."""
-    price, found = project.change_price, comparison.strongest
-    if not price or found is None or comparison.alarmed:
+    """What it saves on the rows of the next ticks is more than one more version costs people, `gates.change_price`.
+
+    Where people approve and no price is stated, it must save `ASKED_GAIN` a row: an hour of somebody's attention is not
+    asked for without need.
+    """
+    found, rows = comparison.strongest, comparison.rows_a_tick * HORIZON_TICKS
+    price = project.gates.change_price
+    if price is None:
+        price = ASKED_GAIN * rows if project.gates.approval == "human" else 0.0
+    if not price or not rows or found is None or comparison.alarmed:
         return None
-    worth = found.shrunk * comparison.rows_a_tick * HORIZON_TICKS
+    worth = found.shrunk * rows
     words = f"it would save {worth:.1f} in loss x rows in {HORIZON_TICKS} ticks"
     if worth > price:
-        return _gate("Change", worth, price, True, f"{words}, more than a change costs ({price:g})")
-    return _gate("Change", worth, price, False, f"{words}, and a change costs {price:g} (gates.change_price)")
+        return _gate("Change", worth, price, True, f"{words}, more than a change costs ({price:.4g})")
+    return _gate("Change", worth, price, False, f"{words}, and a change costs {price:.4g} (gates.change_price)")
 
 
 @GATES.register("metric")

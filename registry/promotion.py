@@ -93,5 +93,7 @@ def _evidence(comparison: Comparison, gates: tuple[Gate, ...], *, compared: bool
     if comparison.fairness:
         found["fairness"] = tuple(dataclasses.asdict(gap) | {"groups": list(gap.groups)} for gap in comparison.fairness)
     if compared and comparison.gain is not None:
-        found |= {"gain": comparison.gain, "gain_error": comparison.gain_error}
+        strongest = comparison.strongest
+        promised = None if strongest is None else strongest.shrunk
+        found |= {"gain": comparison.gain, "gain_error": comparison.gain_error, "promised": promised}
     return PromotionEvidence(**found)

@@ -145,6 +145,10 @@ class Memory:
         """None, as of `broken_batches`."""
         return None
 
+    def fallen(self, at: datetime) -> str | None:
+        """None: a backtest measures when it is over."""
+        return None
+
     def estimated_worse(self, at: datetime) -> str | None:
         """None: a backtest makes no estimates."""
         return None

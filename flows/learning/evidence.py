@@ -63,6 +63,7 @@ def deliberate(port: LearningPort, at: datetime, *, alarm: Decision, caused: flo
         held=None if probation is None or harm is None else _held(port, probation, at),
         unlabelled=_unlabelled(port, due, at),
         stopped=_stopped(port, due),
+        fallen=port.fallen(at),
     )
     return Deliberation(decide_retraining(evidence, port.project, at), ledger, accounts, probation)
 

@@ -36,6 +36,7 @@ from homeostat.hooks import Hooks
 from homeostat.monitoring.estimation.warning import warn_of_estimate
 from homeostat.monitoring.novelty import describe as describe_fact
 from homeostat.monitoring.novelty import gone_columns
+from homeostat.monitoring.retraining.evidence import describe_fall
 from homeostat.monitoring.retraining.probation import Probation
 from homeostat.pipelines.inference import ENSEMBLE as ENSEMBLE_FAMILY
 from homeostat.pipelines.labels.delays import LabelDelays
@@ -43,7 +44,7 @@ from homeostat.pipelines.labels.sampling import fair_share
 from homeostat.pipelines.models.ensemble import Ensemble, refresh_ensemble
 from homeostat.pipelines.models.members import MemberSpec
 from homeostat.project import Project
-from homeostat.records import CheckResult, ModelRecord, Window
+from homeostat.records import CheckResult, ModelRecord, Window, WindowStatus
 from homeostat.registry.packing import read_manifest
 from homeostat.registry.registration import Registration
 
@@ -168,6 +169,17 @@ class LoopPort:
         checks = [check for check in self._checks if check.tick_at <= at]
         gone = gone_columns(checks[-1].facts) if checks else ()
         return f"of batch {checks[-1].batch}, {describe_fact(gone[0])}" if gone else None
+
+    def fallen(self, at: datetime) -> str | None:
+        """By how much the champion's metric is worse than when it was made, by its newest complete batch."""
+        champion, metric = self.champion(), self.project.metric
+        was = None if champion is None else champion.reference.get(metric)
+        windows = self.loop.store.list_windows(after=None if champion is None else champion.promoted_at)
+        known = [w for w in windows if w.end_at <= at and w.status is WindowStatus.FINAL]
+        now = known[-1].realized if known and known[-1].labels >= self.project.gates.min_rows else None
+        if champion is None or was is None or now is None:
+            return None
+        return describe_fall(metric, was, now, champion.version)
 
     def estimated_worse(self, at: datetime) -> str | None:
         """Why labels of the newest batch are wanted, where it is estimated to be worse."""

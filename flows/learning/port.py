@@ -75,13 +75,17 @@ class Accounts(BaseModel, frozen=True):
 
 
 class Attempt(BaseModel, frozen=True):
-    """A step that waits for its outcome: what it was forecast to save a row, and the versions before and after it."""
+    """A step that waits for its outcome: what it was forecast to save a row, and the versions before and after it.
+
+    `promised` is what it was promoted for, a row; None where it was not.
+    """
 
     at: Moment
     kind: str
     forecast: float
     before: int
     after: int
+    promised: float | None = None
 
 
 class Measured(Attempt, frozen=True):
@@ -203,6 +207,10 @@ class LearningPort(Protocol):
 
     def broken(self, at: datetime) -> str | None:
         """What is wrong with the newest batch, where a column that was there has gone."""
+        ...
+
+    def fallen(self, at: datetime) -> str | None:
+        """By how much the champion's metric is worse than when it was made; None where it is not, or not known."""
         ...
 
     def estimated_worse(self, at: datetime) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import polars as pl
 
-from homeostat.decisions import PromotionKind, RetrainingFacts
+from homeostat.decisions import PromotionEvidence, PromotionKind, RetrainingFacts
 from homeostat.errors import DataError, RegistryError
 from homeostat.flows.learning.consent import heed
 from homeostat.flows.learning.port import Attempt, LearningPort, Progress, Rows, Scoring, Span
@@ -186,7 +186,15 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
         since=fresh.compared[0].end_at - port.project.loop.tick,
         share=fresh.share,
     )
-    attempt = Attempt(at=at, kind=decision.kind, forecast=facts.gain, before=champion.version, after=record.version)
+    promised = PromotionEvidence.of(verdict.evidence).promised if promoted else None
+    attempt = Attempt(
+        at=at,
+        kind=decision.kind,
+        forecast=facts.gain,
+        before=champion.version,
+        after=record.version,
+        promised=promised,
+    )
     return Step(record, verdict, progress, attempt)
 
 

@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from homeostat.decisions import RetrainingKind, Weighing
+from homeostat.metrics import gain
 from homeostat.monitoring.retraining.forecast import Outcome, Plan
 from homeostat.records import Decision, ModelRecord
+
+MUCH, FELL = 1.2, 0.02
+"""A fall that is worth telling: a loss so many times what it was, or another metric so much lower."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +41,8 @@ class RetrainingEvidence:
 
     Each of the others is a sentence, where it holds: `broken`, what is wrong with the newest rows; `harm`, why the
     lineage's root version must come back; `held`, why nothing may take the champion's place without a person;
-    `unlabelled`, why labels are wanted where too few have come; `stopped`, that labels used to come and no longer do.
+    `unlabelled`, why labels are wanted where too few have come; `stopped`, that labels used to come and no longer do;
+    `fallen`, by how much the champion's newest metric is worse than it was.
     `learning` is there where the project learns in steps.
     """
 
@@ -55,6 +60,7 @@ class RetrainingEvidence:
     held: str | None = None
     unlabelled: str | None = None
     stopped: str | None = None
+    fallen: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +70,18 @@ class Verdict:
     kind: RetrainingKind
     reasons: tuple[str, ...]
     weighing: Weighing = field(default_factory=Weighing)
+
+
+def describe_fall(metric: str, was: float, now: float, version: int) -> str | None:
+    """By how much a metric is worse than it was, as a person reads it; None where that is little.
+
+    >>> describe_fall("rmse", 20.0, 100.0, 3)
+    'rmse is 5.0x what it was when version 3 was made (100 against 20)'
+    >>> describe_fall("auc", 0.8, 0.79, 3)
+    """
+    when = f"when version {version} was made"
+    if gain(metric, 1.0, 0.0) > 0:
+        return f"{metric} is {now:.3g}, and was {was:.3g} {when}" if was - now >= FELL else None
+    if was <= 0 or now < MUCH * was:
+        return None
+    return f"{metric} is {now / was:.1f}x what it was {when} ({now:.3g} against {was:.3g})"

@@ -54,7 +54,8 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
     weighing = weighing.model_copy(
         update={"members": chosen.plan.members, "gain": chosen.gain, "free": chosen.cost == 0}
     )
-    return Verdict(RetrainingKind(chosen.plan.kind), (describe(chosen),), weighing)
+    state = () if evidence.fallen is None else (evidence.fallen,)
+    return Verdict(RetrainingKind(chosen.plan.kind), (*state, describe(chosen)), weighing)
 
 
 @POLICIES.register("threshold")

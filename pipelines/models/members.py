@@ -218,12 +218,12 @@ def heard(trust: Mapping[str, float]) -> dict[str, float]:
 
     Trust never falls to nothing, so that a member can come back; what is left of it would only blur the others.
 
-    >>> heard({"first": 0.05, "recent": 0.5, "newest": 0.45})
-    {'first': 0.0, 'recent': 0.526316, 'newest': 0.473684}
+    >>> heard({"first": 0.1, "recent": 0.45, "newest": 0.45})
+    {'first': 0.0, 'recent': 0.5, 'newest': 0.5}
     """
     least = QUIET_BELOW / len(trust)
     total = sum(value for value in trust.values() if value >= least)
-    return {name: round(value / total, 6) if value >= least else 0.0 for name, value in trust.items()}
+    return {name: value / total if value >= least else 0.0 for name, value in trust.items()}
 
 
 def admit(weights: Mapping[str, float], names: list[str]) -> dict[str, float]:

@@ -133,27 +133,47 @@ def test_members_are_weighed_in_units_of_what_they_are_together() -> None:
     assert found["good"] == pytest.approx(-np.log([0.9, 0.9, 0.8, 0.7]).mean()) and found["poor"] > found["good"]
 
 
-PLANS: dict[str, tuple[list[str], int, bool]] = {
-    "few labels more": (["recalibrate", "refresh"], 1999, False),
-    "the labels have doubled": (["recalibrate", "refresh", "retrain"], 2000, False),
-    "an alarm, and half as many more": (["recalibrate", "refresh", "retrain"], 1500, True),
-    "an alarm, and fewer": (["recalibrate", "refresh"], 1499, True),
+BOOSTED = {"name": "first", "family": "xgboost", "rounds": 40}
+SMALL_STEPS = ["recalibrate", "refresh", "refresh"]
+PLANS: dict[str, tuple[list[str], int, bool, float]] = {
+    "few labels more": (SMALL_STEPS, 1499, False, 30),
+    "half as many more": ([*SMALL_STEPS, "retrain"], 1500, False, 30),
+    "half as many more, but nothing is free": (SMALL_STEPS, 1999, False, 0),
+    "the labels have doubled": ([*SMALL_STEPS, "retrain"], 2000, False, 0),
+    "an alarm, and half as many more": ([*SMALL_STEPS, "retrain"], 1500, True, 0),
+    "an alarm, and fewer": (SMALL_STEPS, 1499, True, 0),
 }
 
 
-@pytest.mark.parametrize(("kinds", "labels", "alarmed"), PLANS.values(), ids=PLANS)
-def test_which_plans_there_are(kinds: list[str], labels: int, alarmed: bool) -> None:
-    plans = list_plans(project(), members=2, whole=1000, labels=labels, rows_a_tick=100, alarmed=alarmed)
+def manifest_of(members: int, rounds: int = 40) -> dict[str, Any]:
+    return {"members": [BOOSTED | {"rounds": rounds}] * members, "features": ["x"], "classes": ["0", "1"]}
+
+
+@pytest.mark.parametrize(("kinds", "labels", "alarmed", "seconds"), PLANS.values(), ids=PLANS)
+def test_which_plans_there_are(kinds: list[str], labels: int, alarmed: bool, seconds: float) -> None:
+    given = project(retraining={"free_seconds": seconds})
+    plans = list_plans(given, manifest=manifest_of(2), whole=1000, labels=labels, rows_a_tick=50, alarmed=alarmed)
     assert [plan.kind for plan in plans] == kinds
-    weights, windows = plans[:2]
-    assert (weights.members, weights.row_rounds, windows.growth) == ((), 0, 0)
-    assert windows.members == ("continued", "recent", "newest", "linear_recent")
-    assert windows.row_rounds == 600 * 10 + 600 * 20 + 200 * 12 + 600 * 10
-    if len(plans) == 3:
-        assert set(plans[2].members) > set(windows.members) and plans[2].growth > 0
-        assert plans[2].row_rounds == windows.row_rounds + labels * (40 + 10)
+    weights, short, windows = plans[:3]
+    assert (weights.members, weights.row_rounds, weights.seconds, short.growth) == ((), 0, 0, 0)
+    assert short.members == ("continued", "recent", "newest", "linear_recent")
+    assert short.row_rounds == 400 * 10 + 400 * 20 + 150 * 12 + 400 * 10
+    assert set(windows.members) - set(short.members) == {"growing", "long"}
+    assert windows.row_rounds == short.row_rounds + labels * 4 + min(labels, 1600) * 10
+    assert 0 < short.seconds < windows.seconds
+    if len(plans) == 4:
+        assert set(plans[3].members) > set(windows.members) and plans[3].growth > 0
+        assert plans[3].row_rounds == windows.row_rounds + labels * (40 + 10)
+
+
+def test_a_first_model_that_needed_many_rounds_has_members_with_many() -> None:
+    few, many = (
+        list_plans(project(), manifest=manifest_of(2, rounds), whole=1, labels=900, rows_a_tick=50, alarmed=False)[-1]
+        for rounds in (10, 120)
+    )
+    assert few.row_rounds < many.row_rounds < 4 * few.row_rounds and few.seconds < many.seconds
 
 
 def test_a_window_costs_no_more_than_the_labels_there_are() -> None:
-    (windows,) = list_plans(project(), members=1, whole=1000, labels=50, rows_a_tick=100, alarmed=False)
-    assert windows.row_rounds == 50 * (10 + 20 + 12 + 10)
+    short, _ = list_plans(project(), manifest=manifest_of(1), whole=1000, labels=50, rows_a_tick=100, alarmed=False)
+    assert short.row_rounds == 50 * (10 + 20 + 12 + 10)

@@ -27,6 +27,7 @@ WEIGHTS = Plan("recalibrate", (), 0)
 WINDOWS = Plan("refresh", ("recent", "newest"), 100_000)
 WHOLE = Plan("retrain", ("everything", "recent", "newest"), 1_000_000, growth=0.01)
 PLANS = (WEIGHTS, WINDOWS, WHOLE)
+QUICK = (replace(WEIGHTS, seconds=0.0), replace(WINDOWS, seconds=0.5), replace(WHOLE, seconds=5.0))
 AHEAD = 2e6 / HORIZON_TICKS
 ROOM: dict[str, Any] = {"rows_a_tick": 500, "spent": 0, "full_cost": 1e8, "full_cost_per_tick": 0}
 
@@ -76,6 +77,14 @@ TABLE: dict[str, tuple[str | None, tuple[Plan, ...], tuple[Outcome, ...], dict[s
     "windows made things worse on a handful of rows": (
         "refresh", PLANS[:2], old(bad("refresh", -0.02, 5), rows=10), {}, {}),
     "a doubt alone is no reason to wait": ("refresh", PLANS[:2], bad("refresh", 0.0, 1), {}, {}),
+    "what takes seconds is never too dear": ("retrain", QUICK, (), left(0), {}),
+    "nor for a price": ("retrain", QUICK, (), left(0), {"price": 1e9}),
+    "unless no seconds are free": ("recalibrate", QUICK, (), left(0), {"free_seconds": 0}),
+    "or fewer": ("refresh", QUICK, (), left(0), {"free_seconds": 1}),
+    "what is free is tried as long as it may pay": ("refresh", QUICK[:2], bad("refresh", -0.02, 3), {}, {}),
+    "and not once it plainly does not": ("recalibrate", QUICK[:2], bad("refresh", -0.1, 20), {}, {}),
+    "of an alarm nothing is too dear": ("retrain", PLANS, (), left(0) | {"urgent": True}, {}),
+    "whatever the last steps were worth": ("retrain", PLANS, bad("retrain"), left(0) | {"urgent": True}, {}),
 }  # fmt: skip
 
 
@@ -169,10 +178,10 @@ LEARNING = Learning(
     plans=PLANS[:2], outcomes=(), rows_a_tick=500, new_labels=500, spent=0, full_cost=1e8, full_cost_per_tick=0
 )
 DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
-    "a step pays": ("refresh", {}, {}, "refresh (recent, newest): gain +0.0100"),
-    "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "retrain (everything, recent, newest)"),
-    "only weights are to be had": ("recalibrate", {"full_cost": 0}, {}, "recalibrate (weights only)"),
-    "nothing pays": ("wait", {"rows_a_tick": 0}, {}, "nothing pays: recalibrate (weights only)"),
+    "a step pays": ("refresh", {}, {}, "refitting on recent rows is expected to save 0.0100"),
+    "the labels have doubled": ("retrain", {"plans": PLANS}, {}, "learning everything anew is expected"),
+    "only weights are to be had": ("recalibrate", {"full_cost": 0}, {}, "weighing the members anew"),
+    "nothing pays": ("wait", {"rows_a_tick": 0}, {}, "nothing pays: weighing the members anew"),
     "a column has gone": ("fix_data", {}, {"broken": "x is null"}, "x is null; nothing is learned"),
     "what served did harm": ("rollback", {}, {"harm": "it lost more"}, "it lost more"),
     "harm, and a column has gone": ("rollback", {}, {"harm": "it lost more", "broken": "x is null"}, "it lost more"),
@@ -180,8 +189,8 @@ DECISIONS: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "too few fresh labels": ("wait", {}, {"fresh_labels": 99}, "99 of 100 fresh labels"),
     "too few fresh labels, and a person should see to it": (
         "label", {}, {"unlabelled": "none came", "fresh_labels": 99}, "none came"),
-    "labels are wanted elsewhere, and a step can be taken": ("refresh", {}, {"unlabelled": "none came"}, "refresh"),
-    "a step may follow a tick later": ("refresh", {}, {"last_attempt_at": NOW - DAY}, "refresh"),
+    "labels are wanted elsewhere, and a step can be taken": ("refresh", {}, {"unlabelled": "none came"}, "refitting"),
+    "a step may follow a tick later": ("refresh", {}, {"last_attempt_at": NOW - DAY}, "refitting"),
     "and no sooner": ("wait", {}, {"last_attempt_at": NOW - DAY / 2}, "cooldown"),
     "nothing can be refitted in steps, and no alarm": ("wait", {}, {"learning": None}, "no alarm"),
     "nothing can be refitted in steps, and an alarm": (

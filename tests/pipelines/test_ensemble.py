@@ -15,12 +15,22 @@ from homeostat.hooks import Hooks
 from homeostat.pipelines.inference import GoldenMismatch, Predictor
 from homeostat.pipelines.inference.manifest import Manifest, manifest_of
 from homeostat.pipelines.models.ensemble import Ensemble, open_members, refresh_ensemble, weights_of
-from homeostat.pipelines.models.members import Window, list_specs
+from homeostat.pipelines.models.members import Window, heard, list_specs
 from homeostat.pipelines.models.training import train_model
 
 TASKS = ("binary", "multiclass", "regression")
 WINDOWED = ("continued", "recent", "newest", "linear_recent")
-EVERY = ("first", "everything", "continued", "recent", "newest", "linear_everything", "linear_recent")
+EVERY = (
+    "first",
+    "everything",
+    "growing",
+    "long",
+    "continued",
+    "recent",
+    "newest",
+    "linear_everything",
+    "linear_recent",
+)
 FRAME_ROWS = 900
 
 
@@ -71,7 +81,7 @@ def test_a_saved_committee_says_the_weighted_mean_of_what_its_members_say(tmp_pa
     assert loaded.score(frame).equals(made.predictor.score(frame))
     alone, weights = loaded.score_members(frame), weights_of(loaded.manifest)
     assert tuple(alone) == tuple(weights) == EVERY and sum(weights.values()) == pytest.approx(1)
-    mean = sum(weights[name] * values(scored, task) for name, scored in alone.items())
+    mean = sum(heard(weights)[name] * values(scored, task) for name, scored in alone.items())
     assert values(loaded.score(frame), task) == pytest.approx(mean, abs=1e-12)
     assert alone["first"].equals(Predictor.load(origin).score(frame))
     assert np.std([values(scored, task) for scored in alone.values()], axis=0).max() > 0.01
@@ -101,7 +111,7 @@ def test_who_is_not_refitted_stays_bit_for_bit(tmp_path: Path, task: str) -> Non
 def test_new_weights_alone_cost_nothing_and_change_no_member(tmp_path: Path) -> None:
     second, third = tmp_path / "second", tmp_path / "third"
     refreshed(first_model(tmp_path, "binary"), second, "binary")
-    wanted = {name: (1 + at) / 28 for at, name in enumerate(EVERY)}
+    wanted = {name: (1 + at) / 45 for at, name in enumerate(EVERY)}
     made = refresh_ensemble(second, (), wanted, lambda ticks: pl.DataFrame(), project("binary"), Hooks())
     made.save(third)
     assert (made.cost.fits, made.cost.row_rounds, made.rows) == (0, 0, 0)

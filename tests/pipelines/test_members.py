@@ -166,3 +166,14 @@ def test_the_candidates_say_which_members_there_are_and_a_base_comes_first(
     for spec in specs:
         assert spec.base is None or spec.base in {other.name for other in seen}
         seen.append(spec)
+
+
+@pytest.mark.parametrize("name", ["continued", "growing"])
+def test_what_goes_on_from_a_base_understands_it_where_a_column_no_longer_changes(name: str) -> None:
+    whole = frame_of(1200, "regression").with_columns(z=(pl.col("id") % 2).cast(pl.Float64))
+    whole = whole.with_columns(label=pl.col("x") + 20 * pl.col("z"))
+    recent = whole.filter(pl.col("z") == 1)
+    base = fitted("everything", whole, "regression")
+    made = fitted(name, recent, "regression", base)
+    error = (pl.Series(values(made, recent, "regression")) - recent["label"]).abs().mean()
+    assert isinstance(error, float) and error < 0.5

@@ -127,7 +127,7 @@ def test_what_is_decided_by_the_losses_of_each_row(
 def test_what_does_not_lose_less_is_never_promoted_unless_that_was_asked_for(
     saved: float, old: float, new: float, rows: int, min_gain: float
 ) -> None:
-    compared = Comparison(1, 2, rows, ("b1",), {"auc": old}, {"auc": new}, gain=saved, gain_error=0.01)
+    compared = Comparison(1, 2, rows, ("b1",), {"auc": old}, {"auc": new}, gain=saved, gain_error=0.0)
     decision = decide_promotion(compared, project(min_gain=min_gain), NOW)
     fallen = rows >= 1000 and new - old < -0.01
     fit = rows >= 100 and saved > 0 and not fallen and (min_gain == 0 or new - old > min_gain)
