@@ -17,8 +17,6 @@ from homeostat.registry.segments import SegmentGain
 
 GateRule = Callable[[Comparison, Project], Gate | None]
 GATES: Extensions[GateRule] = Extensions("gate")
-SURE = 2.0
-"""How many standard errors a challenger must be ahead. Of equal ones about 1 in 40 seems to be, at each comparison."""
 PROVEN = 1.0, 3.0
 """From how many standard errors of gain on record a margin falls, and from how many on none is asked for."""
 MUCH_GROWTH = 1.5
@@ -73,10 +71,10 @@ def metric_is_defined(comparison: Comparison, project: Project) -> Gate | None:
 def loses_less(comparison: Comparison, project: Project) -> Gate | None:
     """It loses less a row, by more than chance explains, unless `gates.min_gain` below 0 allows more.
 
-    The margin is `SURE` standard errors, of the rows compared now, alone or together with the batches on which versions
-    on the way to it were ahead of the champion. Less is asked for where the challenger knows many more rows, and where
-    the last steps have been seen to pay, down to none. While an alarm stands, any gain is enough: what serves is known
-    to be worse than it was.
+    The margin is `gates.margin` standard errors, of the rows compared now, alone or together with the batches on which
+    versions on the way to it were ahead of the champion. Less is asked for where the challenger knows many more rows,
+    and where the last steps have been seen to pay, down to none. While an alarm stands, any gain is enough: what serves
+    is known to be worse than it was.
     """
     saved, found = comparison.gain, comparison.strongest
     if saved is None or found is None or project.gates.min_gain < 0:
@@ -85,19 +83,20 @@ def loses_less(comparison: Comparison, project: Project) -> Gate | None:
         return _gate("Loss", saved, 0.0, False, "it is not better")
     if comparison.alarmed:
         return _gate("Loss", saved, 0.0, True, f"a loss lower by {saved:.4f} a row, while an alarm stands")
-    asked = margin(comparison.record, comparison.growth) * (1.0 if found.batches == 1 else MANY_LOOKS)
+    full = project.gates.margin
+    asked = margin(comparison.record, comparison.growth, full) * (1.0 if found.batches == 1 else MANY_LOOKS)
     limit = asked * found.error
     over = "" if found.batches == 1 else f" over {found.batches} batches"
     if found.mean > limit:
-        enough = "more than chance explains" if asked >= SURE else "and the last steps did save what they promised"
+        enough = "more than chance explains" if asked >= full else "and the last steps did save what they promised"
         reason = f"a loss lower by {found.mean:.4f} ± {found.error:.4f} a row{over}, {enough}"
         return _gate("Loss", found.mean, limit, True, reason)
     reason = f"it may be chance: {max(found.errors, 0):.1f} standard errors{over}, {asked:.2g} are asked for"
     return _gate("Loss", found.mean, limit, False, reason)
 
 
-def margin(record: Gain | None, growth: float = 1.0) -> float:
-    """How many standard errors a challenger must be ahead, by what the last steps have saved.
+def margin(record: Gain | None, growth: float = 1.0, full: float = 2.0) -> float:
+    """How many of the `full` standard errors a challenger must be ahead, by what the last steps have saved.
 
     One that has learned from many times the rows, by `growth`, is likely to be better: half of it is asked for from
     `MUCH_GROWTH` on.
@@ -105,7 +104,7 @@ def margin(record: Gain | None, growth: float = 1.0) -> float:
     >>> margin(None), margin(Gain(0.02, 0.01)), margin(Gain(0.05, 0.01)), margin(None, growth=1.5)
     (2.0, 1.0, 0.0, 1.0)
     """
-    asked = SURE * (1 - min(max(growth - 1, 0.0) / (MUCH_GROWTH - 1), 1.0) / 2)
+    asked = full * (1 - min(max(growth - 1, 0.0) / (MUCH_GROWTH - 1), 1.0) / 2)
     if record is None:
         return asked
     doubtful, proven = PROVEN
@@ -122,7 +121,8 @@ def worth_a_change(comparison: Comparison, project: Project) -> Gate | None:
     found, rows = comparison.strongest, comparison.rows_a_tick * HORIZON_TICKS
     price = project.gates.change_price
     if price is None:
-        price = ASKED_GAIN * rows if project.gates.approval == "human" else 0.0
+        asks = project.gates.approval == "human" and project.gates.min_gain >= 0
+        price = ASKED_GAIN * rows if asks else 0.0
     if not price or not rows or found is None or comparison.alarmed:
         return None
     worth = found.shrunk * rows

@@ -41,6 +41,7 @@ class Gates(Section):
     """`[gates]`: what a challenger must show before it is promoted."""
 
     min_gain: Number = 0.0
+    margin: Annotated[Number, Field(ge=0)] = 2.0
     min_rows: Annotated[Whole, Field(ge=1)] = 100
     fresh_rows: Annotated[Whole, Field(ge=1)] = 1000
     fresh_share: Annotated[Number, Field(gt=0, le=0.5)] = 0.3

@@ -50,6 +50,7 @@ TABLE: dict[str, tuple[str, dict[str, Any], dict[str, Any], str]] = {
     "and not about what is little": ("refuse", {"gain": 0.03}, {"approval": "human"}, "and a change costs 25"),
     "unless they said that a change costs nothing": (
         "ask", {"gain": 0.03}, {"approval": "human", "change_price": 0}, "a person must approve"),
+    "nor that it may lose": ("ask", {"gain": -0.03}, {"approval": "human", "min_gain": -1.0}, "a person must approve"),
     "nor do they wait for it while an alarm stands": (
         "ask", {"gain": 0.001, "alarmed": True}, {"approval": "human"}, "a person must approve"),
 }  # fmt: skip

@@ -214,6 +214,8 @@ def test_a_step_that_was_decided_about_the_champion_before_is_not_taken(folder: 
 STILL = """
 [gates]
 approval = "human"
+change_price = 0
+margin = 0
 min_rows = 40
 [monitoring]
 min_rows = 100

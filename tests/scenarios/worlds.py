@@ -282,6 +282,8 @@ def replay_here(folder: str, until: str | None = None, fresh: bool = False) -> N
 HUMAN = """
 [gates]
 approval = "human"
+change_price = 0
+margin = 0
 approval_within = "2d"
 rollback_holds = "1d"
 min_rows = 30
