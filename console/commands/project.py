@@ -60,7 +60,7 @@ def check(folder: Folder = HERE, as_json: AsJson = False) -> None:
 
     project = load_project(folder)
     require_known_names(project)
-    findings = check_project(project, load_hooks(project.folder))
+    findings = check_project(project, load_hooks(project.folder), trial=True)
     errors = [f for f in findings if f.level == "error"]
     if as_json:
         say_json({"sound": not errors, "findings": [[f.level, f.where, f.message] for f in findings]})

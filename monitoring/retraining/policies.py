@@ -52,7 +52,11 @@ def forecast(evidence: RetrainingEvidence, project: Project, now: datetime) -> V
         reason = "nothing pays: " + "; ".join(describe(item) for item in forecasts)
         return Verdict(RetrainingKind.WAIT, (reason,), weighing)
     weighing = weighing.model_copy(
-        update={"members": chosen.plan.members, "gain": chosen.gain, "free": chosen.cost == 0}
+        update={
+            "members": chosen.plan.members,
+            "gain": chosen.gain,
+            "free": chosen.plan.seconds <= project.retraining.free_seconds,
+        }
     )
     state = () if evidence.fallen is None else (evidence.fallen,)
     return Verdict(RetrainingKind(chosen.plan.kind), (*state, describe(chosen)), weighing)

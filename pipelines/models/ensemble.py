@@ -116,6 +116,7 @@ def refit_heard(made: Ensemble, specs: tuple[MemberSpec, ...], rows: Rows, proje
     return replace(
         again,
         cost=made.cost + again.cost,
+        lesson=max((made.lesson, again.lesson), key=lambda frame: 0 if frame is None else frame.height),
         sample=made.sample if again.sample is None else again.sample,
         facts=made.facts if again.facts is None else again.facts,
     )

@@ -19,6 +19,7 @@ from homeostat.pipelines.setup.ahead import check_ahead, check_label_times
 from homeostat.pipelines.setup.findings import Finding, shown_time
 from homeostat.pipelines.setup.lookahead import find_look_ahead
 from homeostat.pipelines.setup.positive import choose_positive
+from homeostat.pipelines.setup.trial import try_out
 from homeostat.project import Project, Task, list_retired_keys
 
 MOST_SHOWN = 5
@@ -33,11 +34,11 @@ class _Inputs:
     checked: Validated
 
 
-def check_project(project: Project, hooks: Hooks) -> list[Finding]:
+def check_project(project: Project, hooks: Hooks, *, trial: bool = False) -> list[Finding]:
     """Check a project against all of its data and its feature hook; errors first.
 
     Reads everything once. An error is what would stop the loop or mislead it; a warning is what the loop will
-    quarantine and report.
+    quarantine and report. With `trial` each candidate is fitted on a sample too.
     """
     findings = [
         Finding("warning", key, f"it has no effect any more: {why}. Delete it.")
@@ -45,9 +46,11 @@ def check_project(project: Project, hooks: Hooks) -> list[Finding]:
     ]
     inputs = _check_inputs(project, hooks, findings)
     if inputs is not None and inputs.source.height:
-        _check_labels(project, hooks, inputs, findings)
+        labels = _check_labels(project, hooks, inputs, findings)
         _check_hook(project, hooks, inputs.checked.accepted, findings)
         _check_votes(project, hooks, inputs.checked.accepted, findings)
+        if trial and labels is not None and not any(finding.level == "error" for finding in findings):
+            findings += try_out(project, hooks, _labelled(project, inputs.checked.accepted, labels))
     order = {"error": 0, "warning": 1, "ok": 2}
     return sorted(findings, key=lambda finding: order[finding.level])
 
@@ -116,22 +119,30 @@ def _add_rejected(checked: Validated, rows: int, where: str, project: Project, f
         findings.append(Finding(level, where, message))
 
 
-def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: list[Finding]) -> None:
+def _labelled(project: Project, inputs: pl.DataFrame, labels: pl.DataFrame) -> pl.DataFrame:
+    """The inputs that have a label, each key once, with what came last."""
+    key = project.data.key
+    newest = labels.select(key, "label").unique(key, keep="last", maintain_order=True)
+    return inputs.unique(key, keep="first", maintain_order=True).join(newest, on=key, how="inner")
+
+
+def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: list[Finding]) -> pl.DataFrame | None:
+    """Check the labels; those that are accepted, None where there are none."""
     where, start = "data.feedback", len(findings)
     try:
         source = load_feedback(project, hooks, None, FOREVER)
         if not has_feedback(project, hooks):
             findings.append(_without_labels(project))
-            return
+            return None
         if source.is_empty() and project.data.feedback.posted:
             findings.append(Finding("ok", where, "labels come by posts"))
-            return
+            return None
         keys = canonical_key(inputs.source[project.data.key], inputs.checked.accepted.schema[project.data.key])
         checked = validate_feedback(source, project, keys.drop_nulls(), keys.dtype, None, FOREVER)
         checked = Validated(checked.accepted.drop_nulls("label"), checked.rejected)
     except HomeostatError as fault:
         findings.append(Finding("error", where, str(fault)))
-        return
+        return None
     _check_unknown_keys(project, checked, findings)
     _check_twice(project, checked, findings)
     _check_classes(project, checked, findings)
@@ -147,6 +158,7 @@ def _check_labels(project: Project, hooks: Hooks, inputs: _Inputs, findings: lis
         _check_start(project, date_labels(labels, known.drop("_key"), project), inputs, findings)
     if all(finding.level == "ok" for finding in findings[start:]):
         findings.append(Finding("ok", where, f"{checked.accepted.height} labels are sound"))
+    return checked.accepted
 
 
 def _without_labels(project: Project) -> Finding:
