@@ -10,7 +10,7 @@ import typer
 
 from homeostat.console.arguments import HERE, AsJson, Folder, now, open_live, person
 from homeostat.console.output import progress_bar, say, say_facts, say_json, say_note, say_table
-from homeostat.errors import HomeostatError
+from homeostat.errors import CheckFailed, HomeostatError
 
 if TYPE_CHECKING:
     from homeostat.flows.loop import Loop
@@ -81,10 +81,13 @@ def tick(
         outcomes, passed = _run_due(loop, catch_up)
     if as_json:
         say_json(outcomes | {run.last: {"passed": run.slots, "from": run.first, "why": run.message} for run in passed})
-        return
-    for run in passed:
-        say(f"{loop.project.name}: {run.message}.")
-    _tell_ticks(loop, outcomes)
+    else:
+        for run in passed:
+            say(f"{loop.project.name}: {run.message}.")
+        _tell_ticks(loop, outcomes)
+    newest = next(reversed(outcomes.values()), {})
+    if problem := newest.get("act", {}).get("problem"):
+        raise CheckFailed(f"{loop.project.name}: a model could not be made: {problem}")
 
 
 def _run_due(loop: Loop, how: How | None) -> tuple[dict[str, Document], list[Passed]]:

@@ -15,7 +15,7 @@ import typer
 from homeostat.console.arguments import HERE, AsJson, Folder, instant_option, open_for_reading
 from homeostat.console.output import progress_bar, say, say_facts, say_json
 from homeostat.console.pasting import pasted, shortest, shortest_uri
-from homeostat.errors import HomeostatError
+from homeostat.errors import CheckFailed, HomeostatError
 
 if TYPE_CHECKING:
     from homeostat.settings import ProjectPaths
@@ -48,10 +48,11 @@ def replay(
         adopt_replay(folder)
     if as_json:
         say_json(summary)
-        return
-    _tell(folder, summary)
-    if adopt:
-        say("The end of the replay is now the live state.")
+    else:
+        _tell(folder, summary)
+        if adopt:
+            say("The end of the replay is now the live state.")
+    _require_scores(folder, summary)
 
 
 def demo(fresh: Fresh = False, no_prefect: NoPrefect = False, as_json: AsJson = False) -> None:
@@ -83,6 +84,17 @@ def _replay(folder: Path, fresh: bool, until: datetime | None, with_prefect: boo
 
     with progress_bar(f"replay {load_project(folder).name}") as tell:
         return orchestrated_replay(folder, fresh=fresh, until=until, progress=tell, with_prefect=with_prefect)
+
+
+def _require_scores(folder: Path, summary: dict[str, Any]) -> None:
+    """Raise HomeostatError, with the reason, where nothing was scored."""
+    from homeostat.flows.loop import open_loop
+    from homeostat.flows.queries.nothing import why_nothing
+    from homeostat.records import Scope
+
+    reason = None if summary["predictions"] else why_nothing(open_loop(folder, Scope.REPLAY))
+    if reason is not None:
+        raise CheckFailed(f"{summary['project']}: nothing was scored: {reason}.", "See 'homeostat alerts'.")
 
 
 def _tell(folder: Path, summary: dict[str, Any]) -> None:

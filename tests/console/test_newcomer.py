@@ -92,3 +92,22 @@ def test_predictions_have_the_type_of_the_target(tmp_path: Path, labels: list[An
     found = pl.read_parquet(tmp_path / "p.parquet")["prediction"]
     assert found.dtype == pl.Series(y).dtype
     assert set(found) <= set(labels)
+
+
+def test_a_candidate_that_cannot_be_fitted_is_found_by_check(tmp_path: Path) -> None:
+    folder = made(tmp_path, binary(), "csv")
+    file = folder / "homeostat.toml"
+    file.write_text(file.read_text() + '\n[training]\ncandidates = ["hook"]\n')
+    (folder / "hooks.py").write_text("def build_model(task, seed):\n    raise ValueError('no licence')\n")
+    checked = warm("check", cwd=folder)
+    assert checked.code == 2 and "no licence" in checked.err and "Traceback" not in checked.err
+
+
+def test_a_replay_that_scores_nothing_says_why_and_exits_with_1(tmp_path: Path) -> None:
+    folder = shells.small(tmp_path / "p", project=shells.PROJECT)
+    text = (folder / "homeostat.toml").read_text()
+    feedback = text[text.index("[data.feedback]") : text.index("[loop]")]
+    (folder / "homeostat.toml").write_text(text.replace(feedback, "") + "\n[labeling]\nbudget = 10\n")
+    answer = warm("replay", folder, "--no-prefect", "--until", "2020-01-09")
+    assert answer.code == 1 and "nothing was scored: there is no champion" in answer.err, answer
+    assert "0 of 50 labels" in answer.err and "Traceback" not in answer.err

@@ -1,4 +1,4 @@
-"""The trial of `check`: each candidate is fitted and saved on a sample, and a feature that knows the answer is named."""
+"""The trial of `check`: candidates are fitted and saved on a sample, a feature that knows the answer is named."""
 
 from __future__ import annotations
 
