@@ -3,6 +3,7 @@
     python benchmarks/policies.py
     python benchmarks/policies.py --seeds 1 --ticks 20 --rows 200 --without-forest
     python benchmarks/policies.py --flights
+    python benchmarks/policies.py --project FOLDER --project ANOTHER
 
 R = (metric - never) / (best of refitting at every tick, over its windows of learning - never), where that best is more
 than four standard errors better than never. C = rows x boosting rounds, over those of refitting on everything at every
@@ -217,9 +218,13 @@ def main(words: list[str]) -> int:
     asked.add_argument("--kind", action="append", choices=KINDS)
     asked.add_argument("--without-forest", action="store_true")
     asked.add_argument("--flights", action="store_true", help="the flights example, and no streams")
+    asked.add_argument("--project", type=Path, action="append", help="the project in this folder, and no streams")
     given = asked.parse_args(words)
     if given.flights:
-        print(tell_one(run(ROOT / "examples" / "flights", forest=False)))
+        given.project = [ROOT / "examples" / "flights"]
+    if given.project:
+        for folder in given.project:
+            print(tell_one(run(folder, forest=False)), flush=True)
         return 0
     with tempfile.TemporaryDirectory() as scratch:
         print(tell(_run_streams(given, given.out or Path(scratch))))

@@ -164,7 +164,7 @@ def test_rows_that_a_challenger_is_compared_on_are_not_among_those_it_learned_fr
         assert record.rows == learned.height == every.height - apart.height
         assert not set(learned["id"]) & set(apart["id"])
         seen += 1
-    assert seen > 3
+    assert seen >= 3
 
 
 def test_free_steps_are_taken_whatever_the_budget_and_learn_from_the_compared_rows_once_promoted(
