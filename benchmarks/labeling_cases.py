@@ -18,7 +18,7 @@ from homeostat.pipelines.labels.out_of_fold import ROUNDS
 from homeostat.pipelines.models.candidates import Boosting, Table, fit_candidate
 from homeostat.pipelines.models.features import build_features
 from homeostat.pipelines.models.manifest import describe_model, encode_target
-from homeostat.pipelines.models.members import STEP
+from homeostat.pipelines.models.members import MOST_STEP
 from homeostat.pipelines.models.training import train_model
 from homeostat.project import Project, load_project
 
@@ -109,7 +109,7 @@ class Learner:
     def fit(self, labelled: np.ndarray) -> np.ndarray:
         """Class chances of all rows (rows, classes) after learning from the labels at these positions."""
         project, part = self.case.project, self.table.part(labelled)
-        boosting, found = Boosting(STEP, project.training.max_depth), []
+        boosting, found = Boosting(MOST_STEP, project.training.max_depth), []
         for family in project.training.candidates:
             fit = fit_candidate(family, part, self.told, project, self.case.hooks, rounds=ROUNDS, boosting=boosting)
             told = {**self.told, "family": fit.family, "rounds": fit.rounds}
