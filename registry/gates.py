@@ -17,9 +17,9 @@ from homeostat.registry.segments import SegmentGain
 
 GateRule = Callable[[Comparison, Project], Gate | None]
 GATES: Extensions[GateRule] = Extensions("gate")
-PROVEN = 1.0, 3.0
+PROVEN = 2.0, 3.0
 """From how many standard errors of gain on record a margin falls, and from how many on none is asked for."""
-MUCH_GROWTH = 1.5
+MUCH_GROWTH = 2.0
 HORIZON_TICKS = 5
 ASKED_GAIN = 0.05
 
@@ -101,7 +101,7 @@ def margin(record: Gain | None, growth: float = 1.0, full: float = 2.0) -> float
     One that has learned from many times the rows, by `growth`, is likely to be better: half of it is asked for from
     `MUCH_GROWTH` on.
 
-    >>> margin(None), margin(Gain(0.02, 0.01)), margin(Gain(0.05, 0.01)), margin(None, growth=1.5)
+    >>> margin(None), margin(Gain(0.025, 0.01)), margin(Gain(0.05, 0.01)), margin(None, growth=2.0)
     (2.0, 1.0, 0.0, 1.0)
     """
     asked = full * (1 - min(max(growth - 1, 0.0) / (MUCH_GROWTH - 1), 1.0) / 2)
