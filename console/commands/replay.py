@@ -87,7 +87,7 @@ def _replay(folder: Path, fresh: bool, until: datetime | None, with_prefect: boo
 
 
 def _require_scores(folder: Path, summary: dict[str, Any]) -> None:
-    """Raise HomeostatError, with the reason, where nothing was scored."""
+    """Raise CheckFailed, with the reason, where nothing could be scored."""
     from homeostat.flows.loop import open_loop
     from homeostat.flows.queries.nothing import why_nothing
     from homeostat.records import Scope

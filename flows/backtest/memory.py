@@ -167,9 +167,7 @@ class Memory:
             return named
         return named.filter(pl.Series(fair_share(named, self.project.data.key, "_batch"))).drop("propensity")
 
-    def training_rows(
-        self, at: datetime, until: datetime, since: datetime | None, without: pl.Series | None
-    ) -> pl.DataFrame:
+    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of batches that ended by `until`, events from `since` on, but not the keys `without`."""
         history = self.bench.learner.history
         rows = self.known.rows
@@ -177,7 +175,7 @@ class Memory:
         if since is not None:
             rows = rows[(history.frame["event_at"].gather(rows) >= since).to_numpy()]
         frame = self.known.lesson(rows)
-        return frame if without is None else frame.filter(~pl.col(self.project.data.key).is_in(without.implode()))
+        return frame.filter(~pl.col(self.project.data.key).is_in(without.implode()))
 
     def draft(self, base: int, specs: tuple[MemberSpec, ...], weights: Mapping[str, float], rows: Rows) -> Ensemble:
         """The version `base` with the members of `specs` refitted and all weighed; it is not kept yet."""

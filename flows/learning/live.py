@@ -193,9 +193,7 @@ class LoopPort:
         """The inputs of batches whose label counts and is known at `at`; see `labelled_rows` of this module."""
         return labelled_rows(self.loop, batches, at, self.delays(at), weighed=weighed)
 
-    def training_rows(
-        self, at: datetime, until: datetime, since: datetime | None, without: pl.Series | None
-    ) -> pl.DataFrame:
+    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`."""
         delays = self.delays(at)
         return training_frame(self.loop, at, until=until, since=since, without=without, delays=delays)

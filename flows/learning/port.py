@@ -225,9 +225,7 @@ class LearningPort(Protocol):
         """
         ...
 
-    def training_rows(
-        self, at: datetime, until: datetime, since: datetime | None, without: pl.Series | None
-    ) -> pl.DataFrame:
+    def training_rows(self, at: datetime, until: datetime, since: datetime | None, without: pl.Series) -> pl.DataFrame:
         """Labelled rows of sound batches that ended by `until`, events from `since` on, but not the keys `without`.
 
         Only rows that are old enough for their labels to be a fair sample (see `homeostat.pipelines.labels.delays`).

@@ -154,18 +154,21 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
         raise DataError("no labelled rows came after the last training.", "Wait for labels, then try again.")
     kept = kept_apart(rows[port.project.data.key], fresh.share)
     apart = rows.filter(kept)
-    without = pl.concat([apart[port.project.data.key], _apart_later(port, fresh, apart, at)])
+    later = _apart_later(port, fresh, apart, at)
+    without = pl.concat([apart[port.project.data.key], later])
     draft = _draft(port, at, base, spans, rows.filter(~kept), without, decision)
     comparison = compare_draft(port, champion.version, draft, apart, batches)
     comparison = dataclasses.replace(comparison, earlier=_ahead(port, comparison, base, rows.filter(~kept), spans))
     verdict = _judge(port, at, comparison, champion, spans, decision, draft.rows / max(champion.rows, 1))
     verdict = _heed(port, at, verdict, decision, draft, apart)
     facts = RetrainingFacts.of(decision.evidence)
-    refitted = verdict.kind == PromotionKind.PROMOTE and facts.free and _is_earned(port)
+    promoted = verdict.kind == PromotionKind.PROMOTE
+    # Where a tick brings few rows, those compared on now are compared on again, and must stay unknown.
+    plenty = labels_a_tick(port.project, spans) >= rows_to_compare(port.project)
+    refitted = promoted and facts.free and plenty and _is_earned(port)
     if refitted:
-        draft = refit_heard(
-            draft, _specs(port, base, decision, refit=True), _rows_until(port, at, spans[-1].end_at, None), port.project
-        )
+        rows_too = _rows_until(port, at, spans[-1].end_at, later)
+        draft = refit_heard(draft, _specs(port, base, decision, refit=True), rows_too, port.project)
     record = port.keep(at, draft, spans[-1].end_at)
     known = {"challenger": record.version, "step": decision.kind, "share": fresh.share}
     verdict = dataclasses.replace(
@@ -176,15 +179,14 @@ def take_step(port: LearningPort, at: datetime, decision: Decision) -> Step:
     anew = base.anew or (decision.kind == RETRAIN and facts.alarm.stands)
     reference = dict(comparison.challenger_metrics) or record.reference
     record = dataclasses.replace(record, lineage=None if anew else champion.root_version, reference=reference)
-    promoted = verdict.kind == PromotionKind.PROMOTE
     progress = Progress(
         version=record.version,
         until=spans[-1].end_at,
         labels=facts.labels if decision.kind == RETRAIN else base.labels,
         champion=record.version if promoted else champion.version,
         anew=anew and not promoted,
-        since=fresh.compared[0].end_at - port.project.loop.tick,
-        share=fresh.share,
+        since=spans[-1].end_at if refitted else fresh.compared[0].end_at - port.project.loop.tick,
+        share=1.0 if refitted else fresh.share,
     )
     promised = PromotionEvidence.of(verdict.evidence).promised if promoted else None
     attempt = Attempt(
@@ -360,7 +362,7 @@ def _apart_later(port: LearningPort, fresh: Fresh, apart: pl.DataFrame, at: date
     return rows.filter(kept_apart(rows[key], fresh.share))[key]
 
 
-def _rows_until(port: LearningPort, at: datetime, end: datetime, without: pl.Series | None) -> Rows:
+def _rows_until(port: LearningPort, at: datetime, end: datetime, without: pl.Series) -> Rows:
     """What may be learned from: labelled rows of a window up to `end`, but for those of some keys."""
 
     def rows(window: Window | None) -> pl.DataFrame:

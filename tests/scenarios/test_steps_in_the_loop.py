@@ -184,6 +184,17 @@ def test_free_steps_are_taken_whatever_the_budget_and_learn_from_the_compared_ro
     assert summary["promised_gain"] is not None and summary["given_gain"] is not None
 
 
+def test_rows_that_are_compared_on_again_stay_unknown_to_what_is_promoted(tmp_path: Path) -> None:
+    made = draw(60, START - 6 * DAY, 6 + 6, seed=5, drift_after=6 + 1)
+    folder = write(tmp_path / "few", made, made, PROJECT + STEPS)
+    replay(folder)
+    found = promotions(opened(folder))
+    assert any(d.kind == "promote" for d in found)
+    pairs = [(one, two) for one in found for two in found if one.tick_at < two.tick_at]
+    again = [one for one, two in pairs if set(one.evidence["batches"]) & set(two.evidence["batches"])]
+    assert again and not any(one.evidence.get("refitted") for one in again)
+
+
 def test_where_labels_come_late_nothing_but_the_first_serves_before_it_has_proven_itself(tmp_path: Path) -> None:
     ticks = 13
     made = draw(200, START - 10 * DAY, ticks + 10, seed=5, drift_after=10)
